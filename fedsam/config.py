@@ -1,0 +1,250 @@
+"""Configuration: validated, frozen objects, and the dotted keys that name their fields.
+
+A `Component` is a part of a run that is chosen by name; its name is that of the module that defines it, so adding one is adding a file.
+A component's fields are keys of the group it stands in: in `client.name=asam client.rho=0.7`, `rho` is a field of `ASAM`. Where a
+component holds another (SAM its base optimiser, a data set its partition), the inner one is chosen by the field's own key
+(`client.base=adamw`, `data.partition=shards`) and its fields are keys of the same group. The same rule holds in Python:
+`ASAM(rho=0.7, lr=0.1)` is `ASAM(rho=0.7, base=SGD(lr=0.1))`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+from functools import lru_cache, partial
+from typing import Any, ClassVar, Self, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import CoreSchema, core_schema
+
+from fedsam.errors import InputError
+
+
+def key(default: Any, help: str, source: str = "", **bounds: Any) -> Any:
+    """A field: its default, its help text, and where the default comes from (a paper, a table, a convention)."""
+    return Field(default=default, description=help, json_schema_extra={"source": source}, validate_default=True, **bounds)
+
+
+class Config(BaseModel):
+    """A frozen, validated record. Unknown fields and impossible values raise `InputError`, one line each."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+
+    def __init__(self, **values: Any) -> None:
+        cls = type(self)
+        values = place(cls, {k: _none(cls.model_fields.get(k), v) for k, v in values.items()})
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise _one_line(error) from None
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some fields changed, validated anew."""
+        return type(self)(**{**{f: getattr(self, f) for f in type(self).model_fields}, **changes})
+
+    def keys(self) -> dict[str, Any]:
+        """Every key of this object with its value, as plain JSON types; components appear by name, their fields beside them."""
+        found: dict[str, Any] = {}
+        for field in type(self).model_fields:
+            value = getattr(self, field)
+            found[field] = value.name if isinstance(value, Component) else value
+            if isinstance(value, Component):
+                found |= value.keys()
+        return found
+
+
+class Component(Config):
+    """A part of a run that is chosen by name. A root of a kind declares `kind` and `package`; the rest are found."""
+
+    kind: ClassVar[str]
+    package: ClassVar[str]
+
+    @property
+    def name(self) -> str:
+        """The name that chooses this component: its module's, or `package.module:Class` for one defined elsewhere."""
+        return name_of(type(self))
+
+    @classmethod
+    def adopt(cls, found: Any, name: str) -> type[Self]:
+        """Make a component of something that is none; kinds that can, override this.
+
+        Raises:
+            InputError: this kind cannot.
+        """
+        raise InputError("name", name, f"must be a subclass of {cls.__module__}.{cls.__name__}")
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        if "package" in cls.__dict__:  # the root of a kind: a name, a mapping with a name, or an instance
+            return core_schema.no_info_before_validator_function(partial(resolve, cls), core_schema.is_instance_schema(cls))
+        return handler(source)
+
+
+C = TypeVar("C", bound=Component)
+
+
+def name_of(cls: type[Component]) -> str:
+    """The name of a component class."""
+    package, _, module = cls.__module__.rpartition(".")
+    return module if package == cls.package else f"{cls.__module__}:{cls.__qualname__}"
+
+
+@lru_cache(maxsize=256)
+def find(root: type[C], name: str) -> type[C]:
+    """The class called `name` of the kind of `root`: a module of its package, or `package.module:Class`.
+
+    Raises:
+        InputError: there is none; the message lists the names there are.
+    """
+    if ":" in name:
+        found = import_object(name)
+        return found if inspect.isclass(found) and issubclass(found, root) else root.adopt(found, name)
+    if name.isidentifier() and (cls := _defined(root, name)) is not None:
+        return cls
+    known = names(root)
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    raise InputError("name", name, f"no such {root.kind}; {hint}there are {', '.join(known)}, or your own package.module:Class")
+
+
+def import_object(name: str) -> Any:
+    """What `package.module:attribute` names.
+
+    Raises:
+        InputError: the module cannot be imported or lacks the attribute.
+    """
+    module_name, _, attribute = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module_name), attribute)
+    except ImportError as error:
+        raise InputError("name", name, f"cannot import {module_name!r} ({error}); is it installed or in the current directory?") from None
+    except AttributeError:
+        raise InputError("name", name, f"module {module_name!r} has no {attribute!r}") from None
+
+
+def names(root: type[Component]) -> list[str]:
+    """The names of all components of a kind, found in its package."""
+    modules = pkgutil.iter_modules(importlib.import_module(root.package).__path__)
+    return sorted(m.name for m in modules if not m.ispkg and _defined(root, m.name) is not None)
+
+
+@lru_cache(maxsize=256)
+def _defined(root: type[C], module_name: str) -> type[C] | None:
+    full = f"{root.package}.{module_name}"
+    if importlib.util.find_spec(full) is None:
+        return None
+    module = importlib.import_module(full)
+    mine = [
+        c
+        for c in vars(module).values()
+        if inspect.isclass(c) and issubclass(c, root) and c.__module__ == full and not inspect.isabstract(c)
+    ]
+    mine = [c for c in mine if "package" not in c.__dict__ and not c.__name__.startswith("_")]
+    return mine[-1] if mine else None
+
+
+def resolve(root: type[C], value: Any) -> Any:
+    """An instance of the kind of `root` from a name, or from a mapping of keys with a `name`; anything else passes unchanged."""
+    if isinstance(value, str):
+        value = {"name": value}
+    if not isinstance(value, dict):
+        return value
+    rest = dict(value)
+    name = rest.pop("name", None)
+    if not isinstance(name, str):
+        raise InputError("name", InputError.ABSENT if name is None else name, f"must name one of: {', '.join(names(root))}")
+    return find(root, name)(**rest)
+
+
+def root_of(field: FieldInfo) -> type[Component] | None:
+    """The root of the kind of component that a field holds, or None for a field that holds a plain value."""
+    held = field.annotation
+    if inspect.isclass(held) and issubclass(held, Component):
+        return next(c for c in held.__mro__ if "package" in c.__dict__)
+    return None
+
+
+def place(cls: type[Config], values: dict[str, Any]) -> dict[str, Any]:
+    """Hand each value that is not a field of `cls` to the component of `cls` that has such a field.
+
+    Raises:
+        InputError: nothing here has such a field; the message lists the fields there are.
+    """
+    placed = {k: v for k, v in values.items() if k in cls.model_fields}
+    loose = {k: v for k, v in values.items() if k not in cls.model_fields}
+    known = list(cls.model_fields)
+    for field, info in cls.model_fields.items():
+        root = root_of(info)
+        chosen = placed.get(field, info.default)
+        if root is None or issubclass(cls, _Groups) or isinstance(chosen, dict):
+            continue
+        if isinstance(chosen, str):
+            try:
+                part = find(root, chosen)
+            except InputError as error:
+                raise InputError(field, error.given, error.allowed) from None
+            owned = owned_keys(part, loose)
+            known += owned
+            mine = {k: loose.pop(k) for k in list(loose) if k in owned}
+            placed[field] = part(**mine)
+    if loose:
+        unknown = next(iter(loose))
+        close = difflib.get_close_matches(unknown, known, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise InputError(unknown, loose[unknown], f"no such key here; {hint}there are {', '.join(sorted(known))}")
+    return placed
+
+
+def owned_keys(cls: type[Config], values: dict[str, Any]) -> list[str]:
+    """The keys that `cls` and the components it would hold, given `values`, understand."""
+    owned = list(cls.model_fields)
+    for field, info in cls.model_fields.items():
+        root = root_of(info)
+        chosen = values.get(field, info.default)
+        if root is not None and isinstance(chosen, str):
+            owned += owned_keys(find(root, chosen), values)
+    return owned
+
+
+class _Groups(Config):
+    """A record whose components are groups of their own (`client.rho`), instead of sharing its keys."""
+
+
+def _none(field: FieldInfo | None, value: Any) -> Any:
+    optional = field is not None and type(None) in get_args(field.annotation)
+    return None if optional and value == "none" else value
+
+
+_WORDS = {
+    "greater_than": "must be greater than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "literal_error": "must be one of {expected}",
+    "string_type": "must be text",
+    "is_instance_of": "must be a name or an object of class {class}",
+}
+
+
+def _one_line(error: ValidationError) -> InputError:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"] if isinstance(part, str) and part not in ("int", "float", "str", "bool"))
+    context = first.get("ctx", {})
+    inner = context.get("error")
+    if isinstance(inner, InputError):
+        return inner.under(where) if where else inner
+    words = _WORDS.get(first["type"])
+    allowed = words.format(**context) if words else first["msg"][0].lower() + first["msg"][1:]
+    return InputError(where, first["input"], allowed)

@@ -1,0 +1,1 @@
+"""Data sets, their partition among clients, the batching plan and augmentation. One data set, one module."""

@@ -1,0 +1,1 @@
+"""Augmentations: keyed, per sample, on the device. One augmentation, one module."""

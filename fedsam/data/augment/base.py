@@ -1,0 +1,48 @@
+"""What an augmentation is: draws made in advance for each sample, and their application on the device.
+
+Shapes: T local steps, B batch, H height, W width, C channels, L classes.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from torch import Tensor
+
+from fedsam.config import Component
+
+Draws = dict[str, np.ndarray]
+
+
+class Augment(Component):
+    """An augmentation of training batches. The default does nothing; a subclass overrides what it needs.
+
+    `pixels` sees the stored bytes, `inputs` the normalised batch with its targets. All of it must work under `torch.func.vmap`:
+    no data-dependent control flow, no in-place writes to what was passed in, no randomness other than `draws`.
+    """
+
+    kind: ClassVar[str] = "augmentation"
+    package: ClassVar[str] = "fedsam.data.augment"
+
+    def draw(self, rng: np.random.Generator, count_T: np.ndarray, batch: int, image: tuple[int, int]) -> Draws:
+        """The draws of one client for one round.
+
+        Args:
+            rng: the client's stream for this purpose and round.
+            count_T: valid samples of each step's batch, at most `batch`; the samples behind them are padding.
+            batch: B.
+            image: H and W.
+
+        Returns:
+            Arrays whose first two dimensions are [T, B], by names that no other augmentation uses.
+        """
+        return {}
+
+    def pixels(self, images_BHWC: Tensor, draws: dict[str, Tensor]) -> Tensor:
+        """Augment stored images, uint8."""
+        return images_BHWC
+
+    def inputs(self, inputs_BCHW: Tensor, targets: Tensor, classes: int, draws: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Augment normalised images and their targets: class indices [B], or probabilities [B, L]."""
+        return inputs_BCHW, targets

@@ -1,0 +1,96 @@
+"""What a data set is: bytes and labels, divided among clients.
+
+Shapes: N examples, H height, W width, C channels, K clients asked for, L classes.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from fedsam.config import Component, key
+from fedsam.data.augment.base import Augment
+
+
+@dataclass(frozen=True)
+class Split:
+    """Labelled images, kept as bytes in channels-last order, so that a batch is one gather of whole rows.
+
+    Args:
+        images: uint8 [N, H, W, C].
+        labels: int64 [N].
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a model and the engines must know of a data set.
+
+    A pixel p of channel c enters the model as (p / scale - mean[c]) / std[c].
+    """
+
+    classes: int
+    shape: tuple[int, int, int]  # H, W, C
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    scale: float = 255.0
+
+
+class Federation(ABC):
+    """A loaded data set, divided among clients."""
+
+    facts: Facts
+    clients: int
+    test: Split
+
+    @abstractmethod
+    def sizes(self, ids: Sequence[int]) -> np.ndarray:
+        """Training examples of each of these clients, int64 [K]."""
+
+    @abstractmethod
+    def examples(self, ids: Sequence[int]) -> tuple[Split, list[np.ndarray]]:
+        """A store of training examples, and for each of these clients the positions of its own in that store, int64.
+
+        The store is the same object as long as its content is the same, so that an engine can keep it on the device.
+        """
+
+    @abstractmethod
+    def local_test(self, ids: Sequence[int]) -> tuple[Split, list[np.ndarray]]:
+        """As `examples`, for what each client holds out as its local test set (empty if `data.local_test` is 0)."""
+
+    def label_counts(self, ids: Sequence[int]) -> np.ndarray:
+        """Training examples of each class at each of these clients, int64 [K, L]."""
+        store, index = self.examples(ids)
+        return np.stack([np.bincount(store.labels[i], minlength=self.facts.classes) for i in index])
+
+
+class Dataset(Component):
+    """A data set and how it is divided. `load` does the work; the object itself is only the description."""
+
+    kind: ClassVar[str] = "data set"
+    package: ClassVar[str] = "fedsam.data"
+
+    clients: int = key(100, "number of clients", "Caldarola et al. 2022, CIFAR-10", ge=1)
+    augment: Augment = key("none", "augmentation of training batches, on the device")
+    local_test: float = key(0.0, "share of each client's examples held out as its local test set, same label skew", "off", ge=0.0, lt=1.0)
+
+    @abstractmethod
+    def load(self, seed: int) -> Federation:
+        """Read or generate the data and divide it among the clients.
+
+        Args:
+            seed: the run's seed; partition and hold-out are keyed by it.
+
+        Raises:
+            InputError: a file is missing or unusable, or the partition is impossible.
+        """

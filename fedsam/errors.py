@@ -1,0 +1,51 @@
+"""What can go wrong at the border: each error is one line that says what was wrong and what to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class FedsamError(Exception):
+    """Something that a user can act on; the command line prints its message and no traceback."""
+
+    exit_status = 1
+
+
+class InputError(FedsamError, ValueError):
+    """A key, a value, a combination or a file that cannot be used (exit status 2).
+
+    Args:
+        key: the dotted key at fault, without the group that holds it; empty where no single key is.
+        given: the value as it was given; `InputError.ABSENT` where there is none to show.
+        allowed: what is wrong and what would be right, as the end of a sentence.
+    """
+
+    exit_status = 2
+    ABSENT: Any = object()
+
+    def __init__(self, key: str, given: Any, allowed: str) -> None:
+        self.key, self.given, self.allowed = key, given, allowed
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        shown = "" if self.given is InputError.ABSENT else f" = {_show(self.given)}"
+        return f"{self.key}{shown}: {self.allowed}" if self.key else self.allowed
+
+    def under(self, group: str) -> InputError:
+        """The same error with its key under `group`."""
+        return InputError(f"{group}.{self.key}" if self.key else group, self.given, self.allowed)
+
+
+class RunError(FedsamError):
+    """A run that cannot go on: a diverged loss, a full disk, a damaged checkpoint (exit status 1)."""
+
+
+class Interrupted(FedsamError):
+    """The user stopped the run; the message says how to resume it (exit status 130)."""
+
+    exit_status = 130
+
+
+def _show(value: Any) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

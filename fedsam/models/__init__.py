@@ -1,0 +1,1 @@
+"""Models: one module each; any `package.module:callable` that returns a torch module works beside them."""
