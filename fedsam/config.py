@@ -180,7 +180,7 @@ def place(cls: type[Config], values: dict[str, Any]) -> dict[str, Any]:
     for field, info in cls.model_fields.items():
         root = root_of(info)
         chosen = placed.get(field, info.default)
-        if root is None or issubclass(cls, _Groups) or isinstance(chosen, dict):
+        if root is None or issubclass(cls, Groups) or isinstance(chosen, dict):
             continue
         if isinstance(chosen, str):
             try:
@@ -210,7 +210,7 @@ def owned_keys(cls: type[Config], values: dict[str, Any]) -> list[str]:
     return owned
 
 
-class _Groups(Config):
+class Groups(Config):
     """A record whose components are groups of their own (`client.rho`), instead of sharing its keys."""
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -44,6 +46,17 @@ class Interrupted(FedsamError):
     """The user stopped the run; the message says how to resume it (exit status 130)."""
 
     exit_status = 130
+
+
+@contextmanager
+def under(group: str) -> Iterator[None]:
+    """Name the group of keys in which an `InputError` raised inside has its key."""
+    try:
+        yield
+    except InputError as error:
+        if "." in error.key:
+            raise
+        raise error.under(group) from None
 
 
 def _show(value: Any) -> str:

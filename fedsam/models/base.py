@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
 from torch import nn
 
 from fedsam.config import Component
+from fedsam.initialise import initialised
 
 
 class Model(Component):
-    """A recipe for a module that maps normalised images [B, C, H, W] to logits [B, L]."""
+    """A recipe for a module that maps normalised images [B, C, H, W] to logits [B, L].
+
+    Batches lie in channels-last order in memory. The module is called as it was built, in training mode, and also under
+    `torch.func.vmap`.
+    """
 
     kind: ClassVar[str] = "model"
     package: ClassVar[str] = "fedsam.models"
@@ -23,3 +28,18 @@ class Model(Component):
         Raises:
             InputError: the model does not fit such images.
         """
+
+    def module(self, shape: tuple[int, int, int], classes: int, seed: int) -> nn.Module:
+        """The module on the CPU, its initial weights keyed by `seed`, and checked to be one that can be trained here.
+
+        Raises:
+            InputError: it cannot; see `fedsam.initialise.initialised`.
+        """
+        return initialised(lambda: self.build(shape, classes), self.name, shape, classes, seed)
+
+    @classmethod
+    def adopt(cls, found: Any, name: str) -> type[Self]:
+        """A model class for a callable that returns a module; see `fedsam.models.custom`."""
+        from fedsam.models.custom import adopted
+
+        return adopted(cls, found, name)

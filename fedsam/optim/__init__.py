@@ -1,0 +1,1 @@
+"""Client optimisers: how a client turns gradients into steps. One optimiser, one module."""

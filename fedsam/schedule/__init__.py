@@ -1,0 +1,1 @@
+"""Schedules: round -> client learning rate. One schedule, one module."""

@@ -1,0 +1,40 @@
+# Two commands do everything on a machine with Python (3.11 or later) and make:
+#   make demo   the demonstration
+#   make test   lint, type check and the whole test suite
+# Both make .venv if there is none, reuse it while pyproject.toml stays the same, and make it anew when that changes.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready-$(firstword $(shell cksum < pyproject.toml))
+
+.PHONY: demo test lint format clean
+
+demo: $(READY)
+	$(BIN)/fedsam compare
+
+test: $(READY)-dev lint
+	$(BIN)/python -m pytest
+
+lint: $(READY)-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache build dist
+
+$(READY):
+	rm -rf .venv
+	$(PYTHON) -c 'import sys; sys.exit("fedsam needs Python 3.11 or later, this is " + sys.version if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable .
+	touch $@
+
+$(READY)-dev: | $(READY)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[dev]'
+	touch $@

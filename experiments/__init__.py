@@ -1,0 +1,1 @@
+"""Experiments: what `fedsam` runs to answer a question. One question, one module."""

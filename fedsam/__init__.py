@@ -1,0 +1,37 @@
+"""Federated-learning simulation with sharpness-aware clients and server-side weight averaging.
+
+>>> from fedsam import Run, simulate
+>>> result = simulate(Run(rounds=2, evaluate_every=1))
+>>> [record["round"] for record in result.metrics]
+[1, 2]
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fedsam.errors import FedsamError, InputError, RunError
+    from fedsam.run import Run
+    from fedsam.simulation import Result, resume, simulate
+
+__version__ = "0.1.0"
+__all__ = ["FedsamError", "InputError", "Result", "Run", "RunError", "resume", "simulate"]
+
+_HOME = {
+    "FedsamError": "errors",
+    "InputError": "errors",
+    "Result": "simulation",
+    "Run": "run",
+    "RunError": "errors",
+    "resume": "simulation",
+    "simulate": "simulation",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when first used: torch alone takes seconds, and `fedsam --help` needs none of it.
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -1,0 +1,5 @@
+"""`python -m fedsam` is the command `fedsam`."""
+
+from fedsam.cli import main
+
+main()

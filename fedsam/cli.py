@@ -1,0 +1,225 @@
+"""The commands. Heavy modules are imported where a command needs them, so that `fedsam --help` answers at once."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fedsam import __version__
+from fedsam.errors import FedsamError, InputError, Interrupted
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Simulate federated learning with sharpness-aware clients and server-side weight averaging.\n\n"
+    "A run is described by key=value pairs; `fedsam keys` lists them all.",
+)
+
+Keys = Annotated[list[str] | None, typer.Argument(metavar="[FILE.toml] [KEY=VALUE]...", help="settings; later ones win", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="JSON as the only thing on standard output")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress")]
+Debug = Annotated[bool, typer.Option("--debug", help="show the traceback of an error")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"fedsam {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version and exit")] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def run(
+    settings: Keys = None,
+    resume: Annotated[Path | None, typer.Option(metavar="DIR", help="continue the run in this directory", show_default=False)] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Run one simulation.
+
+    For example: fedsam run client.name=asam client.rho=0.5 data.alpha=0.05 rounds=100
+    """
+    if resume and settings:
+        raise InputError("", InputError.ABSENT, f"--resume continues a run as it was described; leave out {settings[0]!r}, or start a new run")
+    described = None if resume else _describe(settings or [])
+    from fedsam.console import Progress, graceful, show_result
+    from fedsam.record import fresh_path
+    from fedsam.simulation import resume as resume_run
+    from fedsam.simulation import simulate
+
+    with graceful() as stop, Progress(quiet) as progress:
+        if resume:
+            result = resume_run(resume, progress, stop)
+        else:
+            assert described is not None
+            if described.out is None:
+                described = described.replace(out=str(fresh_path(Path("runs"), described.title())))
+            result = simulate(described, progress, stop)
+    if as_json:
+        typer.echo(json.dumps(result.summary()))
+    else:
+        show_result(result)
+
+
+@app.command()
+def compare(
+    settings: Keys = None,
+    seeds: Annotated[int, typer.Option(min=1, help="runs of each setting, with seeds from `seed` on")] = 3,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """FedAvg, FedSAM, FedASAM and FedASAM with SWA, side by side on the same partitions and client draws.
+
+    Settings given here apply to all four. For example: fedsam compare data.alpha=0.5 rounds=50
+    """
+    overrides = _keys(settings or [])
+    from experiments.digits import settings as demonstration
+    from fedsam.compare import compare as compare_runs
+    from fedsam.compare import show
+    from fedsam.console import Progress, graceful
+
+    runs = demonstration(overrides)
+    with graceful() as stop, Progress(quiet) as progress:
+        comparison = compare_runs(runs, seeds, progress, stop)
+    if as_json:
+        typer.echo(json.dumps(comparison.rows()))
+    else:
+        show(comparison)
+
+
+@app.command()
+def partition(
+    settings: Keys = None,
+    figure: Annotated[Path | None, typer.Option(metavar="PNG", help="where to draw the label distribution", show_default="runs/partition-*.png")] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Show how a data set is divided among the clients: sizes, classes, divergence, and a figure.
+
+    For example: fedsam partition data.partition=dirichlet data.alpha=0.1 data.clients=20
+    """
+    described = _describe(settings or [], cohort_of_one=True)
+    from fedsam.partition_report import report
+
+    report(described, figure, as_json)
+
+
+@app.command()
+def keys(as_json: Json = False, debug: Debug = False) -> None:
+    """List every key of a run: default, what is allowed, what it does, and where the default comes from."""
+    from fedsam.console import show_keys
+
+    show_keys(as_json)
+
+
+@app.command()
+def bench(
+    name: Annotated[str, typer.Argument(metavar="[NAME]", help="which; without it they are listed", show_default=False)] = "",
+    rounds: Annotated[int, typer.Option(min=1, help="measured rounds of each variant")] = 7,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Measure speed, as a ratio to something measured in alternation in the same run."""
+    from fedsam.bench import measure
+
+    measure(name, rounds, as_json)
+
+
+def parse(arguments: list[str]) -> dict[str, Any]:
+    """Dotted keys from TOML files, run.json files and key=value pairs; later ones win.
+
+    Raises:
+        InputError: a file cannot be read, or an argument is neither.
+    """
+    found: dict[str, Any] = {}
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if equals:
+            if not name:
+                raise InputError("", InputError.ABSENT, f"{argument!r}: there is no key before the =")
+            found[name.strip()] = value.strip()
+        elif argument.endswith((".toml", ".json")):
+            found |= _read(Path(argument))
+        else:
+            raise InputError("", InputError.ABSENT, f"{argument!r} is neither key=value nor a .toml file; `fedsam keys` lists the keys")
+    return found
+
+
+def _keys(arguments: list[str]) -> dict[str, Any]:
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # so that package.module:name finds what lies in the current directory
+    return parse(arguments)
+
+
+def _describe(arguments: list[str], cohort_of_one: bool = False) -> Any:
+    keys = _keys(arguments)
+    if cohort_of_one:
+        keys.setdefault("cohort", 1)
+    from fedsam.run import Run
+
+    return Run.from_keys(keys)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        text = path.read_text()
+        if path.suffix == ".json":
+            keys = json.loads(text)["keys"]
+            return {name: value for name, value in keys.items() if name != "out" and value is not None}
+        return _dotted(tomllib.loads(text))
+    except FileNotFoundError:
+        raise InputError("", InputError.ABSENT, f"there is no file {path}") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError("", InputError.ABSENT, f"{path} cannot be read: {error}") from None
+
+
+def _dotted(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in table.items():
+        found |= _dotted(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return found
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command; an error is one line on standard error and a non-zero exit status (2 for bad input)."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        app(arguments, prog_name="fedsam")
+    except FedsamError as error:
+        if "--debug" in arguments:
+            raise
+        _fail(str(error) if isinstance(error, Interrupted) else f"error: {error}", error.exit_status)
+    except KeyboardInterrupt:
+        _fail("stopped", 130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+    except Exception as error:
+        if "--debug" in arguments:
+            raise
+        _fail(f"error: {type(error).__name__}: {error} (unexpected; --debug shows the traceback)", 1)
+
+
+def _fail(message: str, status: int) -> None:
+    typer.echo(" ".join(message.split()), err=True)
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""Runs side by side: the same seeds, so the same partitions and client draws, for every setting."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedsam.console import Progress
+from fedsam.errors import Interrupted
+from fedsam.record import Record, fresh_path
+from fedsam.run import Run
+from fedsam.simulation import simulate
+
+LAST = 20  # rounds
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Finished runs: for each setting the recorded rounds of each seed.
+
+    Args:
+        runs: the settings, each with its first seed.
+        metrics: by setting, then by seed.
+        out: where the runs, table and figure are.
+        last: the final accuracy of a run is the mean over its recorded rounds among this many last ones.
+    """
+
+    runs: dict[str, Run]
+    metrics: dict[str, dict[int, list[Record]]]
+    out: Path
+    last: int = LAST
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row a setting, as plain JSON types; `std` is the sample standard deviation over seeds (0 for one seed)."""
+        rows = []
+        for setting, by_seed in self.metrics.items():
+            rounds = self.runs[setting].rounds
+            final = [
+                float(np.mean([r["test_accuracy"] for r in records if r["round"] > rounds - self.last])) for records in by_seed.values()
+            ]
+            seconds = [sum(r["seconds"] for r in records) / rounds for records in by_seed.values()]
+            rows.append(
+                {
+                    "setting": setting,
+                    "seeds": list(by_seed),
+                    "test_accuracy": final,
+                    "mean": float(np.mean(final)),
+                    "std": float(np.std(final, ddof=1)) if len(final) > 1 else 0.0,
+                    "seconds_per_round": float(np.mean(seconds)),
+                }
+            )
+        return rows
+
+
+def compare(runs: Mapping[str, Run], seeds: int, progress: Progress, stop: threading.Event | None = None) -> Comparison:
+    """Run every setting with `seeds` seeds, and write runs, table and learning curves to one directory.
+
+    Args:
+        runs: the settings by name; their `out` is the directory of the comparison, none = a new one under runs/.
+        seeds: how many, from each run's own `seed` on.
+    """
+    from fedsam.curves import draw
+
+    first = next(iter(runs.values()))
+    out = Path(first.out) if first.out else fresh_path(Path("runs"), f"compare-{first.data.name}")
+    progress.plan(sum(run.rounds for run in runs.values()) * seeds)
+    metrics: dict[str, dict[int, list[Record]]] = {setting: {} for setting in runs}
+    offset = 0
+    for number in range(seeds):
+        for setting, run in runs.items():
+            seed = run.seed + number
+            progress.next(f"{setting}, seed {seed}", offset)
+            own = run.replace(seed=seed, out=str(out / f"{_file_name(setting)}-seed{seed}"))
+            try:
+                metrics[setting][seed] = simulate(own, progress, stop).metrics
+            except Interrupted as error:
+                raise Interrupted(f"{setting}, seed {seed}: {error}; the runs finished before it are in {out}") from None
+            offset += run.rounds
+    comparison = Comparison(dict(runs), metrics, out)
+    (out / "compare.json").write_text(json.dumps(comparison.rows(), indent=2) + "\n")
+    draw(comparison, out / "curves.png")
+    return comparison
+
+
+def show(comparison: Comparison) -> None:
+    """The table, for a person, and where the figure is."""
+    from rich.console import Console
+    from rich.table import Table
+
+    rows = comparison.rows()
+    seeds = len(rows[0]["seeds"])
+    table = Table(title=f"test accuracy, mean of the last {comparison.last} rounds, {seeds} seed{'s' * (seeds > 1)}", title_justify="left")
+    for header in ("setting", "mean", "std", "seconds per round"):
+        table.add_column(header, justify="left" if header == "setting" else "right")
+    for row in rows:
+        table.add_row(row["setting"], f"{row['mean']:.2%}", f"{row['std']:.2%}", f"{row['seconds_per_round']:.4f}")
+    console = Console()
+    console.print(table, highlight=False)
+    console.print(f"learning curves: {comparison.out / 'curves.png'}", highlight=False, soft_wrap=True)
+
+
+def _file_name(setting: str) -> str:
+    return "".join(c if c.isalnum() else "-" for c in setting.lower()).strip("-")

@@ -1,0 +1,152 @@
+"""What a person sees on the terminal: progress on standard error, results on standard output."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+from rich.text import Text
+
+from fedsam.record import Record
+from fedsam.run import Run, describe_keys
+from fedsam.simulation import Listener, Result
+
+
+class _Speed(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:.3g} rounds/s")
+
+
+class Progress(Listener):
+    """Live progress with rounds per second and time left; on a pipe, a plain line every few seconds."""
+
+    EVERY = 5.0  # seconds between plain lines
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.console = Console(stderr=True, quiet=quiet)
+        self.live = self.console.is_terminal and not quiet
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            _Speed(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        self.bar = Bar(*columns, console=self.console, disable=not self.live)
+        self.task = self.bar.add_task("", total=None, note="")
+        self.label = ""
+        self.offset = self.done = self.begin = 0
+        self.total: int | None = None
+        self.note = ""
+        self.began = self.told = time.monotonic()
+
+    def __enter__(self) -> Self:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("note: %(message)s"))
+        logging.getLogger("fedsam").handlers = [handler]
+        self.bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.bar.stop()
+
+    def plan(self, total: int) -> None:
+        """Count rounds over several runs, `total` in all."""
+        self.total = total
+
+    def next(self, label: str, offset: int) -> None:
+        """A run of several begins, after `offset` rounds of others."""
+        self.label, self.offset = label, offset
+
+    def started(self, run: Run, engine: str, reason: str, done: int) -> None:
+        """Say what runs, on which engine and why."""
+        if self.total is None:
+            self.console.print(f"{run.title()}: engine {engine} ({reason})", highlight=False)
+            if done:
+                self.console.print(f"going on after round {done} of {run.rounds}", highlight=False)
+        if self.offset + done == 0 or self.begin == 0:
+            self.begin, self.began = self.offset + done, time.monotonic()
+        self.bar.update(self.task, total=self.total or run.rounds, description=self.label or "rounds", completed=self.offset + done)
+        self.rounds = self.total or run.rounds
+
+    def round(self, done: int) -> None:
+        """A round is done."""
+        self.done = self.offset + done
+        self.bar.update(self.task, completed=self.done)
+        now = time.monotonic()
+        if not self.live and now - self.told >= self.EVERY:
+            self.told = now
+            speed = (self.done - self.begin) / (now - self.began)
+            left = (self.rounds - self.done) / speed
+            words = [self.label, f"round {self.done} of {self.rounds}", f"{speed:.3g} rounds/s", f"{left:.0f} s left", self.note]
+            self.console.print(", ".join(word for word in words if word), highlight=False)
+
+    def recorded(self, record: Record) -> None:
+        """Show the latest accuracy."""
+        self.note = f"test accuracy {record['test_accuracy']:.2%}"
+        self.bar.update(self.task, note=self.note)
+
+
+@contextmanager
+def graceful() -> Iterator[threading.Event]:
+    """An event that Ctrl-C or a termination signal sets; a second Ctrl-C stops at once."""
+    stop = threading.Event()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+        sys.stderr.write("\nstopping after this round (once more to stop at once)\n")
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def show_result(result: Result) -> None:
+    """The result of one run, for a person."""
+    summary = result.summary()
+    console = Console()
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_row("test accuracy", f"{summary['test_accuracy']:.2%}")
+    if result.run.average.name != "none":
+        table.add_row("without averaging", f"{summary['raw_test_accuracy']:.2%}")
+    table.add_row("test loss", f"{summary['test_loss']:.4f}")
+    table.add_row("seconds per round", f"{summary['seconds_per_round']:.4g}")
+    table.add_row("run directory", summary["out"] or "none")
+    console.print(table, highlight=False)
+
+
+def show_keys(as_json: bool) -> None:
+    """Every key, as a table or as JSON."""
+    rows = list(describe_keys())
+    if as_json:
+        fields = ("key", "default", "allowed", "help", "source")
+        print(json.dumps([dict(zip(fields, row, strict=True)) for row in rows], indent=2))
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for header in ("key", "default", "allowed", "what it is", "default from"):
+        table.add_column(header, overflow="fold")
+    for key, default, allowed, help, source in rows:
+        table.add_row(key, "none" if default is None else str(default), allowed, help, source)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=200)
+    console.print(table, highlight=False, markup=False)

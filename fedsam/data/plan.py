@@ -1,0 +1,61 @@
+"""The batching plan of a round: which examples each client sees in which step, and its augmentation draws.
+
+The same for every engine. Shapes: T local steps, B batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fedsam.data.augment.base import Augment, Draws
+from fedsam.rng import stream
+
+
+@dataclass(frozen=True)
+class ClientPlan:
+    """One client's round.
+
+    Args:
+        client: its id.
+        examples: how many examples it has; its weight in the mean.
+        index_TB: positions in the store; behind a step's valid samples its first one is repeated.
+        count_T: valid samples of each step, from 1 to B.
+        draws: augmentation draws, [T, B, ...].
+    """
+
+    client: int
+    examples: int
+    index_TB: np.ndarray
+    count_T: np.ndarray
+    draws: Draws
+
+
+def sample_cohort(seed: int, round: int, clients: int, cohort: int) -> list[int]:
+    """The clients of a round, uniformly without replacement, in ascending order."""
+    ids = stream(seed, "cohort", round).choice(clients, size=cohort, replace=False, shuffle=False)
+    return sorted(ids.tolist())
+
+
+def plan_client(
+    index: np.ndarray, batch_size: int, epochs: int, augment: Augment, image: tuple[int, int], seed: int, round: int, client: int
+) -> ClientPlan:
+    """The round of one client: in each epoch its examples in a new order, in batches of `batch_size`, the last one smaller if need be.
+
+    Args:
+        index: positions of the client's examples in the store.
+        image: height and width of an image.
+    """
+    examples, batch = len(index), min(batch_size, len(index))
+    per_epoch = -(-examples // batch_size)
+    count_T = np.full((epochs, per_epoch), batch, dtype=np.int64)
+    count_T[:, -1] = examples - (per_epoch - 1) * batch
+    order_EN = np.empty((epochs, per_epoch * batch), dtype=np.int64)
+    rng = stream(seed, "batches", round, client)
+    for epoch in range(epochs):
+        order_EN[epoch, :examples] = rng.permutation(index)
+        order_EN[epoch, examples:] = order_EN[epoch, (per_epoch - 1) * batch]
+    count_T = count_T.reshape(-1)
+    draws = augment.draw(stream(seed, "augment", round, client), count_T, batch, image)
+    return ClientPlan(client, examples, order_EN.reshape(-1, batch), count_T, draws)

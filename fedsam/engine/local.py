@@ -1,0 +1,114 @@
+"""The training of one client, written once: every engine calls `train_client`.
+
+Shapes: P parameters, B batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import vmap
+
+from fedsam.engine.task import Store, Task
+from fedsam.params import Layout
+
+
+@dataclass(frozen=True)
+class Step:
+    """One local step.
+
+    Args:
+        index_B: the batch, as positions in the store.
+        count: its valid samples, as a number of the parameters' type (at least 1).
+        draws: augmentation draws, [B, ...].
+        valid_B: which samples are valid; None = all.
+        active: whether the client has this step at all; None = it has. Only in a block whose clients differ.
+    """
+
+    index_B: Tensor
+    count: Tensor | float
+    draws: dict[str, Tensor] = field(default_factory=dict)
+    valid_B: Tensor | None = None
+    active: Tensor | None = None
+
+
+class BatchOracle:
+    """The gradient of one mini-batch's mean loss, at any point; remembers the loss at the first point it was asked for."""
+
+    def __init__(self, task: Task, store: Store, step: Step) -> None:
+        self.layout: Layout = task.layout
+        self.loss: Tensor | None = None
+        self._task, self._step = task, step
+        self._inputs, self._targets = task.batch(store, step.index_B, step.draws)
+
+    def __call__(self, theta_P: Tensor) -> Tensor:
+        """∇L_B(theta), [P]."""
+        gradient_P, loss = _Gradient.apply(self._task, theta_P, self._inputs, self._targets, self._step.count, self._step.valid_B)
+        if self.loss is None:
+            self.loss = loss
+        return gradient_P  # type: ignore[no-any-return]
+
+
+def mean_loss(task: Task, theta_P: Tensor, inputs: Tensor, targets: Tensor, count: Tensor | float, valid_B: Tensor | None) -> Tensor:
+    """Mean loss of the valid samples; the others are left out by selection, so nothing of theirs is multiplied by zero."""
+    losses_B = task.losses(theta_P, inputs, targets)
+    return losses_B.mean() if valid_B is None else torch.where(valid_B, losses_B, 0.0).sum() / count
+
+
+class _Gradient(torch.autograd.Function):
+    """(∇L, L) of one client's batch, and under vmap of a block of clients by one backward pass through the batched loss.
+
+    The same as `torch.func.grad_and_value`, which would record and replay every operation under vmap (slower for small models), and whose first
+    use imports torch's compiler (three seconds).
+    """
+
+    @staticmethod
+    def forward(task: Task, theta_P: Tensor, inputs: Tensor, targets: Tensor, count: Any, valid_B: Any) -> tuple[Tensor, Tensor]:
+        with torch.enable_grad():
+            leaf_P = theta_P.detach().requires_grad_()
+            loss = mean_loss(task, leaf_P, inputs, targets, count, valid_B)
+            (gradient_P,) = torch.autograd.grad(loss, leaf_P)
+        return gradient_P, loss.detach()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        pass
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[Any, ...], task: Task, *tensors: Any) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
+        at = in_dims[1:]
+        theta_KP = tensors[0] if at[0] is not None else tensors[0].expand(info.batch_size, -1)
+        with torch.enable_grad():
+            leaf_KP = theta_KP.detach().requires_grad_()
+            loss_K = vmap(partial(mean_loss, task), in_dims=(0, *at[1:]))(leaf_KP, *tensors[1:])
+            (gradient_KP,) = torch.autograd.grad(loss_K.sum(), leaf_KP)
+        return (gradient_KP, loss_K.detach()), (0, 0)
+
+
+def train_client(task: Task, store: Store, theta_P: Tensor, steps: Iterable[Step], lr: float | Tensor) -> tuple[Tensor, Tensor]:
+    """Train one client from `theta_P`: a pure function, also under `torch.func.vmap`.
+
+    Returns:
+        delta = theta_client − theta_sent, [P], and the mean loss over the samples it trained on, each at the weights before its step.
+    """
+    optimizer, sent_P = task.optimizer, theta_P
+    state = optimizer.init(theta_P)
+    total = samples = torch.zeros((), dtype=theta_P.dtype, device=theta_P.device)
+    for step in steps:
+        oracle = BatchOracle(task, store, step)
+        new_P, new_state = optimizer.step(theta_P, state, oracle, lr)
+        if oracle.loss is None:
+            raise TypeError(f"client optimiser {optimizer.name} took a step without asking for a gradient")
+        loss, count = oracle.loss * step.count, step.count
+        if step.active is not None:  # a client without this step keeps what it had, whatever was computed for it
+            new_P = torch.where(step.active, new_P, theta_P)
+            new_state = {name: torch.where(step.active, new_state[name], state[name]) for name in state}
+            loss, count = torch.where(step.active, loss, 0.0), torch.where(step.active, count, 0.0)
+        theta_P, state = new_P, new_state
+        total, samples = total + loss, samples + count
+    return theta_P - sent_P, total / samples

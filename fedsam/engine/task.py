@@ -1,0 +1,118 @@
+"""What all clients of a run share: module, data on the device, loss and precision.
+
+Shapes: N examples, B batch, H height, W width, C channels, L classes, P parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional as F  # noqa: N812
+
+from fedsam.data.augment.base import Augment
+from fedsam.data.base import Facts, Split
+from fedsam.optim.base import ClientOptimizer
+from fedsam.params import Layout
+
+
+@dataclass(frozen=True)
+class Store:
+    """A split on the device: images uint8 [N, H, W, C], labels int64 [N]."""
+
+    images: Tensor
+    labels: Tensor
+
+
+@dataclass
+class Task:
+    """What all clients of a run share.
+
+    Args:
+        module: the model; its trainable parameters are replaced by views of theta in every call.
+        layout: of those parameters in theta.
+        facts: of the data set.
+        augment: of the training batches.
+        optimizer: of the clients.
+        device: where it runs.
+        precision: fp32, tf32, bf16 (autocast; parameters and loss stay fp32) or fp64.
+    """
+
+    module: nn.Module
+    layout: Layout
+    facts: Facts
+    augment: Augment
+    optimizer: ClientOptimizer
+    device: torch.device
+    precision: str
+    _kept: tuple[Split, Store] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        self.module = self.module.to(self.device, self.dtype)
+        # (p / scale − mean) / std as one multiplication and one addition
+        std_C, mean_C = np.asarray(self.facts.std), np.asarray(self.facts.mean)
+        self._gain_C = torch.tensor(1 / (self.facts.scale * std_C), dtype=self.dtype, device=self.device)
+        self._shift_C = torch.tensor(-mean_C / std_C, dtype=self.dtype, device=self.device)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of parameters and inputs."""
+        return torch.float64 if self.precision == "fp64" else torch.float32
+
+    def store(self, split: Split) -> Store:
+        """The split on the device; the last one asked for is kept there."""
+        if self._kept is None or self._kept[0] is not split:
+            self._kept = (split, self.place(split))
+        return self._kept[1]
+
+    def place(self, split: Split) -> Store:
+        """A copy of the split on the device (on a CPU the same memory, if it may be written to)."""
+        images, labels = (a if a.flags.writeable else a.copy() for a in (split.images, split.labels))
+        return Store(torch.from_numpy(images).to(self.device), torch.from_numpy(labels).to(self.device))
+
+    def batch(self, store: Store, index_B: Tensor, draws: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """A training batch: gathered, augmented and normalised; inputs [B, C, H, W] in channels-last order, targets [B] or [B, L]."""
+        images_BHWC = self.augment.pixels(store.images[index_B], draws)
+        return self.augment.inputs(self.normalise(images_BHWC), store.labels[index_B], self.facts.classes, draws)
+
+    def normalise(self, images_BHWC: Tensor) -> Tensor:
+        """(p / scale − mean) / std, as [B, C, H, W]."""
+        return torch.addcmul(self._shift_C, images_BHWC.to(self.dtype), self._gain_C).permute(0, 3, 1, 2)
+
+    def losses(self, theta_P: Tensor, inputs_BCHW: Tensor, targets: Tensor) -> Tensor:
+        """Cross entropy of each sample, [B]."""
+        with self._autocast():
+            logits_BL = functional_call(self.module, self.layout.views(theta_P), (inputs_BCHW,))
+        # log-softmax and a gather: under vmap `cross_entropy` would be decomposed in Python, which loads torch's symbolic shapes (1.5 s)
+        log_p_BL = F.log_softmax(logits_BL.to(self.dtype), dim=1)
+        if targets.is_floating_point():
+            return -(targets * log_p_BL).sum(dim=1)
+        return -log_p_BL.gather(1, targets[:, None]).squeeze(1)
+
+    def logits(self, theta_P: Tensor, inputs_BCHW: Tensor) -> Tensor:
+        """The model's output in full precision, [B, L]."""
+        logits: Tensor = functional_call(self.module, self.layout.views(theta_P), (inputs_BCHW,))
+        return logits
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        if self.precision != "bf16":
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, cache_enabled=False)
+
+
+@contextmanager
+def numerics(precision: str) -> Iterator[None]:
+    """Set what torch keeps globally about float32 arithmetic on GPUs (TF32 only if asked for, deterministic kernels), and put it back."""
+    matmul, conv, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn
+    before = matmul.fp32_precision, conv.fp32_precision, cudnn.deterministic, cudnn.benchmark
+    wanted = "tf32" if precision == "tf32" else "ieee"
+    try:
+        matmul.fp32_precision, conv.fp32_precision, cudnn.deterministic, cudnn.benchmark = wanted, wanted, True, False
+        yield
+    finally:
+        matmul.fp32_precision, conv.fp32_precision, cudnn.deterministic, cudnn.benchmark = before

@@ -1,0 +1,104 @@
+"""Residual networks of basic blocks (He et al., CVPR 2016) with group normalisation (Wu and He, ECCV 2018).
+
+Shapes: B batch, C channels, H height, W width, L classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from fedsam.errors import InputError
+
+Shortcut = Callable[[int, int, int, int], nn.Module]  # (inputs, outputs, stride, groups) -> what runs beside a block
+
+
+def check_groups(groups: int, channels: int) -> None:
+    """Refuse a number of groups that does not divide the channels of the narrowest layer.
+
+    Raises:
+        InputError: it does not.
+    """
+    if channels % groups:
+        fit = ", ".join(str(n) for n in range(1, channels + 1) if channels % n == 0)
+        raise InputError("groups", groups, f"must divide {channels}, the channels of the narrowest layer: one of {fit}")
+
+
+class Subsample(nn.Module):
+    """Option A: every `stride`-th pixel, channels of zeros appended, no parameters (He et al. 2016, section 3.3)."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, groups: int) -> None:
+        super().__init__()
+        self.stride, self.added = stride, outputs - inputs
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """[B, C, H, W] to [B, C + added, ⌈H / stride⌉, ⌈W / stride⌉]."""
+        return F.pad(x_BCHW[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.added))
+
+
+class Projection(nn.Sequential):
+    """Option B: a 1×1 convolution with `stride`, normalised (He et al. 2016, section 3.3)."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, groups: int) -> None:
+        super().__init__(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.GroupNorm(groups, outputs))
+
+
+class BasicBlock(nn.Module):
+    """relu(norm2(conv2(relu(norm1(conv1(x))))) + shortcut(x)); the shortcut is the identity where shapes allow it.
+
+    He et al. 2016, eqs. 1 and 2.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int, groups: int, shortcut: Shortcut) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
+        self.norm1 = nn.GroupNorm(groups, outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        self.norm2 = nn.GroupNorm(groups, outputs)
+        same = stride == 1 and inputs == outputs
+        self.shortcut = nn.Identity() if same else shortcut(inputs, outputs, stride, groups)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """[B, C, H, W] to [B, C', ⌈H / stride⌉, ⌈W / stride⌉]."""
+        hidden_BCHW = torch.relu(self.norm1(self.conv1(x_BCHW)))
+        return torch.relu(self.norm2(self.conv2(hidden_BCHW)) + self.shortcut(x_BCHW))
+
+
+class ResNet(nn.Module):
+    """A 3×3 convolution, stages of basic blocks, global average pooling, logits.
+
+    Each stage but the first begins with stride 2. Any image size: a side of n pixels leaves ⌈n / 2^(stages − 1)⌉.
+
+    Args:
+        channels: C of the images.
+        classes: L.
+        widths: channels of each stage.
+        blocks: basic blocks in each stage.
+        groups: of every normalisation; divides every width.
+        shortcut: what runs beside a block that changes shape.
+    """
+
+    def __init__(
+        self, channels: int, classes: int, widths: Sequence[int], *, blocks: int, groups: int, shortcut: Shortcut
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, widths[0], 3, padding=1, bias=False)
+        self.norm = nn.GroupNorm(groups, widths[0])
+        stages, inputs = [], widths[0]
+        for stage, width in enumerate(widths):
+            stride = 1 if stage == 0 else 2
+            first = BasicBlock(inputs, width, stride, groups, shortcut)
+            rest = (BasicBlock(width, width, 1, groups, shortcut) for _ in range(blocks - 1))
+            stages.append(nn.Sequential(first, *rest))
+            inputs = width
+        self.stages = nn.Sequential(*stages)
+        self.out = nn.Linear(inputs, classes)
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        """Logits [B, L]."""
+        hidden_BCHW = self.stages(torch.relu(self.norm(self.conv(images_BCHW))))
+        logits_BL: Tensor = self.out(hidden_BCHW.mean(dim=(2, 3)))
+        return logits_BL

@@ -1,0 +1,108 @@
+"""What a client optimiser is: pure functions of a flat parameter vector and the gradient oracle of one mini-batch.
+
+Shapes: P parameters.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+import torch
+from torch import Tensor
+
+from fedsam.config import Component, key
+from fedsam.schedule.base import Schedule
+
+if TYPE_CHECKING:
+    from fedsam.params import Layout
+
+State = dict[str, Tensor]
+
+
+class Oracle(Protocol):
+    """The gradient of one mini-batch's mean loss: the same batch and the same draws at every point it is asked for."""
+
+    layout: Layout
+
+    def __call__(self, theta_P: Tensor) -> Tensor:
+        """∇L_B(theta), [P]."""
+
+
+class ClientOptimizer(Component):
+    """How a client trains: a step from the gradient oracle of each mini-batch.
+
+    Everything runs under `torch.func.vmap`: no data-dependent control flow, no in-place writes to arguments.
+    """
+
+    kind: ClassVar[str] = "client optimiser"
+    package: ClassVar[str] = "fedsam.optim"
+
+    @property
+    @abstractmethod
+    def bottom(self) -> BaseOptimizer:
+        """The base optimiser that takes the steps in the end; it holds learning rate, batch size and epochs."""
+
+    def init(self, theta_P: Tensor) -> State:
+        """The state at the beginning of a client's round."""
+        return self.bottom.init(theta_P)
+
+    @abstractmethod
+    def step(self, theta_P: Tensor, state: State, oracle: Oracle, lr: float | Tensor) -> tuple[Tensor, State]:
+        """One local step on one mini-batch: the new parameters [P] and the new state."""
+
+
+class BaseOptimizer(ClientOptimizer):
+    """An optimiser that turns a gradient into a step, and the settings of local training that every optimiser has."""
+
+    lr: float = key(0.1, "client learning rate", "the digits demonstration; 0.01 for CIFAR in Caldarola et al. 2022", gt=0.0)
+    batch_size: int = key(8, "examples per local step", "the digits demonstration; 64 in Caldarola et al. 2022", ge=1)
+    epochs: int = key(2, "passes over the client's data per round", "the digits demonstration; 1 in Caldarola et al. 2022", ge=1)
+    weight_decay: float = key(0.0, "λ of the weight decay, taken at the un-perturbed weights", "off; 4e-4 in Caldarola et al. 2022", ge=0.0)
+    clip_norm: float | None = key(None, "largest global L2 norm of a gradient, before weight decay; none = no limit", "off; 10 in FL-Simulator", gt=0.0)
+    schedule: Schedule = key("constant", "client learning rate over the rounds", "Caldarola et al. 2022")
+
+    @property
+    def bottom(self) -> BaseOptimizer:
+        """This optimiser itself."""
+        return self
+
+    def step(self, theta_P: Tensor, state: State, oracle: Oracle, lr: float | Tensor) -> tuple[Tensor, State]:
+        """A step along the gradient at theta."""
+        return self.descend(theta_P, state, oracle(theta_P), lr)
+
+    @abstractmethod
+    def descend(self, theta_P: Tensor, state: State, gradient_P: Tensor, lr: float | Tensor) -> tuple[Tensor, State]:
+        """A step from theta along a gradient that may have been taken elsewhere."""
+
+    def clipped(self, gradient_P: Tensor) -> Tensor:
+        """g · min(1, clip_norm / ‖g‖₂), with one norm over all parameters (Pascanu et al., ICML 2013, algorithm 1)."""
+        if self.clip_norm is None:
+            return gradient_P
+        norm = torch.linalg.vector_norm(gradient_P)
+        return gradient_P * (self.clip_norm / torch.clamp(norm, min=self.clip_norm))
+
+
+class Perturbed(ClientOptimizer):
+    """An optimiser that takes the base's step from theta with the gradient at a perturbed point, theta + epsilon.
+
+    w ← base(w, ∇L_B(w + ε)), ε = perturbation(w, ∇L_B(w)), both gradients on the same mini-batch
+    (Foret et al., ICLR 2021, algorithm 1; in federated form Caldarola et al., ECCV 2022). The perturbed point is a new vector,
+    so nothing has to be restored, and weight decay and momentum act at w. Two gradient evaluations a step.
+    """
+
+    base: BaseOptimizer = key("sgd", "the optimiser that takes the steps", "Caldarola et al. 2022")
+
+    @property
+    def bottom(self) -> BaseOptimizer:
+        """The base optimiser."""
+        return self.base
+
+    @abstractmethod
+    def perturbation(self, theta_P: Tensor, gradient_P: Tensor, layout: Layout) -> Tensor:
+        """ε, [P]."""
+
+    def step(self, theta_P: Tensor, state: State, oracle: Oracle, lr: float | Tensor) -> tuple[Tensor, State]:
+        """The base's step with the gradient at theta + ε."""
+        epsilon_P = self.perturbation(theta_P, oracle(theta_P), oracle.layout)
+        return self.base.descend(theta_P, state, oracle(theta_P + epsilon_P), lr)

@@ -1,0 +1,40 @@
+"""Stochastic gradient descent with momentum."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fedsam.config import key
+from fedsam.errors import InputError
+from fedsam.optim.base import BaseOptimizer, State
+
+
+class SGD(BaseOptimizer):
+    """v ← μ v + (g + λ w);  w ← w − lr · v, or with Nesterov's momentum  w ← w − lr · (g + λ w + μ v).
+
+    `torch.optim.SGD` without dampening (Sutskever et al., ICML 2013, in torch's form). The buffer v starts at zero in every round.
+    """
+
+    momentum: float = key(0.0, "μ", "Caldarola et al. 2022", ge=0.0, lt=1.0)
+    nesterov: bool = key(False, "Nesterov's momentum; needs momentum > 0", "torch.optim.SGD")
+
+    def model_post_init(self, context: object) -> None:
+        """Refuse Nesterov's momentum without momentum."""
+        if self.nesterov and self.momentum == 0.0:
+            raise InputError("nesterov", True, "needs momentum > 0")
+
+    def init(self, theta_P: Tensor) -> State:
+        """A momentum buffer of zeros, if there is momentum."""
+        return {"momentum": torch.zeros_like(theta_P)} if self.momentum else {}
+
+    def descend(self, theta_P: Tensor, state: State, gradient_P: Tensor, lr: float | Tensor) -> tuple[Tensor, State]:
+        """One step."""
+        gradient_P = self.clipped(gradient_P)
+        if self.weight_decay:
+            gradient_P = gradient_P + self.weight_decay * theta_P
+        if self.momentum:
+            velocity_P = self.momentum * state["momentum"] + gradient_P
+            state = {"momentum": velocity_P}
+            gradient_P = gradient_P + self.momentum * velocity_P if self.nesterov else velocity_P
+        return theta_P - lr * gradient_P, state

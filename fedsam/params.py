@@ -1,0 +1,112 @@
+"""A module's trainable parameters as one flat vector, and back.
+
+Shapes: P parameters.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from fedsam.errors import InputError
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where each trainable tensor of a module lies in theta: one after the other, in the order of `named_parameters`.
+
+    Tied parameters are there once, under their first name. A parameter that requires no gradient is a constant of the
+    module and not in theta.
+
+    >>> layout = Layout(("weight", "bias"), ((2, 3), (2,)))
+    >>> layout.total, {name: tuple(view.shape) for name, view in layout.views(torch.arange(8.0)).items()}
+    (8, {'weight': (2, 3), 'bias': (2,)})
+
+    Args:
+        names: as `named_parameters` gives them.
+        shapes: of these tensors.
+    """
+
+    names: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        """Numbers in each tensor."""
+        return [math.prod(shape) for shape in self.shapes]
+
+    @property
+    def total(self) -> int:
+        """P."""
+        return sum(self.sizes)
+
+    def flatten(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """A new vector [P] from tensors by name; differentiable, and names that are not in the layout are left aside.
+
+        Raises:
+            InputError: a tensor is missing or has another shape.
+        """
+        for name, shape in zip(self.names, self.shapes, strict=True):
+            if name not in tensors:
+                raise InputError(
+                    "", InputError.ABSENT, f"there is no tensor {name!r}, of shape {list(shape)} in this model"
+                )
+            if tensors[name].shape != shape:
+                given = list(tensors[name].shape)
+                raise InputError(
+                    "", InputError.ABSENT, f"tensor {name!r} has shape {given}, in this model it has {list(shape)}"
+                )
+        return torch.cat([tensors[name].reshape(-1) for name in self.names])
+
+    def views(self, theta_P: Tensor) -> dict[str, Tensor]:
+        """The tensors by name, as views of theta.
+
+        They are cut by one `torch.split`, whose backward is one concatenation; the backward of a slice would be a
+        zero-padded copy of all of theta, once for each tensor.
+        """
+        pieces = torch.split(theta_P, self.sizes)
+        return {name: piece.view(shape) for name, shape, piece in zip(self.names, self.shapes, pieces, strict=True)}
+
+    def mask(self, chosen: Callable[[str], bool]) -> Tensor:
+        """Where in theta the tensors lie whose name is `chosen`, bool [P]."""
+        return torch.tensor([chosen(name) for name in self.names]).repeat_interleave(torch.tensor(self.sizes))
+
+    def weights(self, device: torch.device | str = "cpu") -> Tensor:
+        """Where in theta the tensors lie whose name contains "weight", bool [P]; made once for each device."""
+        device = torch.device(device)
+        if device not in self._weights:
+            self._weights[device] = self.mask(lambda name: "weight" in name).to(device)
+        return self._weights[device]
+
+    @cached_property
+    def _weights(self) -> dict[torch.device, Tensor]:
+        return {}
+
+
+def layout_of(module: nn.Module) -> Layout:
+    """The layout of a module's trainable parameters."""
+    trainable = [(name, tuple(tensor.shape)) for name, tensor in module.named_parameters() if tensor.requires_grad]
+    return Layout(tuple(name for name, _ in trainable), tuple(shape for _, shape in trainable))
+
+
+def theta_of(module: nn.Module) -> Tensor:
+    """A copy of a module's trainable parameters, [P]."""
+    return layout_of(module).flatten(dict(module.named_parameters())).detach()
+
+
+def named(module: nn.Module, theta_P: Tensor) -> dict[str, Tensor]:
+    """A module's whole state by name, with theta in place of its trainable parameters.
+
+    Constants and buffers are the module's own, tied parameters are there under each of their names. All are contiguous
+    copies that share no memory, fit for safetensors and for `module.load_state_dict(..., strict=True)`.
+    """
+    views = layout_of(module).views(theta_P)
+    first = {id(tensor): name for name, tensor in module.named_parameters()}
+    state = module.state_dict(keep_vars=True)
+    sources = {name: views.get(first.get(id(tensor), ""), tensor) for name, tensor in state.items()}
+    return {name: source.detach().clone(memory_format=torch.contiguous_format) for name, source in sources.items()}

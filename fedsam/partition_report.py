@@ -1,0 +1,53 @@
+"""`fedsam partition`: how a data set is divided among the clients."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from fedsam.errors import under
+from fedsam.run import Run
+
+
+def report(run: Run, figure: Path | None, as_json: bool) -> None:
+    """Print sizes, classes per client, divergence from the whole and Gini of sizes, and draw the label distribution.
+
+    Args:
+        run: its data set and seed are what counts.
+        figure: where to draw; None = a name made from the settings under runs/.
+        as_json: print one JSON object instead of a table.
+    """
+    from fedsam.data.heterogeneity import describe
+    from fedsam.data.label_figure import draw
+
+    with under("data"):
+        federation = run.data.load(run.seed)
+    counts_KL = federation.label_counts(range(federation.clients))
+    described = describe(counts_KL)
+    keys = run.keys()
+    how = " ".join(f"{key.removeprefix('data.')}={keys[key]}" for key in ("data.partition", "data.alpha") if key in keys)
+    path = figure or Path("runs") / f"partition-{run.data.name}-{how.replace('partition=', '').replace(' ', '-').replace('=', '')}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draw(counts_KL, path, f"{run.data.name}, {federation.clients} clients, {how}, seed {run.seed}")
+    if as_json:
+        print(json.dumps(described))
+        return
+    sizes, classes = np.array(described["sizes"]), np.array(described["classes_per_client"])
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_row("data set", f"{run.data.name}: {sizes.sum():,} training examples, {federation.facts.classes} classes")
+    table.add_row("clients", f"{federation.clients:,} ({how}, seed {run.seed})")
+    table.add_row("examples per client", _spread(sizes))
+    table.add_row("classes per client", _spread(classes))
+    table.add_row("Jensen-Shannon divergence from the whole", f"mean {described['js_mean']:.3f}, std {described['js_std']:.3f} bits (0 same labels, 1 disjoint)")
+    table.add_row("Gini of sizes", f"{described['gini']:.3f} (0 all equal)")
+    table.add_row("figure", str(path))
+    Console().print(table, highlight=False, soft_wrap=True)
+
+
+def _spread(values: np.ndarray) -> str:
+    return f"min {values.min()}, mean {values.mean():.4g}, max {values.max()}"

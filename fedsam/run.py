@@ -1,0 +1,140 @@
+"""Run: the frozen, validated description of one simulation."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from fedsam.config import Component, Config, Groups, find, key, root_of
+from fedsam.data.base import Dataset
+from fedsam.engine.base import Engine
+from fedsam.errors import InputError
+from fedsam.models.base import Model
+from fedsam.optim.base import ClientOptimizer
+from fedsam.strategy import Average, Strategy
+
+
+class Run(Groups):
+    """One simulation, described completely: the same description gives the same result.
+
+    Parts are objects, or names and mappings of keys: `Run(client=ASAM(rho=0.7))` is `Run(client={"name": "asam", "rho": 0.7})`.
+
+    >>> from fedsam.optim.asam import ASAM
+    >>> Run(client=ASAM(rho=0.7), rounds=10) == Run.from_keys({"client.name": "asam", "client.rho": 0.7, "rounds": 10})
+    True
+
+    Raises:
+        InputError: a key that does not exist, or a value or combination that is impossible.
+    """
+
+    data: Dataset = key("digits", "data set", "embedded; needs no files")
+    model: Model = key("mlp", "model", "the digits demonstration")
+    client: ClientOptimizer = key("sgd", "client optimiser", "McMahan et al. 2017")
+    server: Strategy = key("fedavg", "server strategy", "McMahan et al. 2017")
+    average: Average = key("none", "average over rounds, evaluated and saved but never sent", "off")
+    engine: Engine = key("auto", "how clients are trained", "fedsam bench engines")
+    rounds: int = key(150, "federated rounds, T", "the digits demonstration; 10,000 for CIFAR-10 in Caldarola et al. 2022", ge=1)
+    cohort: int = key(5, "clients sampled in each round, uniformly without replacement", "Caldarola et al. 2022", ge=1)
+    seed: int = key(0, "every random number of the run is keyed by it", "convention", ge=0, lt=2**63)
+    evaluate_every: int = key(10, "rounds between evaluations; the last round is always evaluated", "convention", ge=1)
+    evaluate_last: int = key(1, "every one of this many last rounds is evaluated; the papers report means of the last 100", "convention", ge=1)
+    checkpoint_every: int = key(50, "rounds between checkpoints; 0 = only at the end or when stopped", "convention", ge=0)
+    out: str | None = key(None, "run directory; none = runs/ and a name made from the settings", "convention")
+
+    def model_post_init(self, context: object) -> None:
+        """Refuse combinations that cannot run."""
+        if self.cohort > self.data.clients:
+            raise InputError("cohort", self.cohort, f"must be at most data.clients = {self.data.clients}")
+        try:
+            self.average.check(self.rounds)
+        except InputError as error:
+            raise error.under("average") from None
+
+    @classmethod
+    def from_keys(cls, keys: Mapping[str, Any]) -> Run:
+        """A run from dotted keys: `{"client.name": "asam", "client.rho": 0.7, "rounds": 10}`."""
+        values: dict[str, Any] = {}
+        for dotted, value in keys.items():
+            group, dot, rest = dotted.partition(".")
+            if not dot:
+                if group in cls.model_fields and root_of(cls.model_fields[group]) and not isinstance(value, Mapping):
+                    raise InputError(dotted, value, f"is a group of keys; did you mean {dotted}.name={value}?")
+                values[group] = value
+            elif group not in cls.model_fields or not root_of(cls.model_fields[group]):
+                groups = [f"{name}." for name, field in cls.model_fields.items() if root_of(field)]
+                raise InputError(dotted, value, f"no such group of keys; there are {', '.join(groups)}")
+            else:
+                values.setdefault(group, {})[rest] = value
+        for group, value in values.items():
+            field = cls.model_fields.get(group)
+            if field is not None and isinstance(value, dict):
+                value.setdefault("name", field.default)
+        return cls(**values)
+
+    def keys(self) -> dict[str, Any]:
+        """Every key, dotted, with its value as a plain JSON type; `Run.from_keys` of it is this run."""
+        found: dict[str, Any] = {}
+        for field in type(self).model_fields:
+            value = getattr(self, field)
+            if isinstance(value, Component):
+                found[f"{field}.name"] = value.name
+                found |= {f"{field}.{k}": v for k, v in value.keys().items()}
+            else:
+                found[field] = value
+        return found
+
+    def digest(self) -> str:
+        """sha256 of every key that decides the result: all but where it is written and how often it is saved."""
+        aside = {"out", "checkpoint_every"}
+        text = json.dumps({k: v for k, v in self.keys().items() if k not in aside}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def title(self) -> str:
+        """A short name made from the settings, fit for a directory."""
+        parts = [self.data.name, self.client.name, self.server.name, self.average.name, f"seed{self.seed}"]
+        return "-".join(p.rpartition(":")[2] for p in parts if p != "none")
+
+
+def describe_keys() -> Iterator[tuple[str, Any, str, str, str]]:
+    """Every key of every component: (key, default, type, help, source), with the component in the key where it is not common to all."""
+    from fedsam.config import names
+
+    for field, info in Run.model_fields.items():
+        root = root_of(info)
+        if root is None:
+            yield _row(field, info)
+            continue
+        yield f"{field}.name", info.default, " ".join(names(root)), str(info.description), _source(info)
+        yield from _component_rows(field, root, set())
+
+
+def _component_rows(group: str, root: type[Component], seen: set[str]) -> Iterator[tuple[str, Any, str, str, str]]:
+    from fedsam.config import names
+
+    for name in names(root):
+        for field, info in find(root, name).model_fields.items():
+            shared = field in root.model_fields
+            label = f"{group}.{field}"
+            mark = label if shared else f"{label} ({name})"
+            if mark in seen:
+                continue
+            seen.add(mark)
+            inner = root_of(info)
+            if inner is None:
+                yield _row(mark, info)
+            else:
+                yield mark, info.default, " ".join(names(inner)), str(info.description), _source(info)
+                yield from _component_rows(group, inner, seen)
+
+
+def _row(name: str, info: Any) -> tuple[str, Any, str, str, str]:
+    held = info.annotation
+    kind = held.__name__ if isinstance(held, type) else str(held).replace("typing.", "")
+    limits = [f"{a} {getattr(m, f)}" for m in info.metadata for f, a in (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<")) if hasattr(m, f)]
+    return name, info.default, " ".join([kind, *limits]), str(info.description), _source(info)
+
+
+def _source(info: Any) -> str:
+    return str((info.json_schema_extra or {}).get("source", ""))

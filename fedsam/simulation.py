@@ -1,0 +1,301 @@
+"""The round loop: sample, plan, train, aggregate, update, average, record.
+
+Shapes: K clients of the cohort, P parameters.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fedsam import environment
+from fedsam.data.plan import ClientPlan, plan_client, sample_cohort
+from fedsam.engine.base import Engine, Trained
+from fedsam.engine.task import Task, numerics
+from fedsam.errors import Interrupted, RunError, under
+from fedsam.evaluate import evaluate
+from fedsam.params import layout_of, named, theta_of
+from fedsam.record import Checkpoint, Record, RunDirectory, must_be_free
+from fedsam.run import Run
+from fedsam.schedule.base import Clock
+
+
+class Listener:
+    """Told of a run's progress; the default does nothing."""
+
+    def started(self, run: Run, engine: str, reason: str, done: int) -> None:
+        """The run begins, after `done` rounds that are there already."""
+
+    def round(self, done: int) -> None:
+        """That many rounds are done."""
+
+    def recorded(self, record: Record) -> None:
+        """A round was evaluated."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run.
+
+    Args:
+        run: its description.
+        metrics: the recorded rounds, as in metrics.jsonl.
+        engine: the engine that trained the clients.
+        digest: sha256 of the served model as a safetensors file (of model.safetensors, where there is a run directory).
+        state: the served model, by parameter name.
+        out: the run directory, if there is one.
+    """
+
+    run: Run
+    metrics: list[Record]
+    engine: str
+    digest: str
+    state: dict[str, Tensor] = field(repr=False)
+    out: Path | None
+
+    @property
+    def seconds_per_round(self) -> float:
+        """Mean wall clock of a round, evaluation apart."""
+        return float(sum(record["seconds"] for record in self.metrics)) / self.run.rounds
+
+    def summary(self) -> dict[str, Any]:
+        """The result as plain JSON types."""
+        last = self.metrics[-1]
+        return {
+            "out": str(self.out) if self.out else None,
+            "rounds": self.run.rounds,
+            "test_accuracy": last["test_accuracy"],
+            "raw_test_accuracy": last.get("raw_test_accuracy", last["test_accuracy"]),
+            "test_loss": last["test_loss"],
+            "seconds_per_round": self.seconds_per_round,
+            "engine": self.engine,
+            "digest": self.digest,
+        }
+
+
+def simulate(run: Run, listener: Listener | None = None, stop: threading.Event | None = None) -> Result:
+    """Run a simulation from its beginning.
+
+    Args:
+        run: its description; with `run.out` a run directory is written, without it nothing is.
+        listener: is told of the progress.
+        stop: once set, the round in progress is finished, a checkpoint is written and `Interrupted` is raised.
+
+    Raises:
+        InputError: the description cannot be run, or the run directory exists.
+        RunError: the loss is no longer finite, memory or disk are full.
+        Interrupted: `stop` was set.
+    """
+    if run.out:
+        must_be_free(Path(run.out))
+    with numerics(run.engine.precision):
+        simulation = Simulation(run)
+        if run.out:
+            simulation.directory = RunDirectory.create(Path(run.out), run, simulation.environment())
+        return simulation.go(listener or Listener(), stop)
+
+
+def resume(path: Path | str, listener: Listener | None = None, stop: threading.Event | None = None) -> Result:
+    """Continue a run from the checkpoint in its directory, to the same bits as if it had never stopped.
+
+    Raises:
+        InputError: the directory or its checkpoint cannot be used.
+        RunError, Interrupted: as for `simulate`.
+    """
+    directory, run = RunDirectory.open(Path(path))
+    checkpoint = directory.load_checkpoint()
+    with numerics(run.engine.precision):
+        simulation = Simulation(run)
+        simulation.directory = directory
+        simulation.restore(checkpoint)
+        return simulation.go(listener or Listener(), stop)
+
+
+class Simulation:
+    """A run in progress: what changes from round to round, and the parts that change it."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.directory: RunDirectory | None = None
+        with under("engine"):
+            device = run.engine.torch_device()
+        with under("data"):
+            self.federation = run.data.load(run.seed)
+        facts = self.federation.facts
+        with under("model"):
+            module = run.model.module(facts.shape, facts.classes, run.seed)
+        self.task = Task(module, layout_of(module), facts, run.data.augment, run.client, device, run.engine.precision)
+        self.engine: Engine
+        self.engine, self.reason = run.engine.choose(self.task)
+        self.trainer = self.engine.start(self.task)
+        self.test = self.task.place(self.federation.test)
+        self.theta_P = theta_of(self.task.module)
+        self.server = run.server.init(self.theta_P)
+        self.average: dict[str, Tensor] = {}
+        self.done = 0
+        self.metrics: list[Record] = []
+        self.unchecked: list[tuple[int, list[int], Tensor]] = []
+        self._count_anew()
+
+    def _count_anew(self) -> None:
+        self.loss = torch.zeros((), dtype=torch.float64, device=self.task.device)
+        self.trained = 0
+        self.seconds = 0.0
+        self.bytes_up = self.bytes_down = 0
+
+    def environment(self) -> dict[str, Any]:
+        return {**environment.describe(), "engine": self.engine.name, "engine_reason": self.reason, "device": str(self.task.device)}
+
+    def go(self, listener: Listener, stop: threading.Event | None) -> Result:
+        run = self.run
+        listener.started(run, self.engine.name, self.reason, self.done)
+        while self.done < run.rounds:
+            ids, lr = self.advance()
+            listener.round(self.done)
+            last = self.done == run.rounds
+            due = self.done % run.evaluate_every == 0 or self.done > run.rounds - run.evaluate_last
+            stopped = stop is not None and stop.is_set() and not last
+            save = last or stopped or (run.checkpoint_every > 0 and self.done % run.checkpoint_every == 0)
+            if due or save or self.task.device.type == "cpu" or self.done % 20 == 0:
+                self._check_finite()
+            if due:
+                self._record(ids, lr)
+                listener.recorded(self.metrics[-1])
+            if save and self.directory:
+                self.directory.save_checkpoint(self._checkpoint())
+            if stopped:
+                where = f"; continue with: fedsam run --resume {self.directory.path}" if self.directory else " (no run directory, nothing was saved)"
+                raise Interrupted(f"stopped after round {self.done} of {run.rounds}{where}")
+        return self._finish()
+
+    def advance(self) -> tuple[list[int], float]:
+        """One federated round; the ids of the clients that trained and their learning rate."""
+        run, clock, began = self.run, self.clock(), time.perf_counter()
+        store, plans = self._plan(clock)
+        lr = run.average.lr(run.client.bottom.schedule.lr(run.client.bottom.lr, clock), clock)
+        sent_P = self.theta_P
+        if plans:
+            updates = self._weighted(self.trainer.train(sent_P, store, plans, lr), plans)
+            delta_P = run.server.aggregate(updates, sent_P)
+            self.theta_P, self.server = run.server.update(sent_P, delta_P, self.server, clock)
+        self.average = run.average.update(sent_P, self.theta_P, self.average, clock)
+        self.done += 1
+        traffic = len(plans) * sent_P.numel() * sent_P.element_size()
+        self.bytes_up, self.bytes_down = self.bytes_up + traffic, self.bytes_down + traffic
+        self.seconds += time.perf_counter() - began
+        return [plan.client for plan in plans], lr
+
+    def clock(self) -> Clock:
+        """Where the run is."""
+        return Clock(self.done, self.run.rounds)
+
+    def _plan(self, clock: Clock) -> tuple[Any, list[ClientPlan]]:
+        run, image = self.run, self.federation.facts.shape[:2]
+        ids = sample_cohort(run.seed, clock.round, self.federation.clients, run.cohort)
+        store, index = self.federation.examples(ids)
+        local = run.client.bottom
+        plans = [
+            plan_client(own, local.batch_size, local.epochs, run.data.augment, image, run.seed, clock.round, client)
+            for client, own in zip(ids, index, strict=True)
+            if len(own)
+        ]
+        return store, plans
+
+    def _weighted(self, blocks: Iterator[Trained], plans: list[ClientPlan]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Each block's updates with the clients' shares of the round's examples; the losses are counted on the way."""
+        examples = sum(plan.examples for plan in plans)
+        for block in blocks:
+            weight_K = torch.tensor([plans[row].examples / examples for row in block.rows], dtype=self.task.dtype, device=self.task.device)
+            self.loss += torch.dot(block.loss_K, weight_K)
+            self.unchecked.append((self.done + 1, [plans[row].client for row in block.rows], block.loss_K + block.delta_KP.sum(dim=1)))
+            yield block.delta_KP, weight_K
+        self.trained += 1
+
+    def _check_finite(self) -> None:
+        """Stop if a client's loss or update is NaN or infinite."""
+        for round, ids, sum_K in self.unchecked:
+            broken = [client for client, fine in zip(ids, sum_K.isfinite().tolist(), strict=True) if not fine]
+            if broken:
+                shown = ", ".join(map(str, broken[:10])) + (f" and {len(broken) - 10} more" if len(broken) > 10 else "")
+                raise RunError(
+                    f"round {round}: loss or update of client{'s' * (len(broken) > 1)} {shown} is not finite; lower client.lr"
+                    f" or set client.clip_norm{self._last_good()}"
+                )
+        self.unchecked.clear()
+        if not bool(self.theta_P.isfinite().all()):
+            raise RunError(f"round {self.done}: the global model is not finite; lower server.lr or client.lr{self._last_good()}")
+
+    def _last_good(self) -> str:
+        kept = self.directory.load_checkpoint() if self.directory else None
+        return f"; the checkpoint of round {kept.round} in {self.directory.path} is kept" if kept and self.directory else ""
+
+    def _record(self, ids: list[int], lr: float) -> None:
+        began = time.perf_counter()
+        served_P = self.run.average.served(self.theta_P, self.average)
+        loss, accuracy = evaluate(self.task, served_P, self.test)
+        record: Record = {
+            "round": self.done,
+            "test_accuracy": accuracy,
+            "test_loss": loss,
+            "train_loss": float(self.loss) / self.trained if self.trained else None,
+            "lr": lr,
+            "clients": ids,
+            "bytes_up": self.bytes_up,
+            "bytes_down": self.bytes_down,
+        }
+        if self.run.average.name != "none":
+            raw = accuracy if served_P is self.theta_P else evaluate(self.task, self.theta_P, self.test)[1]
+            record["raw_test_accuracy"] = raw
+        record |= {"seconds": self.seconds, "eval_seconds": time.perf_counter() - began}
+        self._count_anew()
+        self.metrics.append(record)
+        if self.directory:
+            self.directory.append(record)
+
+    def _checkpoint(self) -> Checkpoint:
+        tensors = {"theta": self.theta_P}
+        tensors |= {f"server.{name}": tensor for name, tensor in self.server.items()}
+        tensors |= {f"average.{name}": tensor for name, tensor in self.average.items()}
+        pending = {
+            "loss": float(self.loss),
+            "trained": self.trained,
+            "seconds": self.seconds,
+            "bytes_up": self.bytes_up,
+            "bytes_down": self.bytes_down,
+        }
+        return Checkpoint(self.done, tensors, pending)
+
+    def restore(self, checkpoint: Checkpoint | None) -> None:
+        """Go on from a checkpoint; without one, from the beginning."""
+        assert self.directory is not None
+        self.metrics = self.directory.rewind(checkpoint.round if checkpoint else 0)
+        if checkpoint is None:
+            return
+        device = self.task.device
+        self.theta_P = checkpoint.tensors["theta"].to(device)
+        self.server = {n.removeprefix("server."): t.to(device) for n, t in checkpoint.tensors.items() if n.startswith("server.")}
+        self.average = {n.removeprefix("average."): t.to(device) for n, t in checkpoint.tensors.items() if n.startswith("average.")}
+        self.done = checkpoint.round
+        pending = checkpoint.pending
+        self.loss += pending["loss"]
+        self.trained, self.seconds = int(pending["trained"]), pending["seconds"]
+        self.bytes_up, self.bytes_down = int(pending["bytes_up"]), int(pending["bytes_down"])
+
+    def _finish(self) -> Result:
+        import safetensors.torch
+
+        served_P = self.run.average.served(self.theta_P, self.average)
+        state = {name: tensor.cpu() for name, tensor in named(self.task.module, served_P).items()}
+        blob = safetensors.torch.save(state)
+        if self.directory:
+            self.directory.save_model(blob)
+        out = self.directory.path if self.directory else None
+        return Result(self.run, self.metrics, self.engine.name, hashlib.sha256(blob).hexdigest(), state, out)

@@ -1,0 +1,73 @@
+"""What a server does: the defaults are FedAvg's.
+
+Shapes: K clients of a block, P parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from fedsam.config import Component
+from fedsam.schedule.base import Clock
+
+State = dict[str, Tensor]
+
+
+class Strategy(Component):
+    """A server rule: how the clients' updates become the next global model.
+
+    A client's update is delta = theta_client − theta_sent.
+    """
+
+    kind: ClassVar[str] = "strategy"
+    package: ClassVar[str] = "strategies"
+
+    def init(self, theta_P: Tensor) -> State:
+        """The server's state before the first round."""
+        return {}
+
+    def aggregate(self, updates: Iterable[tuple[Tensor, Tensor]], theta_P: Tensor) -> Tensor:
+        """One update from many: Δ = Σ_k weight_k · delta_k, summed block by block as they arrive, in their order.
+
+        Args:
+            updates: blocks of (delta_KP, weight_K); over all blocks the weights n_k / Σ n sum to 1.
+            theta_P: the global model, for shape and device.
+        """
+        total_P = torch.zeros_like(theta_P)
+        for delta_KP, weight_K in updates:
+            total_P += torch.mv(delta_KP.T, weight_K)
+        return total_P
+
+    def update(self, theta_P: Tensor, delta_P: Tensor, state: State, clock: Clock) -> tuple[Tensor, State]:
+        """The next global model and server state: w ← w + Δ."""
+        return theta_P + delta_P, state
+
+
+class Average(Component):
+    """An average of global models over rounds, around any strategy: evaluated and saved, never sent to clients. The default is none."""
+
+    kind: ClassVar[str] = "average"
+    package: ClassVar[str] = "strategies"
+
+    def check(self, rounds: int) -> None:
+        """Refuse settings under which nothing would ever be averaged.
+
+        Raises:
+            InputError: with what to change.
+        """
+
+    def lr(self, lr: float, clock: Clock) -> float:
+        """The clients' learning rate in this round, from the scheduled one."""
+        return lr
+
+    def update(self, sent_P: Tensor, theta_P: Tensor, state: State, clock: Clock) -> State:
+        """The average's state after a round that sent `sent_P` and ended in `theta_P`; it starts empty."""
+        return state
+
+    def served(self, theta_P: Tensor, state: State) -> Tensor:
+        """The model to evaluate and save: the average once it exists, else the global model."""
+        return theta_P

@@ -1,0 +1,22 @@
+"""FedAvg: federated averaging."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from fedsam.config import key
+from fedsam.schedule.base import Clock
+from fedsam.strategy import State, Strategy
+
+
+class FedAvg(Strategy):
+    """w ← w + lr · Σ_k (n_k / Σ n) (w_k − w).
+
+    McMahan et al., AISTATS 2017, algorithm 1, at lr = 1; with another server learning rate Reddi et al., ICLR 2021, algorithm 1 with SGD.
+    """
+
+    lr: float = key(1.0, "server learning rate", "McMahan et al. 2017", gt=0.0)
+
+    def update(self, theta_P: Tensor, delta_P: Tensor, state: State, clock: Clock) -> tuple[Tensor, State]:
+        """A step along the mean update."""
+        return theta_P + self.lr * delta_P, state
