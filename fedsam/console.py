@@ -75,9 +75,9 @@ class Progress(Listener):
     def started(self, run: Run, engine: str, reason: str, done: int) -> None:
         """Say what runs, on which engine and why."""
         if self.total is None:
-            self.console.print(f"{run.title()}: engine {engine} ({reason})", highlight=False)
+            self.console.print(f"{run.title()}: engine {engine} ({reason})", highlight=False, soft_wrap=True)
             if done:
-                self.console.print(f"going on after round {done} of {run.rounds}", highlight=False)
+                self.console.print(f"going on after round {done} of {run.rounds}", highlight=False, soft_wrap=True)
         if self.offset + done == 0 or self.begin == 0:
             self.begin, self.began = self.offset + done, time.monotonic()
         self.bar.update(self.task, total=self.total or run.rounds, description=self.label or "rounds", completed=self.offset + done)
@@ -93,7 +93,7 @@ class Progress(Listener):
             speed = (self.done - self.begin) / (now - self.began)
             left = (self.rounds - self.done) / speed
             words = [self.label, f"round {self.done} of {self.rounds}", f"{speed:.3g} rounds/s", f"{left:.0f} s left", self.note]
-            self.console.print(", ".join(word for word in words if word), highlight=False)
+            self.console.print(", ".join(word for word in words if word), highlight=False, soft_wrap=True)
 
     def recorded(self, record: Record) -> None:
         """Show the latest accuracy."""
@@ -131,7 +131,7 @@ def show_result(result: Result) -> None:
     table.add_row("test loss", f"{summary['test_loss']:.4f}")
     table.add_row("seconds per round", f"{summary['seconds_per_round']:.4g}")
     table.add_row("run directory", summary["out"] or "none")
-    console.print(table, highlight=False)
+    console.print(table, highlight=False, soft_wrap=True)
 
 
 def show_keys(as_json: bool) -> None:

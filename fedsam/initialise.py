@@ -5,6 +5,7 @@ Shapes: B batch, H height, W width, C channels, L classes.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -21,6 +22,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from fedsam.errors import InputError
 from fedsam.rng import stream
+
+log = logging.getLogger("fedsam")
 
 GROUP_NORM = "use torch.nn.GroupNorm (model.name=resnet18 and model.name=resnet20 have it)"
 
@@ -65,14 +68,13 @@ class keyed_generator(TorchDispatchMode):  # type: ignore[no-untyped-call]  # no
 
 def _draws(op: OpOverload[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
     """Whether this call would draw from the global generator."""
-    arguments = op._schema.arguments
-    if torch.Tag.nondeterministic_seeded not in op.tags and not any(a.name == "generator" for a in arguments):
+    if torch.Tag.nondeterministic_seeded not in op.tags:
         return False
+    arguments = op._schema.arguments
     given = {a.name: a.default_value for a in arguments if a.has_default_value()}
     given |= dict(zip((a.name for a in arguments), args, strict=False)) | kwargs
-    idle = (
-        given.get("dropout_p") == 0.0 or given.get("training") is False
-    )  # attention without dropout, RReLU in evaluation
+    # attention without dropout and RReLU in evaluation can draw, but do not
+    idle = given.get("dropout_p") == 0.0 or given.get("training") is False
     return given.get("generator") is None and not idle
 
 
@@ -105,19 +107,15 @@ def initialised(build: Callable[[], Any], name: str, shape: tuple[int, int, int]
             [B, L].
     """
     height, width, channels = shape
-    numbers = torch.linspace(-1.0, 1.0, 2 * height * width * channels)
-    images_BCHW = numbers.view(2, height, width, channels).permute(
-        0, 3, 1, 2
-    )  # channels last in memory, as batches are in training
+    numbers = torch.linspace(-1.0, 1.0, 2 * height * width * channels, device="cpu")
+    # channels last in memory, as batches are in training
+    images_BCHW = numbers.view(2, height, width, channels).permute(0, 3, 1, 2)
     with keyed_generator(initial_generator(seed)), torch.device("cpu"), torch.no_grad():
         with _described(name, "building it"):
             module = build()
         if not isinstance(module, nn.Module):
-            raise InputError(
-                "name",
-                name,
-                f"gave an object of class {type(module).__name__}, must be a callable that returns a torch.nn.Module",
-            )
+            gave = f"gave an object of class {type(module).__name__}"
+            raise InputError("name", name, f"{gave}, must be a callable that returns a torch.nn.Module")
         if any(is_lazy(tensor) for tensor in module.parameters()):
             with _described(name, f"a forward pass on images {list(images_BCHW.shape)}"):
                 module(images_BCHW)
@@ -129,7 +127,8 @@ def initialised(build: Callable[[], Any], name: str, shape: tuple[int, int, int]
 
 def _check_layers(module: nn.Module, name: str) -> None:
     for path, layer in module.named_modules():
-        label = f"its layer {path!r} is {layer}" if path else f"it is {layer}"
+        kind = type(layer).__name__
+        label = f"its layer {path!r} is {kind}" if path else f"it is {kind}"
         if isinstance(layer, _BatchNorm) or (isinstance(layer, _InstanceNorm) and layer.track_running_stats):
             why = (
                 "its running statistics would be a state of each client, which is not supported, and its batch"
@@ -147,9 +146,7 @@ def _check_parameters(module: nn.Module, name: str) -> None:
         raise InputError("name", name, "has no parameters that require a gradient, so there is nothing to train")
     for path, tensor in trainable:
         if not tensor.is_floating_point():
-            raise InputError(
-                "name", name, f"its parameter {path!r} is {tensor.dtype}, must be of a real floating-point type"
-            )
+            raise InputError("name", name, f"its parameter {path!r} is {tensor.dtype}, must be of a real type")
     for path, value in module.state_dict().items():
         if not isinstance(value, Tensor):
             raise InputError("name", name, f"its state {path!r} is no tensor, so it cannot be saved with the model")
@@ -157,17 +154,15 @@ def _check_parameters(module: nn.Module, name: str) -> None:
 
 def _check_forward(module: nn.Module, name: str, images_BCHW: Tensor, classes: int) -> None:
     before = {path: buffer.clone() for path, buffer in module.named_buffers()}
-    with (
-        keyed_generator(None),
-        torch.no_grad(),
-        _described(name, f"a forward pass on images {list(images_BCHW.shape)}"),
-    ):
+    action = f"a forward pass on images {list(images_BCHW.shape)}"
+    with keyed_generator(None), torch.no_grad(), _described(name, action):
         try:
             logits_BL = module(images_BCHW)
         except RuntimeError as error:
             if "view size is not compatible" not in str(error):
                 raise
-            # Tensor.view fails on images that lie channels last in memory, where flatten and reshape copy
+            # Tensor.view fails on what lies channels last in memory, where flatten and reshape copy
+            log.info("model %s uses Tensor.view, so every batch is copied first; flatten or reshape is faster", name)
             module.register_forward_pre_hook(_make_contiguous, prepend=True)
             logits_BL = module(images_BCHW)
     if not isinstance(logits_BL, Tensor) or not logits_BL.is_floating_point():
@@ -175,11 +170,8 @@ def _check_forward(module: nn.Module, name: str, images_BCHW: Tensor, classes: i
         raise InputError("name", name, f"gave {kind} for a batch of 2 images, must give logits [2, {classes}]")
     if logits_BL.shape != (2, classes):
         hint = "a callable with a parameter `classes` or `num_classes` is given their number"
-        raise InputError(
-            "name",
-            name,
-            f"gave {list(logits_BL.shape)} for a batch of 2 images, must give logits [2, {classes}]; {hint}",
-        )
+        gave = f"gave {list(logits_BL.shape)} for a batch of 2 images"
+        raise InputError("name", name, f"{gave}, must give logits [2, {classes}]; {hint}")
     for path, buffer in module.named_buffers():
         if path not in before or not torch.equal(buffer, before[path]):
             why = "a forward pass in training changes it: it would be a state of each client, which is not supported"

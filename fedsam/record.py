@@ -107,7 +107,7 @@ class RunDirectory:
         """
         import safetensors.torch
 
-        blob = safetensors.torch.save({name: tensor.contiguous().cpu() for name, tensor in checkpoint.tensors.items()})
+        blob = safetensors.torch.save({name: tensor.detach().cpu().clone() for name, tensor in checkpoint.tensors.items()})
         name = f"round-{checkpoint.round:07d}.safetensors"
         manifest = {
             "format": FORMAT,

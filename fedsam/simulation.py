@@ -135,6 +135,8 @@ class Simulation:
         self.task = Task(module, layout_of(module), facts, run.data.augment, run.client, device, run.engine.precision)
         self.engine: Engine
         self.engine, self.reason = run.engine.choose(self.task)
+        if device.type == "cpu":
+            torch.set_num_threads(self.engine.thread_count(self.task))
         self.trainer = self.engine.start(self.task)
         self.test = self.task.place(self.federation.test)
         self.theta_P = theta_of(self.task.module)

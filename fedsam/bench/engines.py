@@ -10,6 +10,7 @@ import torch
 
 from fedsam.bench import Row, alternate
 from fedsam.data.synthetic import Synthetic
+from fedsam.engine.task import numerics
 from fedsam.run import Run
 from fedsam.simulation import Simulation
 
@@ -30,11 +31,12 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], int, int]] = {  # data, m
 def rows(rounds: int) -> Iterator[Row]:
     """Both engines in turn, in each case; the note says which one auto picks, and whether that was right."""
     for variant, (data, model, batch, cohort) in CASES.items():
-        simulations = {name: _simulation(name, data, model, batch, cohort) for name in ("loop", "cohort", "auto")}
-        picked = simulations.pop("auto").engine.name
-        parts: dict[str, Callable[[], object]] = {name: simulation.advance for name, simulation in simulations.items()}
-        wait = torch.cuda.synchronize if simulations["loop"].task.device.type == "cuda" else lambda: None
-        seconds = alternate(parts, rounds, wait)
+        with numerics("fp32"):
+            simulations = {name: _simulation(name, data, model, batch, cohort) for name in ("loop", "cohort", "auto")}
+            picked = simulations.pop("auto").engine.name
+            parts: dict[str, Callable[[], object]] = {name: simulation.advance for name, simulation in simulations.items()}
+            wait = torch.cuda.synchronize if simulations["loop"].task.device.type == "cuda" else lambda: None
+            seconds = alternate(parts, rounds, wait)
         medians = {name: float(np.median(times)) for name, times in seconds.items()}
         other = next(name for name in medians if name != picked)
         for name, times in seconds.items():

@@ -16,6 +16,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from fedsam.bench import Row, alternate
 from fedsam.data.base import Dataset, Facts, Federation, Split
+from fedsam.engine.task import numerics
 from fedsam.optim.asam import ASAM
 from fedsam.optim.base import ClientOptimizer
 from fedsam.optim.sam import SAM
@@ -65,13 +66,14 @@ def rows(rounds: int) -> Iterator[Row]:
         "asam": ASAM(rho=0.7, eta=0.2, **common),
     }
     for precision in ("fp32", "bf16"):
-        ours: dict[str, Simulation] = {name: _simulation(client, precision) for name, client in clients.items()}
-        hands = {name: HandWritten(ours[name], name, precision) for name in clients}
-        parts: dict[str, Callable[[], object]] = {}
-        for name in clients:
-            parts |= {name: ours[name].advance, f"{name} by hand": hands[name].round}
-        wait = torch.cuda.synchronize if ours["sgd"].task.device.type == "cuda" else lambda: None
-        seconds = alternate(parts, rounds, wait)
+        with numerics(precision):
+            ours: dict[str, Simulation] = {name: _simulation(client, precision) for name, client in clients.items()}
+            hands = {name: HandWritten(ours[name], name, precision) for name in clients}
+            parts: dict[str, Callable[[], object]] = {}
+            for name in clients:
+                parts |= {name: ours[name].advance, f"{name} by hand": hands[name].round}
+            wait = torch.cuda.synchronize if ours["sgd"].task.device.type == "cuda" else lambda: None
+            seconds = alternate(parts, rounds, wait)
         base = float(np.median(seconds["sgd"]))
         for name in clients:
             limit = float(np.median(seconds[f"{name} by hand"]))

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from torch import nn
-
 from fedsam.engine.base import Engine, Trainer
 from fedsam.engine.cohort import Cohort
 from fedsam.engine.loop import Loop
-from fedsam.engine.task import Task
-
-SMALL = 2**20  # parameters
+from fedsam.engine.task import SMALL, Task
 
 
 class Auto(Engine):
@@ -20,12 +16,12 @@ class Auto(Engine):
 
     def choose(self, task: Task) -> tuple[Engine, str]:
         """The engine, and the part of the rule that decided."""
-        settings = {"device": self.device, "precision": self.precision, "block": self.block}
+        settings = {"device": self.device, "precision": self.precision, "threads": self.threads, "block": self.block}
         if task.device.type != "cpu":
             return Cohort(**settings), "on a GPU clients are trained in blocks"
-        if any(isinstance(layer, nn.modules.conv._ConvNd) for layer in task.module.modules()):
+        if task.convolutional:
             return Loop(**settings), "on a CPU convolutions are faster one client at a time"
-        if task.layout.total > SMALL:
+        if not task.small:
             return Loop(**settings), f"on a CPU models of more than {SMALL:,} parameters are faster one client at a time"
         return Cohort(**settings), "on a CPU small models without convolutions are faster in blocks"
 

@@ -21,6 +21,9 @@ from fedsam.optim.base import ClientOptimizer
 from fedsam.params import Layout
 
 
+SMALL = 2**20  # parameters
+
+
 @dataclass(frozen=True)
 class Store:
     """A split on the device: images uint8 [N, H, W, C], labels int64 [N]."""
@@ -58,6 +61,16 @@ class Task:
         std_C, mean_C = np.asarray(self.facts.std), np.asarray(self.facts.mean)
         self._gain_C = torch.tensor(1 / (self.facts.scale * std_C), dtype=self.dtype, device=self.device)
         self._shift_C = torch.tensor(-mean_C / std_C, dtype=self.dtype, device=self.device)
+
+    @property
+    def convolutional(self) -> bool:
+        """Whether the model has convolutions."""
+        return any(isinstance(layer, nn.modules.conv._ConvNd) for layer in self.module.modules())
+
+    @property
+    def small(self) -> bool:
+        """Whether the model has no convolutions and few parameters, so that its kernels are short."""
+        return not self.convolutional and self.layout.total <= SMALL
 
     @property
     def dtype(self) -> torch.dtype:
@@ -107,12 +120,14 @@ class Task:
 
 @contextmanager
 def numerics(precision: str) -> Iterator[None]:
-    """Set what torch keeps globally about float32 arithmetic on GPUs (TF32 only if asked for, deterministic kernels), and put it back."""
+    """Set what torch keeps globally about arithmetic, and put it back: TF32 only if asked for, deterministic kernels, number of threads."""
     matmul, conv, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn
     before = matmul.fp32_precision, conv.fp32_precision, cudnn.deterministic, cudnn.benchmark
+    threads = torch.get_num_threads()
     wanted = "tf32" if precision == "tf32" else "ieee"
     try:
         matmul.fp32_precision, conv.fp32_precision, cudnn.deterministic, cudnn.benchmark = wanted, wanted, True, False
         yield
     finally:
         matmul.fp32_precision, conv.fp32_precision, cudnn.deterministic, cudnn.benchmark = before
+        torch.set_num_threads(threads)

@@ -48,7 +48,7 @@ class _Adopted(Model):
         return module
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Pickle would look the class up by its name, where it finds the callable.
+        # Where a model travels to another process, its class would be looked up by its name: there is the callable.
         return _restored, (self.name, {field: getattr(self, field) for field in type(self).model_fields})
 
 
@@ -70,16 +70,14 @@ def adopted(root: type[M], found: Any, name: str) -> type[M]:
     try:
         parameters = inspect.signature(found, eval_str=True).parameters.values()
     except (ValueError, TypeError, NameError, AttributeError) as error:
-        raise InputError(
-            "name", name, f"its signature cannot be read ({error}); wrap it in a function of your own"
-        ) from None
+        allowed = f"its signature cannot be read ({error}); wrap it in a function of your own"
+        raise InputError("name", name, allowed) from None
     fields: dict[str, Any] = {}
     for parameter in parameters:
         if parameter.name not in SUPPLIED and (field := _field(parameter, name)) is not None:
             fields[parameter.name] = field
     module, _, attribute = name.partition(":")
     cls: Any = create_model(attribute, __base__=_Adopted, __module__=module, __doc__=inspect.getdoc(found), **fields)
-    cls.__qualname__ = attribute
     cls.made_by = staticmethod(found)
     cls.supplied = tuple(p.name for p in parameters if p.name in SUPPLIED)
     return cls  # type: ignore[no-any-return]
@@ -95,18 +93,12 @@ def _field(parameter: inspect.Parameter, name: str) -> Any:
         held = type(parameter.default)
     if parameter.kind is parameter.POSITIONAL_ONLY or not _plain(held) or held is NoneType:
         if required:
-            raise InputError(
-                "name",
-                name,
-                f"its parameter {parameter} needs a default, or a type that a key can have: bool, int, float, str",
-            )
+            wanted = "a default, or a type that a key can have: bool, int, float, str"
+            raise InputError("name", name, f"its parameter {parameter} needs {wanted}")
         return None
     if hasattr(Model, parameter.name) or parameter.name.startswith("_"):
-        raise InputError(
-            "name",
-            name,
-            f"its parameter {parameter.name!r} cannot be a key of a model, it means something else there; rename it",
-        )
+        why = "cannot be a key of a model, where it means something else; rename it"
+        raise InputError("name", name, f"its parameter {parameter.name!r} {why}")
     if parameter.default is None:
         held = held | None
     about: dict[str, Any] = {"description": f"parameter of {name}", "json_schema_extra": {"source": "its signature"}}

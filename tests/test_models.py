@@ -1,0 +1,204 @@
+"""The shipped models: what all that are discovered must be, and what each of them is."""
+
+import random
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+from torch.nn import functional as F  # noqa: N812
+
+from fedsam.config import find, names, resolve
+from fedsam.errors import InputError
+from fedsam.initialise import initial_generator, keyed_generator
+from fedsam.models.base import Model
+from fedsam.models.blocks import Subsample
+from fedsam.models.cnn import CNN
+from fedsam.models.mlp import MLP
+from fedsam.models.resnet18 import ResNet18
+from fedsam.models.resnet20 import ResNet20
+from fedsam.params import layout_of, theta_of
+
+ALL = names(Model)
+
+
+def make(
+    name: str, shape: tuple[int, int, int] = (16, 16, 3), classes: int = 5, seed: int = 0, **keys: Any
+) -> nn.Module:
+    return resolve(Model, {"name": name, **keys}).module(shape, classes, seed)
+
+
+def channels_last(*shape: int, seed: int = 1, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Images [B, C, H, W] in channels-last memory, as they are gathered from bytes."""
+    batch, channels, height, width = shape
+    images = torch.randn(batch, height, width, channels, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+    return images.permute(0, 3, 1, 2)
+
+
+def global_states() -> tuple[Any, ...]:
+    kind, words, *rest = np.random.get_state()  # noqa: NPY002 - that it does not move is what is tested
+    return random.getstate(), (kind, words.tolist(), rest), torch.get_rng_state().tolist()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """On a busy machine two threads wait for each other longer than one works."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+# every model that is discovered
+
+
+def test_the_shipped_models_are_discovered() -> None:
+    assert {"cnn", "mlp", "resnet18", "resnet20"} <= set(ALL)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_initialisation_is_torchs_own_from_a_keyed_generator(name: str) -> None:
+    before = global_states()
+    theta = theta_of(make(name, seed=3))
+    assert global_states() == before
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(123)
+        assert torch.equal(theta_of(make(name, seed=3)), theta)
+        assert not torch.equal(theta_of(make(name, seed=4)), theta)
+        torch.manual_seed(initial_generator(3).initial_seed())
+        plain = resolve(Model, name).build((16, 16, 3), 5)
+    assert torch.equal(theta_of(plain), theta)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_logits_of_an_image_do_not_depend_on_its_batch(name: str) -> None:
+    module, images = make(name).double(), channels_last(3, 3, 16, 16)
+    one_by_one = torch.cat([module(image[None]) for image in images])
+    assert one_by_one.std(dim=0).min() > 0
+    torch.testing.assert_close(module(images), one_by_one, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_memory_order_of_the_images_changes_nothing(name: str) -> None:
+    module, images = make(name).double(), channels_last(2, 3, 16, 16)
+    assert not images.is_contiguous()
+    torch.testing.assert_close(module(images), module(images.contiguous()), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_vmap_over_parameters_and_images_is_one_by_one(name: str) -> None:
+    module = make(name).double()
+    layout, theta = layout_of(module), theta_of(module)
+    thetas = torch.stack([theta, theta * 1.5])
+    images = torch.stack([channels_last(2, 3, 16, 16, seed=seed).permute(0, 2, 3, 1) for seed in (1, 2)])
+
+    def logits(theta: Tensor, images_BHWC: Tensor) -> Tensor:
+        return functional_call(module, layout.views(theta), (images_BHWC.permute(0, 3, 1, 2),))
+
+    with torch.no_grad():
+        one_by_one = torch.stack([logits(t, x) for t, x in zip(thetas, images, strict=True)])
+        torch.testing.assert_close(vmap(logits)(thetas, images), one_by_one, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("mlp", (8, 8, 1)), ("cnn", (28, 28, 1)), ("cnn", (17, 40, 3)), ("resnet20", (8, 8, 1)), ("resnet18", (9, 30, 2))],
+)
+def test_other_image_sizes(name: str, shape: tuple[int, int, int]) -> None:
+    height, width, channels = shape
+    assert make(name, shape, 7)(channels_last(3, channels, height, width, dtype=torch.float32)).shape == (3, 7)
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "classes", "parameters"),
+    [
+        (CNN(), (32, 32, 3), 10, 797_962),
+        (CNN(), (32, 32, 3), 100, 815_332),
+        (MLP(), (8, 8, 1), 10, 64 * 64 + 64 + 64 * 10 + 10),
+        (MLP(depth=2, width=200), (28, 28, 1), 10, 199_210),  # the 2NN of McMahan et al. 2017, section 3
+        (MLP(depth=0), (8, 8, 1), 10, 64 * 10 + 10),
+        (ResNet20(), (32, 32, 3), 10, 269_722),
+        (ResNet18(), (32, 32, 3), 10, 11_173_962),
+    ],
+)
+def test_numbers_of_parameters(model: Model, shape: tuple[int, int, int], classes: int, parameters: int) -> None:
+    assert layout_of(model.build(shape, classes)).total == parameters
+
+
+# each of them
+
+
+def test_cnn_is_relu_then_pooling() -> None:
+    module, images = make("cnn").double(), channels_last(4, 3, 16, 16)
+    w = module.state_dict()
+    x = images.contiguous()
+    for i in (1, 2):
+        x = F.max_pool2d(F.relu(F.conv2d(x, w[f"conv{i}.weight"], w[f"conv{i}.bias"])), 2)
+    x = x.reshape(4, -1)
+    for i in (1, 2):
+        x = F.relu(x @ w[f"fc{i}.weight"].T + w[f"fc{i}.bias"])
+    torch.testing.assert_close(module(images), x @ w["out.weight"].T + w["out.bias"], rtol=1e-12, atol=1e-14)
+
+
+def test_cnn_refuses_images_of_which_nothing_is_left() -> None:
+    with pytest.raises(InputError, match="at least 16×16, these are 15×32"):
+        CNN().build((15, 32, 3), 10)
+
+
+def test_mlp_of_depth_0_is_affine() -> None:
+    module, images = make("mlp", depth=0).double(), channels_last(2, 3, 16, 16)
+    shift = module(torch.zeros_like(images))
+    torch.testing.assert_close(module(3 * images) - shift, 3 * (module(images) - shift), rtol=1e-12, atol=1e-13)
+
+
+def test_subsample_keeps_every_second_pixel_and_appends_zeros() -> None:
+    images = channels_last(2, 3, 5, 4)
+    shrunk = Subsample(3, 5, 2, 1)(images)
+    assert shrunk.shape == (2, 5, 3, 2)
+    for b, c, i, j in np.ndindex(2, 5, 3, 2):
+        assert shrunk[b, c, i, j] == (images[b, c, 2 * i, 2 * j] if c < 3 else 0)
+
+
+def test_resnet20_with_silent_blocks_is_its_stem_subsampled() -> None:
+    # A block whose last normalisation is zero is relu of its shortcut, and what it is given is not negative.
+    module, images = make("resnet20", shape=(13, 16, 3)).double(), channels_last(2, 3, 13, 16)
+    with torch.no_grad():
+        for name, tensor in module.named_parameters():
+            if "norm2" in name:
+                tensor.zero_()
+    stem = F.relu(F.group_norm(F.conv2d(images, module.conv.weight, padding=1), 2))
+    features = F.pad(stem[:, :, ::4, ::4].mean(dim=(2, 3)), (0, 48))
+    torch.testing.assert_close(module(images), module.out(features), rtol=1e-11, atol=1e-13)
+
+
+def test_resnet18_is_torchvisions_with_a_cifar_stem_and_group_normalisation() -> None:
+    from torchvision.models.resnet import BasicBlock, ResNet
+
+    with keyed_generator(torch.Generator().manual_seed(0)):
+        theirs = ResNet(BasicBlock, [2, 2, 2, 2], num_classes=5, norm_layer=partial(nn.GroupNorm, 4))
+        theirs.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
+    theirs.maxpool = nn.Identity()
+    ours = make("resnet18", groups=4)
+    theirs_layout = layout_of(theirs)
+    shapes = layout_of(ours).shapes
+    assert theirs_layout.shapes == shapes
+    theta = theta_of(ours).double()
+    images = channels_last(2, 3, 16, 16)
+    with torch.no_grad():
+        expected = functional_call(theirs.double(), theirs_layout.views(theta), (images,))
+        torch.testing.assert_close(ours.double()(images), expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize(("model", "groups"), [(ResNet20, 32), (ResNet20, 3), (ResNet18, 128)])
+def test_groups_must_divide_the_channels(model: type[Model], groups: int) -> None:
+    with pytest.raises(InputError, match=r"^groups = \d+: must divide (16|64)"):
+        model(groups=groups)
+
+
+def test_an_unknown_name_lists_the_models() -> None:
+    with pytest.raises(InputError, match=r"did you mean 'resnet18'\? there are .*cnn, .*resnet20"):
+        find(Model, "resnet19")
