@@ -19,6 +19,7 @@ from torch import Tensor
 from fedsam import environment
 from fedsam.data.plan import ClientPlan, plan_client, sample_cohort
 from fedsam.engine.base import Engine, Trained
+from fedsam.engine.memory import keep_freed_memory
 from fedsam.engine.task import Task, numerics
 from fedsam.errors import Interrupted, RunError, under
 from fedsam.evaluate import evaluate
@@ -136,6 +137,7 @@ class Simulation:
         self.engine: Engine
         self.engine, self.reason = run.engine.choose(self.task)
         if device.type == "cpu":
+            keep_freed_memory()
             torch.set_num_threads(self.engine.thread_count(self.task))
         self.trainer = self.engine.start(self.task)
         self.test = self.task.place(self.federation.test)

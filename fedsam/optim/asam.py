@@ -39,6 +39,7 @@ class ASAM(Perturbed):
         scale_P = theta_P.abs()
         if self.scaling == "weights":
             eta = 0.2 if self.eta is None else self.eta
-            scale_P = torch.where(layout.weights(theta_P.device), scale_P + eta, 1.0)
+            scale_P = torch.where(layout.weights(theta_P.device), scale_P.add_(eta), 1.0)
         scaled_P = scale_P * gradient_P
-        return scale_P * scaled_P * (self.rho / (torch.linalg.vector_norm(scaled_P) + 1e-16))
+        factor = self.rho / (torch.linalg.vector_norm(scaled_P) + 1e-16)
+        return scaled_P.mul_(scale_P).mul_(factor)  # in place on what was made here: each new vector of P costs as much as the product

@@ -1,4 +1,7 @@
-"""What a partition is: which examples each client has."""
+"""What a partition is: which examples each client has; and the arithmetic that partitions share.
+
+Shapes: N examples, K clients, L classes.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from fedsam.config import Component
+from fedsam.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,13 @@ class Assignment:
         """From one array of positions per client."""
         sizes = np.array([len(p) for p in parts], dtype=np.int64)
         index = np.concatenate([np.sort(p) for p in parts]) if parts else np.empty(0)
-        return cls(index.astype(np.int64), np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64))
+        return cls(index.astype(np.int64), np.append(0, np.cumsum(sizes)))
+
+    @classmethod
+    def owned(cls, index: np.ndarray, owner: np.ndarray, clients: int) -> Assignment:
+        """From positions in any order and the client that has each of them, both of one length."""
+        ends = np.cumsum(np.bincount(owner, minlength=clients))
+        return cls(index[np.lexsort((index, owner))].astype(np.int64), np.append(0, ends))
 
     @property
     def clients(self) -> int:
@@ -51,7 +61,9 @@ class Partition(Component):
     package: ClassVar[str] = "fedsam.data.partition"
 
     @abstractmethod
-    def assign(self, labels: np.ndarray, clients: int, samples_per_client: int | None, rng: np.random.Generator) -> Assignment:
+    def assign(
+        self, labels: np.ndarray, clients: int, samples_per_client: int | None, rng: np.random.Generator
+    ) -> Assignment:
         """Divide the examples with these labels among clients.
 
         Args:
@@ -71,11 +83,10 @@ def even_sizes(examples: int, clients: int, samples_per_client: int | None) -> n
     Raises:
         InputError: there are too few examples.
     """
-    from fedsam.errors import InputError
-
     if samples_per_client is not None:
         if clients * samples_per_client > examples:
-            allowed = f"{clients} clients would need {clients * samples_per_client} examples, the data set has {examples}"
+            needed = clients * samples_per_client
+            allowed = f"{clients} clients would need {needed} examples, the data set has {examples}"
             raise InputError("samples_per_client", samples_per_client, allowed)
         return np.full(clients, samples_per_client, dtype=np.int64)
     if clients > examples:
@@ -83,3 +94,94 @@ def even_sizes(examples: int, clients: int, samples_per_client: int | None) -> n
     sizes = np.full(clients, examples // clients, dtype=np.int64)
     sizes[: examples % clients] += 1
     return sizes
+
+
+def by_class(labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """All positions, class after class and at random within a class, and the size of each class that occurs, int64."""
+    shuffled = rng.permutation(len(labels))
+    _, sizes_L = np.unique(labels, return_counts=True)
+    return shuffled[np.argsort(labels[shuffled], kind="stable")], sizes_L.astype(np.int64)
+
+
+def deal(labels: np.ndarray, counts_KL: np.ndarray, rng: np.random.Generator) -> Assignment:
+    """Give each client its number of randomly chosen examples of each class.
+
+    Args:
+        labels: class of each example, [N].
+        counts_KL: examples of each class that occurs (ascending) for each client; at most as many as there are.
+        rng: chooses them.
+    """
+    clients, classes = counts_KL.shape
+    order, sizes_L = by_class(labels, rng)
+    rank = np.arange(len(order)) - np.repeat(np.cumsum(sizes_L) - sizes_L, sizes_L)
+    taken = rank < np.repeat(counts_KL.sum(axis=0), sizes_L)
+    owner = np.repeat(np.tile(np.arange(clients), classes), counts_KL.T.reshape(-1))
+    return Assignment.owned(order[taken], owner, clients)
+
+
+def apportion(share_RK: np.ndarray, totals_R: np.ndarray) -> np.ndarray:
+    """Whole numbers in proportion to shares, one row for each total, by largest remainder (Hamilton's method).
+
+    Each is its exact quota rounded down, and the largest remainders get one more until the row has its total.
+
+    Args:
+        share_RK: shares, each row with sum 1.
+        totals_R: what each row of the result sums to, int64.
+    """
+    quota_RK = share_RK * totals_R[:, None]
+    whole_RK: np.ndarray = np.floor(quota_RK).astype(np.int64)
+    order_RK = np.argsort(whole_RK - quota_RK, axis=1, kind="stable")
+    extra_RK = np.arange(share_RK.shape[1]) < (totals_R - whole_RK.sum(axis=1))[:, None]
+    whole_RK[np.arange(len(totals_R))[:, None], order_RK] += extra_RK
+    return whole_RK
+
+
+def lifted(sizes_K: np.ndarray, min_size: int) -> np.ndarray:
+    """Client sizes of which none is below `min_size`: what the small ones lack is taken from the largest, levelled.
+
+    Raises:
+        InputError: there are too few examples.
+    """
+    examples, clients = int(sizes_K.sum()), len(sizes_K)
+    if clients * min_size > examples:
+        allowed = f"{clients} clients would need {clients * min_size} examples, there are {examples}"
+        raise InputError("min_size", min_size, allowed)
+    raised_K: np.ndarray = np.maximum(sizes_K, min_size)
+    surplus = int(raised_K.sum()) - examples
+    if surplus == 0:
+        return raised_K
+    # The m largest are cut to one level; the right m is the first whose level is not below the next size.
+    largest = np.argsort(-raised_K, kind="stable")
+    falling_K = raised_K[largest]
+    m_K = np.arange(1, clients + 1)
+    left_K = np.cumsum(falling_K) - surplus
+    following_K = np.append(falling_K[1:], 0)
+    m = int(m_K[left_K >= m_K * following_K][0])
+    raised_K[largest[:m]] = left_K[m - 1] // m
+    raised_K[largest[: left_K[m - 1] % m]] += 1
+    return raised_K
+
+
+def log_dirichlet(concentration: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Logarithms of Dirichlet draws along the last dimension, up to a constant; finite however small the concentration.
+
+    A Dirichlet draw is a vector of gamma variates divided by its sum, and for U uniform in (0, 1)
+
+        log Gamma(a) = log Gamma(a + 1) + log(U) / a  in distribution
+
+    (Marsaglia and Tsang, "A simple method for generating gamma variables", ACM TOMS 2000). Gamma(a) itself
+    underflows: for a below about 0.001 all of a draw can be 0.
+
+    Args:
+        concentration: positive; its shape is that of the result.
+        rng: the source of chance.
+    """
+    a = np.maximum(concentration, 1e-200)  # below it log(U) / a overflows; the draw has long been one class only
+    return np.asarray(np.log(rng.standard_gamma(a + 1.0)) - rng.standard_exponential(a.shape) / a)
+
+
+def normalised(log_weights: np.ndarray) -> np.ndarray:
+    """Weights from their logarithms, with sum 1 along the last dimension."""
+    weights: np.ndarray = np.exp(log_weights - log_weights.max(axis=-1, keepdims=True))
+    weights /= weights.sum(axis=-1, keepdims=True)
+    return weights

@@ -1,0 +1,20 @@
+"""CIFAR-100: 60,000 colour images of 32 x 32, 100 classes."""
+
+from __future__ import annotations
+
+from fedsam.data.base import Facts, Split
+from fedsam.data.stored import Stored
+from fedsam.data.vision import from_torchvision
+
+FACTS = Facts(100, (32, 32, 3), (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761))  # as in the FedSAM authors' code
+
+
+class CIFAR100(Stored):
+    """CIFAR-100 with its 100 fine labels (Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009)."""
+
+    def read(self) -> tuple[Facts, Split, Split]:
+        """50,000 training and 10,000 test images."""
+        import torchvision
+
+        files = "cifar-100-python/ (from cifar-100-python.tar.gz)"
+        return FACTS, *from_torchvision(torchvision.datasets.CIFAR100, self.folder(), "CIFAR-100", files, train=(True, False))
