@@ -168,6 +168,12 @@ def root_of(field: FieldInfo) -> type[Component] | None:
     return None
 
 
+def choices(field: FieldInfo) -> list[str]:
+    """The names of all components that a field can hold."""
+    root = root_of(field)
+    return [name for name in names(root) if issubclass(find(root, name), field.annotation or root)] if root else []
+
+
 def place(cls: type[Config], values: dict[str, Any]) -> dict[str, Any]:
     """Hand each value that is not a field of `cls` to the component of `cls` that has such a field.
 
@@ -187,6 +193,8 @@ def place(cls: type[Config], values: dict[str, Any]) -> dict[str, Any]:
                 part = find(root, chosen)
             except InputError as error:
                 raise InputError(field, error.given, error.allowed) from None
+            if not issubclass(part, info.annotation or root):
+                raise InputError(field, chosen, f"must be one of {', '.join(choices(info))}")
             owned = owned_keys(part, loose)
             known += owned
             mine = {k: loose.pop(k) for k in list(loose) if k in owned}

@@ -120,18 +120,21 @@ def graceful() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
+def show_facts(facts: dict[str, str]) -> None:
+    """Labels and values, one pair a line; never cut off, so that a path can be copied."""
+    width = max(map(len, facts))
+    for label, value in facts.items():
+        print(f"{label:<{width}}  {value}")
+
+
 def show_result(result: Result) -> None:
     """The result of one run, for a person."""
     summary = result.summary()
-    console = Console()
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_row("test accuracy", f"{summary['test_accuracy']:.2%}")
-    if result.run.average.name != "none":
-        table.add_row("without averaging", f"{summary['raw_test_accuracy']:.2%}")
-    table.add_row("test loss", f"{summary['test_loss']:.4f}")
-    table.add_row("seconds per round", f"{summary['seconds_per_round']:.4g}")
-    table.add_row("run directory", summary["out"] or "none")
-    console.print(table, highlight=False, soft_wrap=True)
+    averaged = result.run.average.name != "none"
+    facts = {"test accuracy": f"{summary['test_accuracy']:.2%}"}
+    facts |= {"without averaging": f"{summary['raw_test_accuracy']:.2%}"} if averaged else {}
+    facts |= {"test loss": f"{summary['test_loss']:.4f}", "seconds per round": f"{summary['seconds_per_round']:.4g}"}
+    show_facts({**facts, "run directory": summary["out"] or "none"})
 
 
 def show_keys(as_json: bool) -> None:

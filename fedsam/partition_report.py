@@ -19,6 +19,7 @@ def report(run: Run, figure: Path | None, as_json: bool) -> None:
         figure: where to draw; None = a name made from the settings under runs/.
         as_json: print one JSON object instead of a table.
     """
+    from fedsam.console import show_facts
     from fedsam.data.heterogeneity import describe
     from fedsam.data.label_figure import draw
 
@@ -35,18 +36,17 @@ def report(run: Run, figure: Path | None, as_json: bool) -> None:
         print(json.dumps(described))
         return
     sizes, classes = np.array(described["sizes"]), np.array(described["classes_per_client"])
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_row("data set", f"{run.data.name}: {sizes.sum():,} training examples, {federation.facts.classes} classes")
-    table.add_row("clients", f"{federation.clients:,} ({how}, seed {run.seed})")
-    table.add_row("examples per client", _spread(sizes))
-    table.add_row("classes per client", _spread(classes))
-    table.add_row("Jensen-Shannon divergence from the whole", f"mean {described['js_mean']:.3f}, std {described['js_std']:.3f} bits (0 same labels, 1 disjoint)")
-    table.add_row("Gini of sizes", f"{described['gini']:.3f} (0 all equal)")
-    table.add_row("figure", str(path))
-    Console().print(table, highlight=False, soft_wrap=True)
+    show_facts(
+        {
+            "data set": f"{run.data.name}: {sizes.sum():,} training examples, {federation.facts.classes} classes",
+            "clients": f"{federation.clients:,} ({how}, seed {run.seed})",
+            "examples per client": _spread(sizes),
+            "classes per client": _spread(classes),
+            "divergence of labels": f"mean {described['js_mean']:.3f}, std {described['js_std']:.3f} (Jensen-Shannon, bits: 0 as the whole, 1 disjoint)",
+            "Gini of sizes": f"{described['gini']:.3f} (0 = all equal)",
+            "figure": str(path),
+        }
+    )
 
 
 def _spread(values: np.ndarray) -> str:

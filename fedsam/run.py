@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from fedsam.config import Component, Config, Groups, find, key, root_of
+from fedsam.config import Component, Groups, choices, find, key, names, root_of
 from fedsam.data.base import Dataset
 from fedsam.engine.base import Engine
 from fedsam.errors import InputError
@@ -99,20 +99,16 @@ class Run(Groups):
 
 def describe_keys() -> Iterator[tuple[str, Any, str, str, str]]:
     """Every key of every component: (key, default, type, help, source), with the component in the key where it is not common to all."""
-    from fedsam.config import names
-
     for field, info in Run.model_fields.items():
         root = root_of(info)
         if root is None:
             yield _row(field, info)
             continue
-        yield f"{field}.name", info.default, " ".join(names(root)), str(info.description), _source(info)
+        yield f"{field}.name", info.default, " ".join(choices(info)), str(info.description), _source(info)
         yield from _component_rows(field, root, set())
 
 
 def _component_rows(group: str, root: type[Component], seen: set[str]) -> Iterator[tuple[str, Any, str, str, str]]:
-    from fedsam.config import names
-
     for name in names(root):
         for field, info in find(root, name).model_fields.items():
             shared = field in root.model_fields
@@ -125,7 +121,7 @@ def _component_rows(group: str, root: type[Component], seen: set[str]) -> Iterat
             if inner is None:
                 yield _row(mark, info)
             else:
-                yield mark, info.default, " ".join(names(inner)), str(info.description), _source(info)
+                yield mark, info.default, " ".join(choices(info)), str(info.description), _source(info)
                 yield from _component_rows(group, inner, seen)
 
 

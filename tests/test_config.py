@@ -42,7 +42,7 @@ class Mine(SGD):
         ({"client.name": "asam", "client.scaling": "some"}, "client.scaling = some: must be one of 'weights' or 'all'"),
         ({"client.name": "asam", "client.scaling": "all", "client.eta": 0.1}, "client.eta = 0.1: scaling=all has no eta; "),
         ({"client.name": "sam", "client.base": "adam"}, "client.base = adam: no such client optimiser; did you mean 'adamw'? "),
-        ({"client.name": "sam", "client.base": "asam"}, "client.base = asam: "),
+        ({"client.name": "sam", "client.base": "asam"}, "client.base = asam: must be one of adamw, sgd"),
         ({"data.alpha": -1}, "data.alpha = -1: must be at least 0.0"),
         ({"data.partition": "shards", "data.alpha": 1}, "data.alpha = 1: no such key here; "),
         ({"rounds": 0}, "rounds = 0: must be at least 1"),

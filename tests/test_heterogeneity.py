@@ -43,10 +43,7 @@ def test_divergence_is_its_definition(counts: np.ndarray) -> None:
 
 def test_divergence_at_its_limits() -> None:
     assert js_divergence(np.array([[2, 4], [3, 6], [100, 200]])).tolist() == [0.0, 0.0, 0.0]
-    counts = np.diag([1] * 10_000)
-    assert js_divergence(counts[:2, :2]) == pytest.approx(
-        [0.75 * math.log2(4 / 3) * 1.0 + 0.25 * math.log2(1) - 0.0] * 2
-    )
+    assert js_divergence(np.diag([1, 1])) == pytest.approx([1.5 - 0.75 * math.log2(3)] * 2, abs=1e-15)
     lonely = np.zeros((2, 2), dtype=np.int64)
     lonely[0, 0], lonely[1, 1] = 1, 10**9
     assert js_divergence(lonely) == pytest.approx([1.0, 0.0], abs=1e-7)
@@ -108,7 +105,7 @@ def test_bars_have_the_area_of_their_counts(tmp_path: Path) -> None:
     image = pixels(tmp_path / "labels.png")
     found = np.array([area(image, colour) for colour in MUTED[:3]])
     assert found / found.sum() == pytest.approx(counts.sum(axis=0) / counts.sum(), abs=0.01)
-    assert [area(image, colour) for colour in MUTED[3:]] == [0] * 7
+    assert [area(image, colour) for colour in MUTED[3:-1]] == [0] * 6  # the last, a grey, is in the text
 
 
 def test_heat_map_orders_clients_by_their_largest_class(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from fedsam.errors import InputError
 from fedsam.rng import stream
 
 REAL = os.environ.get("FEDSAM_DATA")  # read before a fixture can touch it
+KIND: Any = Partition
 ALL = names(Partition)
 OUTCOME = {"dirichlet_class", "quantity"}  # sizes are an outcome of the rule
 EXTREMES = [
@@ -46,6 +47,11 @@ EXTREMES = [
 ]
 
 
+def of(chosen: Any) -> Partition:
+    found: Partition = resolve(KIND, chosen)
+    return found
+
+
 def make(name: str, folder: Path, labels: np.ndarray, clients: int, size: int | None, **keys: Any) -> Partition:
     """The partition; `file` reads one that is written here."""
     if name == "file" and not keys:
@@ -53,7 +59,7 @@ def make(name: str, folder: Path, labels: np.ndarray, clients: int, size: int | 
         path = folder / "split.json"
         path.write_text(json.dumps([part[:size].tolist() for part in parts]))
         keys = {"split_file": str(path)}
-    return resolve(Partition, {"name": name, **keys})
+    return of({"name": name, **keys})
 
 
 def counts_of(assignment: Assignment, labels: np.ndarray) -> np.ndarray:
@@ -63,7 +69,7 @@ def counts_of(assignment: Assignment, labels: np.ndarray) -> np.ndarray:
 
 
 def counts(name: str, labels: np.ndarray, clients: int, size: int | None = None, seed: int = 0, **keys: Any) -> Any:
-    partition = resolve(Partition, {"name": name, **keys})
+    partition = of({"name": name, **keys})
     return counts_of(partition.assign(labels, clients, size, stream(seed, "partition")), labels)
 
 
@@ -108,7 +114,6 @@ def test_every_example_goes_to_at_most_one_client(
 ) -> None:
     clients = data.draw(st.integers(1, 12))
     labels = np.array(data.draw(st.lists(st.integers(0, 6), min_size=2 * clients, max_size=120)))
-    # hypothesis cannot draw more than the fewest examples a client could have
     size = None if name in OUTCOME else data.draw(st.none() | st.integers(2, len(labels) // clients))
     seed = data.draw(st.integers(0, 2**64 - 1))
     partition = make(name, tmp_path_factory.mktemp("split"), labels, clients, size)
@@ -141,7 +146,7 @@ def test_another_seed_is_another_partition(name: str, tmp_path: Path) -> None:
     ],
 )
 def test_extremes_end_and_conform(name: str, keys: dict[str, Any], labels: np.ndarray, clients: int) -> None:
-    partition = resolve(Partition, {"name": name, **keys})
+    partition = of({"name": name, **keys})
     for seed in range(3):
         conforms(partition.assign(labels, clients, None, stream(seed, "partition")), len(labels), clients, None)
         if name not in OUTCOME:
@@ -178,7 +183,7 @@ def test_sizes_that_are_an_outcome_cannot_be_asked_for(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "keys"), [("dirichlet_class", {"alpha": 0.001}), ("quantity", {"sigma": 4.0}), ("quantity", {})]
 )
-def test_min_size_is_kept_and_zero_allows_empty_clients(name: str, keys: dict[str, float]) -> None:
+def test_min_size_is_kept_and_zero_allows_empty_clients(name: str, keys: dict[str, Any]) -> None:
     labels = balanced(1000, 4)
     free = counts(name, labels, 100, min_size=0, **keys).sum(axis=1)
     assert free.min() == 0
@@ -287,18 +292,16 @@ def test_alpha_zero_gives_clients_to_classes_in_proportion() -> None:
     for c in range(4):
         own = found[found[:, c] > 0, c]
         assert own.max() - own.min() <= 1
-    capped = counts("dirichlet", np.repeat([0, 1, 2], [19, 19, 62]), 9, 10, alpha=0)
-    assert (capped > 0).sum(axis=0).tolist() == [1, 1, 6] or capped.shape == (9, 3)
 
 
 def test_alpha_zero_says_what_is_impossible() -> None:
     with pytest.raises(InputError, match="clients = 9: at alpha = 0 a client has one class: must be at least 10"):
         counts("dirichlet", balanced(1000, 10), 9, alpha=0)
-    with pytest.raises(InputError, match="samples_per_client = 30: .* hold 30 clients of this size, not 31"):
+    with pytest.raises(InputError, match=r"samples_per_client = 30: .* hold 30 clients of this size, not 31"):
         counts("dirichlet", balanced(1000, 10), 31, 30, alpha=0)
-    for seed in range(5):  # what is just possible is done
-        found = counts("dirichlet", np.repeat([0, 1, 2], [39, 29, 32]), 8, 10, seed, alpha=0)
-        assert (found > 0).sum(axis=0).tolist() == [3, 2, 3]
+    # What is just possible is done: quotas 1.425, 1.425, 3.15, but the first two classes hold one client each.
+    found = counts("dirichlet", np.repeat([0, 1, 2], [19, 19, 42]), 6, 10, alpha=0)
+    assert (found > 0).sum(axis=0).tolist() == [1, 1, 4]
 
 
 # dirichlet_class
@@ -328,6 +331,18 @@ def test_dirichlet_class_moves_random_examples_of_the_largest_clients_only() -> 
     level = held.sum(axis=1)[gave].max()
     assert level - held.sum(axis=1)[gave].min() <= 1
     assert free.sum(axis=1)[~gave].max() <= level
+
+
+def test_dirichlet_class_moves_random_examples_to_random_clients() -> None:
+    labels = np.repeat([0, 1], 500)
+    givers = set()
+    for seed in range(40):  # each class goes to one client; sometimes both to the same
+        free = counts("dirichlet_class", labels, 5, seed=seed, alpha=1e-6, min_size=0)
+        held = counts("dirichlet_class", labels, 5, seed=seed, alpha=1e-6, min_size=100)
+        received = held[free.sum(axis=1) == 0]
+        assert np.abs(received[:, 0] - 50).max() < 5 * 5  # hypergeometric, standard deviation below 5
+        givers.add(int((free.sum(axis=1) > 0).sum()))
+    assert givers == {1, 2}
 
 
 # shards
@@ -386,7 +401,13 @@ def split(tmp_path: Path) -> Path:
     even = np.arange(30).reshape(5, 6)[:, ::-1]
     wrong_range, twice, own = even.copy(), even.copy(), even.copy()
     wrong_range[3, 2], twice[4, 5], own[2, 0] = 30, 7, even[2, 5]
-    arrays = {"even": even, "small": even[:, :4].astype(np.uint8), "range": wrong_range, "twice": twice, "own": own}
+    arrays: dict[str, Any] = {
+        "even": even,
+        "small": even[:, :4].astype(np.uint8),
+        "range": wrong_range,
+        "twice": twice,
+        "own": own,
+    }
     arrays |= {"real": even.astype(float), "flat": even.reshape(-1), "none": even[:, :0], "negative": even - 1}
     arrays |= {"huge": np.full((5, 1), 2**63, dtype=np.uint64), "objects": np.array([{}, []], dtype=object)}
     np.savez(tmp_path / "a.npz", **arrays)
@@ -416,7 +437,7 @@ def split(tmp_path: Path) -> Path:
 
 
 def read(split: Path, name: str, clients: int = 5, size: int | None = None) -> Assignment:
-    partition = resolve(Partition, {"name": "file", "split_file": f"{split}/{name}"})
+    partition = of({"name": "file", "split_file": f"{split}/{name}"})
     return partition.assign(LABELS, clients, size, stream(0, "partition"))
 
 
@@ -479,7 +500,7 @@ def test_file_says_what_is_wrong_with_it(split: Path, name: str, says: str) -> N
 
 def test_file_must_be_given() -> None:
     with pytest.raises(InputError, match=r"^split_file: must be PATH.npz:ARRAY"):
-        resolve(Partition, "file").assign(LABELS, 5, None, stream(0, "partition"))
+        of("file").assign(LABELS, 5, None, stream(0, "partition"))
 
 
 def test_file_must_agree_with_clients_and_sizes(split: Path) -> None:
@@ -515,7 +536,7 @@ def test_apportion_is_the_largest_remainder() -> None:
 
 
 def test_small_gamma_draws_are_their_logarithms() -> None:
-    # E[log Gamma(a)] is the digamma function: -gamma - 1 / a + pi^2 a / 6 to second order; the variance pi^2 / 6 + 1 / a^2.
+    # At 0.05 numpy's own draws do not underflow yet, so that their logarithms can be compared.
     for a in (0.5, 0.05):
         logs = log_dirichlet(np.full(40_000, a), stream(0, "gamma"))
         plain = np.log(stream(1, "gamma").standard_gamma(a, size=40_000))
@@ -549,7 +570,11 @@ def test_even_sizes_differ_by_one_at_most() -> None:
 def real_data_root() -> Path:
     if REAL is None:
         pytest.skip("FEDSAM_DATA is not set")
-    return Path(REAL) / "cifar10"
+    root = Path(REAL) / "cifar10"
+    for needed in ("train.parquet", "splits/fedsam_eccv2022.npz"):
+        if not (root / needed).is_file():
+            pytest.skip(f"FEDSAM_DATA has no cifar10/{needed}")
+    return root
 
 
 PAPER = ("0.00", "0.05", "0.10", "0.20", "0.50", "1.00", "10.00", "100.00")
@@ -560,7 +585,7 @@ PAPER = ("0.00", "0.05", "0.10", "0.20", "0.50", "1.00", "10.00", "100.00")
 def test_the_papers_splits_are_taken_as_they_are(real_data_root: Path, alpha: str) -> None:
     path = real_data_root / "splits" / "fedsam_eccv2022.npz"
     labels = np.arange(50_000) % 10
-    partition = resolve(Partition, {"name": "file", "split_file": f"{path}:alpha_{alpha}"})
+    partition = of({"name": "file", "split_file": f"{path}:alpha_{alpha}"})
     assignment = partition.assign(labels, 100, 500, stream(0, "partition"))
     conforms(assignment, 50_000, 100, 500)
     with np.load(path) as arrays:
@@ -580,4 +605,5 @@ def test_dirichlet_has_the_skew_of_the_papers_splits(real_data_root: Path, alpha
         return np.array([(found_KL > 0).sum(axis=1).mean(), (found_KL / 500).std(axis=1).mean()])
 
     ours = np.array([skew(counts("dirichlet", labels, 100, seed=s, alpha=float(alpha))) for s in range(40)])
-    assert np.abs(skew(theirs) - ours.mean(axis=0)) == pytest.approx(0, abs=4.5 * ours.std(axis=0) + 0.02)
+    # A concentration ten times larger (the symmetric Dir(alpha, ..., alpha)) is 9 standard deviations off or more.
+    assert (np.abs(skew(theirs) - ours.mean(axis=0)) < 4.5 * ours.std(axis=0) + 1e-9).all()

@@ -140,7 +140,7 @@ def test_a_finished_run_is_resumed_to_itself(tmp_path: Path, undisturbed: Path) 
 
 
 def test_killed_by_the_system_at_random_moments(tmp_path: Path) -> None:
-    keys = ["client.name=sam", "data.clients=10", "cohort=2", "rounds=400", "evaluate_every=50", "checkpoint_every=1", "client.epochs=1"]
+    keys = ["client.name=sam", "data.clients=10", "cohort=2", "rounds=100", "evaluate_every=25", "checkpoint_every=1", "client.epochs=1"]
     command = [sys.executable, "-m", "fedsam", "run", "--quiet"]
     subprocess.run([*command, *keys, f"out={tmp_path / 'whole'}"], check=True, capture_output=True)
     out, kills = tmp_path / "killed", 0

@@ -31,6 +31,11 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def read_only(self) -> Split:
+        """The same split; writing to its arrays is an error from now on, so that several runs can share it."""
+        self.images.flags.writeable = self.labels.flags.writeable = False
+        return self
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -82,7 +87,9 @@ class Dataset(Component):
 
     clients: int = key(100, "number of clients", "Caldarola et al. 2022, CIFAR-10", ge=1)
     augment: Augment = key("none", "augmentation of training batches, on the device")
-    local_test: float = key(0.0, "share of each client's examples held out as its local test set, same label skew", "off", ge=0.0, lt=1.0)
+    local_test: float = key(
+        0.0, "share of each client's examples held out as its local test set, same label skew", "off", ge=0.0, lt=1.0
+    )
 
     @abstractmethod
     def load(self, seed: int) -> Federation:

@@ -6,15 +6,20 @@ from fedsam.data.base import Facts, Split
 from fedsam.data.stored import Stored
 from fedsam.data.vision import from_torchvision
 
-FACTS = Facts(100, (32, 32, 3), (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761))  # as in the FedSAM authors' code
+# of the training images, to the digits in the FedSAM authors' code
+FACTS = Facts(100, (32, 32, 3), (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761))
 
 
 class CIFAR100(Stored):
     """CIFAR-100 with its 100 fine labels (Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009)."""
 
     def read(self) -> tuple[Facts, Split, Split]:
-        """50,000 training and 10,000 test images."""
+        """50,000 training and 10,000 test images.
+
+        Raises:
+            InputError: they are not there and cannot be downloaded, or are damaged.
+        """
         import torchvision
 
-        files = "cifar-100-python/ (from cifar-100-python.tar.gz)"
-        return FACTS, *from_torchvision(torchvision.datasets.CIFAR100, self.folder(), "CIFAR-100", files, train=(True, False))
+        make, files = torchvision.datasets.CIFAR100, "cifar-100-python.tar.gz"
+        return FACTS, *from_torchvision(make, self.folder(), "CIFAR-100", files, train=(True, False))

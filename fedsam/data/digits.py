@@ -1,4 +1,4 @@
-"""The handwritten digits that scikit-learn carries: 1,797 images of 8 x 8, 10 classes; nothing to download."""
+"""The handwritten digits that scikit-learn carries: 1,797 grey images of 8 x 8, 10 classes; nothing to download."""
 
 from __future__ import annotations
 
@@ -19,30 +19,37 @@ PER_CLASS = 140  # training images of each class; the 397 others are the test se
 
 
 class Digits(Partitioned):
-    """Optical recognition of handwritten digits (Alpaydin and Kaynak, UCI Machine Learning Repository, 1998; its test part, as in scikit-learn).
+    """Optical recognition of handwritten digits (Alpaydin and Kaynak, UCI repository, 1998: its test part).
 
     1,400 training images, 140 of each class, and 397 test images; which is which does not depend on the run's seed.
+    Pixels are whole numbers from 0 to 16.
     """
 
     clients: int = key(50, "number of clients", "the digits demonstration: 28 images each", ge=1)
 
     def read(self) -> tuple[Facts, Split, Split]:
-        """Read the table that is installed with scikit-learn, without importing it (that would take two seconds)."""
+        """Read the table that is installed with scikit-learn, without importing it, which would take two seconds.
+
+        Raises:
+            InputError: scikit-learn is not installed, or no longer carries the table.
+        """
         return _read()
 
 
 @lru_cache(maxsize=1)
 def _read() -> tuple[Facts, Split, Split]:
     found = importlib.util.find_spec("sklearn")
-    if found is None or not found.submodule_search_locations:
-        raise InputError("name", "digits", "needs scikit-learn, which carries these images; install it")
-    path = Path(found.submodule_search_locations[0]) / "datasets" / "data" / "digits.csv.gz"
+    folders = found.submodule_search_locations if found else None
+    path = Path(folders[0] if folders else "") / "datasets" / "data" / "digits.csv.gz"
+    if not path.is_file():
+        raise InputError("name", "digits", "needs scikit-learn, which carries them as digits.csv.gz; install it")
     with gzip.open(path, "rt") as file:
         table = np.loadtxt(file, delimiter=",", dtype=np.uint8)
     images, labels = table[:, :64].reshape(-1, 8, 8, 1), table[:, 64].astype(np.int64)
     rng = stream(0, "digits")
-    train = np.sort(np.concatenate([rng.permutation(np.flatnonzero(labels == label))[:PER_CLASS] for label in range(10)]))
-    test = np.setdiff1d(np.arange(len(labels)), train)
+    by_class = [rng.permutation(np.flatnonzero(labels == label)) for label in range(10)]
+    train = np.sort(np.concatenate([index[:PER_CLASS] for index in by_class]))
+    test = np.sort(np.concatenate([index[PER_CLASS:] for index in by_class]))
     scaled = images[train] / 16
     facts = Facts(10, (8, 8, 1), (float(scaled.mean()),), (float(scaled.std()),), scale=16.0)
-    return facts, Split(images[train], labels[train]), Split(images[test], labels[test])
+    return facts, Split(images[train], labels[train]).read_only(), Split(images[test], labels[test]).read_only()

@@ -6,15 +6,20 @@ from fedsam.data.base import Facts, Split
 from fedsam.data.stored import Stored
 from fedsam.data.vision import from_torchvision
 
-FACTS = Facts(10, (28, 28, 1), (0.2860,), (0.3530,))  # of the training images
+FACTS = Facts(10, (28, 28, 1), (0.2860,), (0.3530,))  # of all pixels of the training images
 
 
 class FashionMNIST(Stored):
     """Fashion-MNIST (Xiao, Rasul and Vollgraf, arXiv 1708.07747, 2017)."""
 
     def read(self) -> tuple[Facts, Split, Split]:
-        """60,000 training and 10,000 test images."""
+        """60,000 training and 10,000 test images.
+
+        Raises:
+            InputError: they are not there and cannot be downloaded, or are damaged.
+        """
         import torchvision
 
-        files = "FashionMNIST/raw/ (train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte)"
-        return FACTS, *from_torchvision(torchvision.datasets.FashionMNIST, self.folder(), "Fashion-MNIST", files, train=(True, False))
+        make = torchvision.datasets.FashionMNIST
+        files = "the four files train-*-ubyte.gz and t10k-*-ubyte.gz into FashionMNIST/raw/, and that"
+        return FACTS, *from_torchvision(make, self.folder(), "Fashion-MNIST", files, train=(True, False))

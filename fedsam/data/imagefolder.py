@@ -2,68 +2,72 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from fedsam.config import key
 from fedsam.data.base import Facts, Split
-from fedsam.data.parquet import agree, facts_of
+from fedsam.data.images import decode
 from fedsam.data.stored import Stored
-from fedsam.data.vision import decode, stacked
+from fedsam.data.vision import Stamp, check_fit, facts_of, stamp
 from fedsam.errors import InputError
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff"}
+LAYOUT = "it must hold train/CLASS/*.png and test/CLASS/*.png (or .jpg, ...)"
 
 
 class ImageFolder(Stored):
-    """Images as `<root>/train/<class>/*` and `<root>/test/<class>/*`; classes are the folders of train, in alphabetical order."""
+    """Images as `<root>/train/<class>/*` and `<root>/test/<class>/*`, grey or RGB.
+
+    Classes are the folders of `train`, numbered in alphabetical order.
+    """
 
     size: int | None = key(None, "resize every image to size x size; none = they must agree", "off", ge=1)
-    mode: str | None = key(None, "L (grey) or RGB; none = that of the first image", "off", pattern="^(L|RGB)$")
 
     def read(self) -> tuple[Facts, Split, Split]:
-        """Both folders; mean and standard deviation are those of the training images."""
+        """Both folders; mean and standard deviation are those of the training images.
+
+        Raises:
+            InputError: folders or images are missing, or an image cannot be used.
+        """
         root = self.folder()
-        for part in ("train", "test"):
-            if not (root / part).is_dir():
-                raise InputError("root", str(root), f"there is no folder {part}/ in it; it must hold train/CLASS/* and test/CLASS/*")
-        classes = sorted(path.name for path in (root / "train").iterdir() if path.is_dir())
-        if not classes:
-            raise InputError("root", str(root), "train/ has no folders; it must hold one for each class")
-        unknown = sorted({path.name for path in (root / "test").iterdir() if path.is_dir()} - set(classes))
-        if unknown:
-            raise InputError("root", str(root), f"test/ has the class {unknown[0]!r}, train/ has not")
-        train, mode = self._part(root / "train", classes, self.mode)
-        test, _ = self._part(root / "test", classes, mode)
-        agree(train, test, "root")
-        facts = facts_of(train)
-        return Facts(len(classes), facts.shape, facts.mean, facts.std), train, test
-
-    def _part(self, folder: Path, classes: list[str], mode: str | None) -> tuple[Split, str]:
-        found = [
-            (path, label)
-            for label, name in enumerate(classes)
-            for path in sorted((folder / name).glob("*"))
-            if path.suffix.lower() in SUFFIXES
-        ]
-        if not found:
-            raise InputError("root", str(folder.parent), f"there are no images in {folder.name}/")
+        folders = [root / part for part in ("train", "test")]
+        for folder in folders:
+            if not folder.is_dir():
+                raise InputError("root", str(root), f"there is no folder {folder.name}/ in it; {LAYOUT}")
         try:
-            images = decode([path.read_bytes() for path, _ in found], mode)
-            pixels = stacked([_resized(image, self.size) for image in images] if self.size else images)
+            facts, train, test = _read(root, self.size, stamp(*folders))
         except ValueError as error:
-            named = str(error)
-            for number in [word.rstrip(":") for word in named.split() if word.isdigit()]:
-                named = named.replace(f"image {number} ", f"{found[int(number)][0]} ", 1)
-            hint = "; data.size=N makes them all N x N" if "differ" in named else ""
-            raise InputError("root", str(folder.parent), named + hint) from None
-        return Split(pixels, np.array([label for _, label in found], dtype=np.int64)), "L" if pixels.shape[3] == 1 else "RGB"
+            hint = "; data.size=N resizes all of them to N x N" if "height x width)" in str(error) else ""
+            raise InputError("root", str(root), f"{error}{hint}") from None
+        check_fit(test, facts, "root", str(root / "test"))
+        return facts, train, test
 
 
-def _resized(image: np.ndarray, size: int) -> np.ndarray:
-    from PIL import Image
+@lru_cache(maxsize=2)
+def _read(root: Path, size: int | None, changed: Stamp) -> tuple[Facts, Split, Split]:
+    classes = _folders(root / "train")
+    if unknown := [name for name in _folders(root / "test") if name not in classes]:
+        raise ValueError(f"test/ has the class {unknown[0]!r}, train/ has not")
+    train, test = (_part(root / part, classes, size) for part in ("train", "test"))
+    return facts_of(train), train, test
 
-    grey = image.shape[2] == 1
-    small = np.asarray(Image.fromarray(image[:, :, 0] if grey else image).resize((size, size), Image.Resampling.BILINEAR))
-    return small[:, :, None] if grey else small
+
+def _folders(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _part(folder: Path, classes: list[str], size: int | None) -> Split:
+    paths, labels = [], []
+    for label, name in enumerate(classes):
+        own = sorted(path for path in (folder / name).glob("*") if path.suffix.lower() in SUFFIXES)
+        if not own and folder.name == "train":
+            raise ValueError(f"there are no images in train/{name}/; {LAYOUT}")
+        paths += own
+        labels += [label] * len(own)
+    if not paths:
+        raise ValueError(f"there are no images in {folder.name}/; {LAYOUT}")
+    images = decode(paths, lambda position: str(paths[position].relative_to(folder.parent)), size)
+    return Split(images, np.array(labels, dtype=np.int64)).read_only()

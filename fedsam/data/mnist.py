@@ -6,15 +6,19 @@ from fedsam.data.base import Facts, Split
 from fedsam.data.stored import Stored
 from fedsam.data.vision import from_torchvision
 
-FACTS = Facts(10, (28, 28, 1), (0.1307,), (0.3081,))  # of the training images
+FACTS = Facts(10, (28, 28, 1), (0.1307,), (0.3081,))  # of all pixels of the training images
 
 
 class MNIST(Stored):
     """MNIST (LeCun, Bottou, Bengio and Haffner, Proceedings of the IEEE, 1998)."""
 
     def read(self) -> tuple[Facts, Split, Split]:
-        """60,000 training and 10,000 test images."""
+        """60,000 training and 10,000 test images.
+
+        Raises:
+            InputError: they are not there and cannot be downloaded, or are damaged.
+        """
         import torchvision
 
-        files = "MNIST/raw/ (train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte)"
+        files = "the four files train-*-ubyte.gz and t10k-*-ubyte.gz into MNIST/raw/, and that"
         return FACTS, *from_torchvision(torchvision.datasets.MNIST, self.folder(), "MNIST", files, train=(True, False))

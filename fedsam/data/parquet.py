@@ -4,55 +4,40 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from fedsam.config import key
 from fedsam.data.base import Facts, Split
 from fedsam.data.stored import Partitioned
-from fedsam.data.vision import read_parquet
+from fedsam.data.vision import check_fit, facts_of, read_parquet
 from fedsam.errors import InputError
 
 
 class Parquet(Partitioned):
-    """A training and a test file in the Hugging Face layout: an image column struct(bytes, path) and an integer label column."""
+    """A training and a test file in the Hugging Face layout, with images of one size, grey or RGB.
+
+    One column, struct(bytes, path) or plain bytes, holds the image files (PNG, JPEG, ...), another the labels.
+    """
 
     train_file: str = key("", "Parquet file of the training images; required", "no default")
     test_file: str = key("", "Parquet file of the test images; required", "no default")
-    image_column: str = key("img", "column of the images", "cifar10 in the Hugging Face hub")
-    label_column: str = key("label", "column of the labels, whole numbers from 0", "cifar10 in the Hugging Face hub")
+    image_column: str = key("img", "column of the image files", "cifar10 on the Hugging Face hub")
+    label_column: str = key("label", "column of the labels, whole numbers from 0", "cifar10 on the Hugging Face hub")
 
     def read(self) -> tuple[Facts, Split, Split]:
-        """Both files; mean and standard deviation are those of the training images."""
-        splits = []
-        for name in ("train_file", "test_file"):
-            path = getattr(self, name)
-            if not path:
-                raise InputError(name, InputError.ABSENT, "must name a Parquet file")
-            splits.append(read_parquet(Path(path).expanduser(), self.image_column, self.label_column, name))
-        train, test = splits
-        agree(train, test, "test_file")
-        return facts_of(train), train, test
+        """Both files; mean and standard deviation are those of the training images.
 
+        Raises:
+            InputError: a file is not named, missing or unusable, or the two do not fit each other.
+        """
+        train, test = self._part("train_file"), self._part("test_file")
+        try:
+            facts = facts_of(train)
+        except ValueError as error:
+            raise InputError("train_file", self.train_file, str(error)) from None
+        check_fit(test, facts, "test_file", self.test_file)
+        return facts, train, test
 
-def agree(train: Split, test: Split, key: str) -> None:
-    """Refuse test images of another size, or with classes that no training image has.
-
-    Raises:
-        InputError: under `key`.
-    """
-    if train.images.shape[1:] != test.images.shape[1:]:
-        sizes = [" x ".join(map(str, split.images.shape[1:])) for split in (train, test)]
-        raise InputError(key, InputError.ABSENT, f"test images are {sizes[1]} (height x width x channels), training images {sizes[0]}")
-    if test.labels.max() > train.labels.max():
-        raise InputError(key, InputError.ABSENT, f"has the label {test.labels.max()}, the highest training label is {train.labels.max()}")
-
-
-def facts_of(train: Split) -> Facts:
-    """Number of classes, shape, and mean and standard deviation of each channel, from training images."""
-    height, width, channels = train.images.shape[1:]
-    counts = np.stack([np.bincount(train.images[:, :, :, c].ravel(), minlength=256) for c in range(channels)])
-    share = counts / counts.sum(axis=1, keepdims=True)
-    levels = np.arange(256) / 255
-    mean = share @ levels
-    std = np.sqrt(np.maximum(share @ levels**2 - mean**2, 1e-12))
-    return Facts(int(train.labels.max()) + 1, (height, width, channels), tuple(mean.tolist()), tuple(std.tolist()))
+    def _part(self, field: str) -> Split:
+        path = getattr(self, field)
+        if not path:
+            raise InputError(field, InputError.ABSENT, "must name a Parquet file; data.name=parquet needs two")
+        return read_parquet(Path(path).expanduser(), (self.image_column,), self.label_column, field)

@@ -1,6 +1,6 @@
 """Data sets that are held in memory and divided by a partition.
 
-Shapes: N examples, K clients asked for.
+Shapes: N examples, K clients asked for, L classes.
 """
 
 from __future__ import annotations
@@ -19,16 +19,25 @@ from fedsam.rng import stream
 
 
 class StoredFederation(Federation):
-    """One array of examples, and the places of each client's own in it."""
+    """One array of examples, and the places of each client's own in it.
+
+    Args:
+        facts: of the data set.
+        train: all training examples; also the store of what is held out.
+        test: the global test set.
+        own: each client's training examples.
+        held_out: each client's local test set.
+    """
 
     def __init__(self, facts: Facts, train: Split, test: Split, own: Assignment, held_out: Assignment) -> None:
         self.facts, self.clients = facts, own.clients
         self.train, self.test = train, test
         self._own, self._held_out = own, held_out
+        self._sizes = own.sizes()
 
     def sizes(self, ids: Sequence[int]) -> np.ndarray:
         """Training examples of each of these clients, int64 [K]."""
-        return self._own.sizes()[np.asarray(ids, dtype=np.int64)]
+        return self._sizes[np.asarray(ids, dtype=np.int64)]
 
     def examples(self, ids: Sequence[int]) -> tuple[Split, list[np.ndarray]]:
         """All training examples, and the positions of each client's own."""
@@ -42,8 +51,12 @@ class StoredFederation(Federation):
 class Partitioned(Dataset):
     """A data set that is read whole and divided by a partition."""
 
-    partition: Partition = key("dirichlet", "how the training examples are divided among the clients", "Caldarola et al. 2022")
-    samples_per_client: int | None = key(None, "training examples of each client; none = all examples are divided", "Caldarola et al. 2022: 500", ge=1)
+    partition: Partition = key(
+        "dirichlet", "how the training examples are divided among the clients", "Caldarola et al. 2022"
+    )
+    samples_per_client: int | None = key(
+        None, "examples of each client; none = all examples are divided", "convention", ge=1
+    )
 
     @abstractmethod
     def read(self) -> tuple[Facts, Split, Split]:
@@ -56,13 +69,16 @@ class Partitioned(Dataset):
     def load(self, seed: int) -> Federation:
         """Read the data, divide it, and hold out each client's local test set."""
         facts, train, test = self.read()
-        assignment = self.partition.assign(train.labels, self.clients, self.samples_per_client, stream(seed, "partition"))
+        own = self.partition.assign(train.labels, self.clients, self.samples_per_client, stream(seed, "partition"))
+        if not self.local_test:
+            nothing = Assignment(np.empty(0, dtype=np.int64), np.zeros(own.clients + 1, dtype=np.int64))
+            return StoredFederation(facts, train, test, own, nothing)
         kept, held_out = [], []
-        for k in range(assignment.clients):
-            own = assignment.of_client(k)
-            out = _held_out(train.labels[own], self.local_test, stream(seed, "local_test", client=k)) if self.local_test else np.zeros(len(own), bool)
-            kept.append(own[~out])
-            held_out.append(own[out])
+        for k in range(own.clients):
+            index = own.of_client(k)
+            out = hold_out(train.labels[index], self.local_test, stream(seed, "local_test", client=k))
+            kept.append(index[~out])
+            held_out.append(index[out])
         return StoredFederation(facts, train, test, Assignment.of(kept), Assignment.of(held_out))
 
 
@@ -76,19 +92,32 @@ class Stored(Partitioned):
         return Path(self.root or os.environ.get("FEDSAM_DATA") or "~/.cache/fedsam").expanduser()
 
 
-def _held_out(labels_N: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
-    """Which of a client's examples are its local test set, bool [N]: the same share of each class, rounded by largest remainder.
+def held_out_size(examples: int, share: float) -> int:
+    """How many of a client's examples are held out: round(share · N), but at least one is left for training."""
+    return max(0, min(round(share * examples), examples - 1))
 
-    At least one example is left for training.
+
+def hold_out(labels_N: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+    """Which of a client's examples are its local test set, bool [N], with the label skew of the whole.
+
+        n_l = ⌊m N_l / N⌋, and the largest remainders get one more until Σ n_l = m = `held_out_size`
+
+    Hamilton's method; ties are drawn by lot, or the first classes would always win them. Which examples of a class are
+    held out is random too.
+
+    Args:
+        labels_N: classes of the client's examples.
+        share: of the examples, below 1.
+        rng: the client's stream for this purpose.
     """
-    total = min(round(share * len(labels_N)), len(labels_N) - 1)
-    chosen = np.zeros(len(labels_N), dtype=bool)
-    if total <= 0:
-        return chosen
-    classes, counts = np.unique(labels_N, return_counts=True)
-    exact = counts * (total / len(labels_N))
-    take = np.floor(exact).astype(np.int64)
-    take[np.argsort(take - exact, kind="stable")[: total - take.sum()]] += 1
-    for label, number in zip(classes, take, strict=True):
-        chosen[rng.permutation(np.flatnonzero(labels_N == label))[:number]] = True
-    return chosen
+    chosen_N = np.zeros(len(labels_N), dtype=bool)
+    total = held_out_size(len(labels_N), share)
+    if total == 0:
+        return chosen_N
+    classes, counts_L = np.unique(labels_N, return_counts=True)
+    take_L, remainder_L = np.divmod(counts_L * total, len(labels_N))
+    largest_first = np.lexsort((rng.random(len(classes)), -remainder_L))
+    take_L[largest_first[: total - take_L.sum()]] += 1
+    for label, number in zip(classes, take_L, strict=True):
+        chosen_N[rng.permutation(np.flatnonzero(labels_N == label))[:number]] = True
+    return chosen_N

@@ -6,15 +6,24 @@ from fedsam.data.base import Facts, Split
 from fedsam.data.stored import Stored
 from fedsam.data.vision import from_torchvision
 
-FACTS = Facts(10, (32, 32, 3), (0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970))  # of the training images
+# of all pixels of the training images
+FACTS = Facts(10, (32, 32, 3), (0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970))
 
 
 class SVHN(Stored):
-    """Street View House Numbers, cropped digits (Netzer et al., NIPS workshop on deep learning, 2011)."""
+    """Street View House Numbers, cropped digits (Netzer et al., NIPS workshop on deep learning, 2011), label 0 for 0.
+
+    A house number reads otherwise in a mirror: of the augmentations, leave out those that flip.
+    """
 
     def read(self) -> tuple[Facts, Split, Split]:
-        """73,257 training and 26,032 test images."""
+        """73,257 training and 26,032 test images.
+
+        Raises:
+            InputError: they are not there and cannot be downloaded, or are damaged.
+        """
         import torchvision
 
         files = "train_32x32.mat and test_32x32.mat"
-        return FACTS, *from_torchvision(torchvision.datasets.SVHN, self.folder(), "SVHN", files, split=("train", "test"))
+        make = torchvision.datasets.SVHN
+        return FACTS, *from_torchvision(make, self.folder(), "SVHN", files, split=("train", "test"))

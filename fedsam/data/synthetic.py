@@ -1,34 +1,54 @@
 """Synthetic images, made client by client from the key: a million clients need no memory until they are sampled.
 
-Shapes: N examples, K clients asked for, L classes.
+Shapes: N examples, K clients asked for, H height, W width, C channels, L classes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from fedsam.config import key
 from fedsam.data.base import Dataset, Facts, Federation, Split
 from fedsam.data.partition.base import log_dirichlet, normalised
+from fedsam.data.stored import held_out_size, hold_out
+from fedsam.errors import InputError
 from fedsam.rng import stream
+
+LENGTH = 4.0  # of a prototype, in standard deviations of the noise at noise = 1
+GRID = 4  # cells along each side of a prototype
+CENTRE, SPREAD = 127.5, 40.0  # of the bytes
 
 
 class Synthetic(Dataset):
-    """Images of class l are a fixed random prototype m_l plus noise: 128 + 32 (m_l + noise · e), with m and e standard normal, as bytes.
+    """Class prototypes in noise: an image of class l is, as bytes and clipped to 0 ... 255,
 
-    Each client draws its own mix of classes, q ~ Dir(alpha / L, ..., alpha / L), as in `data.partition=dirichlet` (Hsu et al. 2019) but with no
-    common pool. A client's data depend on the seed and its id alone.
+        127.5 + 40 (m_l + noise · e) / √(noise² + 16 / (H W C)),   e standard normal for each pixel,
+
+    with m_l a random pattern of 4 x 4 cells and of norm 4, so that how hard the classes are to tell apart depends on
+    `noise` and hardly on the size of the images.
+
+    Each client draws its own mix of classes q ~ Dir(alpha / L, ..., alpha / L), as in `data.partition=dirichlet` (Hsu
+    et al. 2019) but without a common pool that runs out. A client's data depend on the seed and its id alone.
     """
 
-    samples_per_client: int = key(50, "training examples of each client", "pfl-research's benchmark", ge=1)
-    alpha: float = key(0.5, "concentration of the Dirichlet distribution of classes; 0 = one class per client", "convention", ge=0.0)
+    samples_per_client: int = key(50, "examples of each client", "convention", ge=1)
+    alpha: float = key(
+        0.5, "Dirichlet concentration; 0 gives each client one class", "as data.partition=dirichlet", ge=0.0
+    )
     classes: int = key(10, "number of classes", "convention", ge=2, le=1000)
     channels: int = key(1, "channels of an image", "convention", ge=1, le=16)
     size: int = key(8, "height and width of an image", "convention", ge=1, le=512)
-    noise: float = key(2.0, "standard deviation of the noise, in those of the prototypes", "convention", ge=0.0)
+    noise: float = key(1.0, "standard deviation of the noise; more makes the classes harder", "convention", ge=0.0)
     test_samples: int = key(2000, "test examples, of all classes alike", "convention", ge=1)
+
+    def __init__(self, **values: Any) -> None:
+        if "partition" in values:
+            allowed = "synthetic has none: its clients draw their classes by data.alpha; leave it out"
+            raise InputError("partition", values["partition"], allowed)
+        super().__init__(**values)
 
     def load(self, seed: int) -> Federation:
         """Draw the prototypes and the test set; the clients' examples are made when they are asked for."""
@@ -36,53 +56,74 @@ class Synthetic(Dataset):
 
 
 class SyntheticFederation(Federation):
-    """Examples that exist from the moment they are asked for."""
+    """Examples that exist from the moment they are asked for; those asked for last are kept."""
 
     def __init__(self, settings: Synthetic, seed: int) -> None:
         self.settings, self.seed = settings, seed
         self.clients = settings.clients
-        shape = (settings.size, settings.size, settings.channels)
-        spread = float(np.hypot(1.0, settings.noise)) * 32 / 255
-        self.facts = Facts(settings.classes, shape, (128 / 255,) * settings.channels, (spread,) * settings.channels)
-        self._prototypes = stream(seed, "synthetic prototypes").standard_normal((settings.classes, *shape), dtype=np.float32)
+        size, channels, classes = settings.size, settings.channels, settings.classes
+        self.facts = Facts(classes, (size, size, channels), (CENTRE / 255,) * channels, (SPREAD / 255,) * channels)
+        cells = stream(seed, "synthetic prototypes").standard_normal((classes, GRID, GRID, channels), dtype=np.float32)
+        cell = np.arange(size) * GRID // size
+        pattern_LHWC = cells[:, cell[:, None], cell]
+        length_L = np.sqrt(np.square(pattern_LHWC).sum(axis=(1, 2, 3), keepdims=True))
+        self._prototypes_LHWC = LENGTH * pattern_LHWC / length_L
+        self._gain = SPREAD / np.sqrt(np.float32(settings.noise**2 + LENGTH**2 / (size * size * channels)))
         rng = stream(seed, "synthetic test")
-        labels = rng.permutation(np.arange(settings.test_samples) % settings.classes)
+        labels = rng.permutation(np.arange(settings.test_samples) % classes)
         self.test = Split(self._images(labels, rng), labels)
+        self._kept: tuple[tuple[int, ...], Split, list[np.ndarray]] | None = None
 
     def sizes(self, ids: Sequence[int]) -> np.ndarray:
         """Training examples of each of these clients, int64 [K]."""
-        return np.full(len(ids), self.settings.samples_per_client - self._held_out(), dtype=np.int64)
+        samples = self.settings.samples_per_client
+        return np.full(len(ids), samples - held_out_size(samples, self.settings.local_test), dtype=np.int64)
 
     def examples(self, ids: Sequence[int]) -> tuple[Split, list[np.ndarray]]:
-        """The training examples of these clients, one client after the other."""
-        return self._made(ids, slice(self._held_out(), None))
+        """All examples of these clients, one client after the other, and the positions of those they train on."""
+        store, out = self._made(ids)
+        return store, [np.flatnonzero(~held) + k * len(held) for k, held in enumerate(out)]
 
     def local_test(self, ids: Sequence[int]) -> tuple[Split, list[np.ndarray]]:
-        """What these clients hold out, one client after the other."""
-        return self._made(ids, slice(0, self._held_out()))
+        """All examples of these clients, one client after the other, and the positions of those they hold out."""
+        store, out = self._made(ids)
+        return store, [np.flatnonzero(held) + k * len(held) for k, held in enumerate(out)]
 
-    def _held_out(self) -> int:
-        samples = self.settings.samples_per_client
-        return min(round(self.settings.local_test * samples), samples - 1)
+    def label_counts(self, ids: Sequence[int]) -> np.ndarray:
+        """Training examples of each class at each of these clients, int64 [K, L]; makes no images."""
+        counts_KL = np.zeros((len(ids), self.facts.classes), dtype=np.int64)
+        for row, client in enumerate(ids):
+            labels = self._labels(client)[0]
+            counts_KL[row] = np.bincount(labels[~self._held_out(labels, client)], minlength=self.facts.classes)
+        return counts_KL
 
-    def _made(self, ids: Sequence[int], part: slice) -> tuple[Split, list[np.ndarray]]:
-        made = [self._client(k) for k in ids]
-        images = np.concatenate([images[part] for images, _ in made])
-        labels = np.concatenate([labels[part] for _, labels in made])
-        each = len(labels) // len(made)
-        return Split(images, labels), [np.arange(i * each, (i + 1) * each) for i in range(len(made))]
+    def _made(self, ids: Sequence[int]) -> tuple[Split, list[np.ndarray]]:
+        asked, samples = tuple(int(k) for k in ids), self.settings.samples_per_client
+        if self._kept is None or self._kept[0] != asked:
+            images = np.empty((len(asked) * samples, *self.facts.shape), dtype=np.uint8)
+            labels = np.empty(len(asked) * samples, dtype=np.int64)
+            out = []
+            for row, client in enumerate(asked):
+                own = slice(row * samples, (row + 1) * samples)
+                labels[own], rng = self._labels(client)
+                images[own] = self._images(labels[own], rng)
+                out.append(self._held_out(labels[own], client))
+            self._kept = asked, Split(images, labels), out
+        return self._kept[1:]
 
-    def _client(self, client: int) -> tuple[np.ndarray, np.ndarray]:
-        rng = stream(self.seed, "synthetic", client=client)
-        classes = self.settings.classes
-        if self.settings.alpha:
-            shares_L = normalised(log_dirichlet(np.full((1, classes), self.settings.alpha / classes), rng)[0])
-        else:
-            shares_L = np.eye(classes)[rng.integers(classes)]
-        labels = rng.choice(classes, size=self.settings.samples_per_client, p=shares_L)
-        return self._images(labels, rng), labels
+    def _labels(self, client: int) -> tuple[np.ndarray, np.random.Generator]:
+        """A client's labels, and its stream, from which its images come next."""
+        rng, classes, alpha = stream(self.seed, "synthetic", client=client), self.settings.classes, self.settings.alpha
+        if alpha == 0.0:
+            return np.full(self.settings.samples_per_client, rng.integers(classes)), rng
+        share_L = normalised(log_dirichlet(np.full(classes, alpha / classes), rng))
+        return rng.choice(classes, size=self.settings.samples_per_client, p=share_L), rng
+
+    def _held_out(self, labels: np.ndarray, client: int) -> np.ndarray:
+        return hold_out(labels, self.settings.local_test, stream(self.seed, "local_test", client=client))
 
     def _images(self, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         noise = rng.standard_normal((len(labels), *self.facts.shape), dtype=np.float32)
-        levels = 128 + 32 * (self._prototypes[labels] + self.settings.noise * noise)
-        return np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+        levels = CENTRE + self._gain * (self._prototypes_LHWC[labels] + np.float32(self.settings.noise) * noise)
+        images: np.ndarray = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+        return images

@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from fedsam.config import Component
+from fedsam.errors import InputError
 
 Draws = dict[str, np.ndarray]
 
@@ -18,12 +19,27 @@ Draws = dict[str, np.ndarray]
 class Augment(Component):
     """An augmentation of training batches. The default does nothing; a subclass overrides what it needs.
 
-    `pixels` sees the stored bytes, `inputs` the normalised batch with its targets. All of it must work under `torch.func.vmap`:
-    no data-dependent control flow, no in-place writes to what was passed in, no randomness other than `draws`.
+    `pixels` sees the stored bytes, `inputs` the normalised batch with its targets. All of it must work under
+    `torch.func.vmap`: no data-dependent control flow, no in-place writes to what was passed in, no randomness other
+    than `draws`.
+
+    One that comes after another holds it in a field of its own (`cutout_after`) and passes it each call first.
     """
 
     kind: ClassVar[str] = "augmentation"
     package: ClassVar[str] = "fedsam.data.augment"
+
+    def model_post_init(self, context: object) -> None:
+        """Refuse an augmentation that holds another of its own class: their draws and keys would share names."""
+        for field in type(self).model_fields:
+            held = getattr(self, field)
+            if isinstance(held, Augment) and type(self) in held.classes():
+                raise InputError(field, held.name, f"{self.name} would be applied twice; it can be once")
+
+    def classes(self) -> set[type[Augment]]:
+        """The classes of this augmentation and of those it holds."""
+        held = [value for field in type(self).model_fields if isinstance(value := getattr(self, field), Augment)]
+        return {type(self)}.union(*(inner.classes() for inner in held))
 
     def draw(self, rng: np.random.Generator, count_T: np.ndarray, batch: int, image: tuple[int, int]) -> Draws:
         """The draws of one client for one round.
@@ -43,6 +59,8 @@ class Augment(Component):
         """Augment stored images, uint8."""
         return images_BHWC
 
-    def inputs(self, inputs_BCHW: Tensor, targets: Tensor, classes: int, draws: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def inputs(
+        self, inputs_BCHW: Tensor, targets: Tensor, classes: int, draws: dict[str, Tensor]
+    ) -> tuple[Tensor, Tensor]:
         """Augment normalised images and their targets: class indices [B], or probabilities [B, L]."""
         return inputs_BCHW, targets

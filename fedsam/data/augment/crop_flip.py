@@ -1,6 +1,6 @@
 """Random crop and horizontal flip.
 
-Shapes: T local steps, B batch, H height, W width, C channels.
+Shapes: T local steps, B batch, H height, W width, C channels; N = B H W pixels.
 """
 
 from __future__ import annotations
@@ -20,23 +20,27 @@ class CropFlip(Augment):
     Torchvision's RandomCrop(H, padding) and RandomHorizontalFlip, before normalisation (Caldarola et al. 2022).
     """
 
-    crop_padding: int = key(4, "pixels of padding on each side", "Caldarola et al. 2022", ge=0)
+    crop_padding: int = key(4, "pixels of padding on each side before the cut", "Caldarola et al. 2022", ge=0)
 
     def draw(self, rng: np.random.Generator, count_T: np.ndarray, batch: int, image: tuple[int, int]) -> Draws:
-        """Offsets of the cut, and which images are mirrored."""
+        """Offsets of the cut, down and across, from 0 to 2 `crop_padding`, and which images are mirrored."""
         shape = (len(count_T), batch)
-        offsets = rng.integers(2 * self.crop_padding + 1, size=(*shape, 2))
-        return {"crop": offsets, "flip": rng.random(shape) < 0.5}
+        offsets_TB2 = rng.integers(2 * self.crop_padding + 1, size=(*shape, 2))
+        return {"crop_offset": offsets_TB2, "crop_mirror": rng.random(shape) < 0.5}
 
     def pixels(self, images_BHWC: Tensor, draws: dict[str, Tensor]) -> Tensor:
-        """Cut and mirror."""
+        """Cut and mirror: one gather of whole pixels from the padded images."""
         batch, height, width, channels = images_BHWC.shape
-        pad = self.crop_padding
+        pad, device = self.crop_padding, images_BHWC.device
         padded = F.pad(images_BHWC, (0, 0, pad, pad, pad, pad))
-        down_H, across_W = torch.arange(height, device=padded.device), torch.arange(width, device=padded.device)
-        rows_BH = draws["crop"][:, :1] + down_H
-        columns_BW = draws["crop"][:, 1:] + torch.where(draws["flip"][:, None], width - 1 - across_W, across_W)
-        places_BN = (rows_BH[:, :, None] * (width + 2 * pad) + columns_BW[:, None, :]).reshape(batch, height * width)
-        pixels_BNC = padded.reshape(batch, -1, channels)
-        cut = torch.gather(pixels_BNC, 1, places_BN[:, :, None].expand(-1, -1, channels))
-        return cut.reshape(batch, height, width, channels)
+        across_W = torch.arange(width, device=device)
+        rows_BH = draws["crop_offset"][:, :1] + torch.arange(height, device=device)
+        columns_BW = draws["crop_offset"][:, 1:] + torch.where(
+            draws["crop_mirror"][:, None], width - 1 - across_W, across_W
+        )
+        # of the formulations measured (advanced indexing, gather, windows, words of 4 bytes) the fastest without vmap,
+        # and under it as fast as a gather
+        rows_BH = rows_BH + (torch.arange(batch, device=device) * (height + 2 * pad))[:, None]
+        places_BHW = (rows_BH * (width + 2 * pad))[:, :, None] + columns_BW[:, None, :]
+        cut_NC = padded.reshape(-1, channels).index_select(0, places_BHW.reshape(-1))
+        return cut_NC.reshape(batch, height, width, channels)
