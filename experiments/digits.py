@@ -1,8 +1,8 @@
 """The demonstration: sharpness-aware clients on the handwritten digits that scikit-learn carries, in under a minute.
 
-50 clients of 28 images, most with one or two classes (Dirichlet, alpha = 0.1), 5 of them per round, 150 rounds; an MLP of 64 hidden units, 2 local
-epochs in batches of 8 at learning rate 0.1. Alpha, the radii and SWA's cycle and last learning rate were chosen among a few values with seeds 100 to 102;
-the demonstration runs seeds 0 to 2.
+50 clients of 28 images, most with one or two classes (Dirichlet, alpha = 0.1), 5 of them per round, 150 rounds; an MLP
+of 64 hidden units, 2 local epochs in batches of 8 at learning rate 0.1. Alpha, the radii and SWA's cycle and last
+learning rate were chosen among a few values with seeds 100 to 102; the demonstration runs seeds 0 to 2.
 """
 
 from __future__ import annotations
@@ -21,7 +21,13 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "FedAvg": {"client.name": "sgd"},
     "FedSAM": {"client.name": "sam", "client.rho": 0.3},
     "FedASAM": {"client.name": "asam", "client.rho": 0.7},
-    "FedASAM + SWA": {"client.name": "asam", "client.rho": 0.7, "average.name": "swa", "average.cycle": 5, "average.lr_end": 0.01},
+    "FedASAM + SWA": {
+        "client.name": "asam",
+        "client.rho": 0.7,
+        "average.name": "swa",
+        "average.cycle": 5,
+        "average.lr_end": 0.01,
+    },
 }
 
 

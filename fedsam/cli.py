@@ -21,7 +21,10 @@ app = typer.Typer(
     "A run is described by key=value pairs; `fedsam keys` lists them all.",
 )
 
-Keys = Annotated[list[str] | None, typer.Argument(metavar="[FILE.toml] [KEY=VALUE]...", help="settings; later ones win", show_default=False)]
+Keys = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[FILE.toml] [KEY=VALUE]...", help="settings; later ones win", show_default=False),
+]
 Json = Annotated[bool, typer.Option("--json", help="JSON as the only thing on standard output")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress")]
 Debug = Annotated[bool, typer.Option("--debug", help="show the traceback of an error")]
@@ -35,7 +38,9 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version and exit")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version and exit")
+    ] = False,
 ) -> None:
     pass
 
@@ -43,7 +48,9 @@ def _options(
 @app.command()
 def run(
     settings: Keys = None,
-    resume: Annotated[Path | None, typer.Option(metavar="DIR", help="continue the run in this directory", show_default=False)] = None,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="continue the run in this directory", show_default=False)
+    ] = None,
     quiet: Quiet = False,
     as_json: Json = False,
     debug: Debug = False,
@@ -53,7 +60,11 @@ def run(
     For example: fedsam run client.name=asam client.rho=0.5 data.alpha=0.05 rounds=100
     """
     if resume and settings:
-        raise InputError("", InputError.ABSENT, f"--resume continues a run as it was described; leave out {settings[0]!r}, or start a new run")
+        raise InputError(
+            "",
+            InputError.ABSENT,
+            f"--resume continues a run as it was described; leave out {settings[0]!r}, or start a new run",
+        )
     described = None if resume else _describe(settings or [])
     from fedsam.console import Progress, graceful, show_result
     from fedsam.record import fresh_path
@@ -104,7 +115,10 @@ def compare(
 @app.command()
 def partition(
     settings: Keys = None,
-    figure: Annotated[Path | None, typer.Option(metavar="PNG", help="where to draw the label distribution", show_default="runs/partition-*.png")] = None,
+    figure: Annotated[
+        Path | None,
+        typer.Option(metavar="PNG", help="where to draw the label distribution", show_default="runs/partition-*.png"),
+    ] = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -128,7 +142,9 @@ def keys(as_json: Json = False, debug: Debug = False) -> None:
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(metavar="[NAME]", help="which; without it they are listed", show_default=False)] = "",
+    name: Annotated[
+        str, typer.Argument(metavar="[NAME]", help="which; without it they are listed", show_default=False)
+    ] = "",
     rounds: Annotated[int, typer.Option(min=1, help="measured rounds of each variant")] = 7,
     as_json: Json = False,
     debug: Debug = False,
@@ -155,7 +171,11 @@ def parse(arguments: list[str]) -> dict[str, Any]:
         elif argument.endswith((".toml", ".json")):
             found |= _read(Path(argument))
         else:
-            raise InputError("", InputError.ABSENT, f"{argument!r} is neither key=value nor a .toml file; `fedsam keys` lists the keys")
+            raise InputError(
+                "",
+                InputError.ABSENT,
+                f"{argument!r} is neither key=value nor a .toml file; `fedsam keys` lists the keys",
+            )
     return found
 
 

@@ -37,12 +37,13 @@ class Comparison:
     last: int = LAST
 
     def rows(self) -> list[dict[str, Any]]:
-        """One row a setting, as plain JSON types; `std` is the sample standard deviation over seeds (0 for one seed)."""
+        """One row a setting, as plain JSON types; `std` is the sample standard deviation over seeds (0 for one)."""
         rows = []
         for setting, by_seed in self.metrics.items():
             rounds = self.runs[setting].rounds
             final = [
-                float(np.mean([r["test_accuracy"] for r in records if r["round"] > rounds - self.last])) for records in by_seed.values()
+                float(np.mean([r["test_accuracy"] for r in records if r["round"] > rounds - self.last]))
+                for records in by_seed.values()
             ]
             seconds = [sum(r["seconds"] for r in records) / rounds for records in by_seed.values()]
             rows.append(
@@ -80,7 +81,9 @@ def compare(runs: Mapping[str, Run], seeds: int, progress: Progress, stop: threa
             try:
                 metrics[setting][seed] = simulate(own, progress, stop).metrics
             except Interrupted as error:
-                raise Interrupted(f"{setting}, seed {seed}: {error}; the runs finished before it are in {out}") from None
+                raise Interrupted(
+                    f"{setting}, seed {seed}: {error}; the runs finished before it are in {out}"
+                ) from None
             offset += run.rounds
     comparison = Comparison(dict(runs), metrics, out)
     (out / "compare.json").write_text(json.dumps(comparison.rows(), indent=2) + "\n")
@@ -95,7 +98,10 @@ def show(comparison: Comparison) -> None:
 
     rows = comparison.rows()
     seeds = len(rows[0]["seeds"])
-    table = Table(title=f"test accuracy, mean of the last {comparison.last} rounds, {seeds} seed{'s' * (seeds > 1)}", title_justify="left")
+    table = Table(
+        title=f"test accuracy, mean of the last {comparison.last} rounds, {seeds} seed{'s' * (seeds > 1)}",
+        title_justify="left",
+    )
     for header in ("setting", "mean", "std", "seconds per round"):
         table.add_column(header, justify="left" if header == "setting" else "right")
     for row in rows:

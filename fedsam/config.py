@@ -1,10 +1,10 @@
 """Configuration: validated, frozen objects, and the dotted keys that name their fields.
 
-A `Component` is a part of a run that is chosen by name; its name is that of the module that defines it, so adding one is adding a file.
-A component's fields are keys of the group it stands in: in `client.name=asam client.rho=0.7`, `rho` is a field of `ASAM`. Where a
-component holds another (SAM its base optimiser, a data set its partition), the inner one is chosen by the field's own key
-(`client.base=adamw`, `data.partition=shards`) and its fields are keys of the same group. The same rule holds in Python:
-`ASAM(rho=0.7, lr=0.1)` is `ASAM(rho=0.7, base=SGD(lr=0.1))`.
+A `Component` is a part of a run that is chosen by name; its name is that of the module that defines it, so adding one
+is adding a file. A component's fields are keys of the group it stands in: in `client.name=asam client.rho=0.7`, `rho`
+is a field of `ASAM`. Where a component holds another (SAM its base optimiser, a data set its partition), the inner one
+is chosen by the field's own key (`client.base=adamw`, `data.partition=shards`) and its fields are keys of the same
+group. The same rule holds in Python: `ASAM(rho=0.7, lr=0.1)` is `ASAM(rho=0.7, base=SGD(lr=0.1))`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ from fedsam.errors import InputError
 
 def key(default: Any, help: str, source: str = "", **bounds: Any) -> Any:
     """A field: its default, its help text, and where the default comes from (a paper, a table, a convention)."""
-    return Field(default=default, description=help, json_schema_extra={"source": source}, validate_default=True, **bounds)
+    return Field(
+        default=default, description=help, json_schema_extra={"source": source}, validate_default=True, **bounds
+    )
 
 
 class Config(BaseModel):
@@ -47,7 +49,9 @@ class Config(BaseModel):
         return type(self)(**{**{f: getattr(self, f) for f in type(self).model_fields}, **changes})
 
     def keys(self) -> dict[str, Any]:
-        """Every key of this object with its value, as plain JSON types; components appear by name, their fields beside them."""
+        """Every key of this object with its value, as plain JSON types; components appear by name, their fields
+        beside them.
+        """
         found: dict[str, Any] = {}
         for field in type(self).model_fields:
             value = getattr(self, field)
@@ -80,7 +84,9 @@ class Component(Config):
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         if "package" in cls.__dict__:  # the root of a kind: a name, a mapping with a name, or an instance
-            return core_schema.no_info_before_validator_function(partial(resolve, cls), core_schema.is_instance_schema(cls))
+            return core_schema.no_info_before_validator_function(
+                partial(resolve, cls), core_schema.is_instance_schema(cls)
+            )
         return handler(source)
 
 
@@ -108,7 +114,9 @@ def find(root: type[C], name: str) -> type[C]:
     known = names(root)
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
-    raise InputError("name", name, f"no such {root.kind}; {hint}there are {', '.join(known)}, or your own package.module:Class")
+    raise InputError(
+        "name", name, f"no such {root.kind}; {hint}there are {', '.join(known)}, or your own package.module:Class"
+    )
 
 
 def import_object(name: str) -> Any:
@@ -121,7 +129,9 @@ def import_object(name: str) -> Any:
     try:
         return getattr(importlib.import_module(module_name), attribute)
     except ImportError as error:
-        raise InputError("name", name, f"cannot import {module_name!r} ({error}); is it installed or in the current directory?") from None
+        raise InputError(
+            "name", name, f"cannot import {module_name!r} ({error}); is it installed or in the current directory?"
+        ) from None
     except AttributeError:
         raise InputError("name", name, f"module {module_name!r} has no {attribute!r}") from None
 
@@ -148,7 +158,9 @@ def _defined(root: type[C], module_name: str) -> type[C] | None:
 
 
 def resolve(root: type[C], value: Any) -> Any:
-    """An instance of the kind of `root` from a name, or from a mapping of keys with a `name`; anything else passes unchanged."""
+    """An instance of the kind of `root` from a name, or from a mapping of keys with a `name`; anything else passes
+    unchanged.
+    """
     if isinstance(value, str):
         value = {"name": value}
     if not isinstance(value, dict):
@@ -156,7 +168,9 @@ def resolve(root: type[C], value: Any) -> Any:
     rest = dict(value)
     name = rest.pop("name", None)
     if not isinstance(name, str):
-        raise InputError("name", InputError.ABSENT if name is None else name, f"must name one of: {', '.join(names(root))}")
+        raise InputError(
+            "name", InputError.ABSENT if name is None else name, f"must name one of: {', '.join(names(root))}"
+        )
     return find(root, name)(**rest)
 
 
@@ -171,7 +185,12 @@ def root_of(field: FieldInfo) -> type[Component] | None:
 def choices(field: FieldInfo) -> list[str]:
     """The names of all components that a field can hold."""
     root = root_of(field)
-    return [name for name in names(root) if issubclass(find(root, name), field.annotation or root)] if root else []
+    return [name for name in names(root) if issubclass(find(root, name), held_by(field))] if root else []
+
+
+def held_by(field: FieldInfo) -> type:
+    """The class of what a field holds."""
+    return field.annotation if inspect.isclass(field.annotation) else object
 
 
 def place(cls: type[Config], values: dict[str, Any]) -> dict[str, Any]:
@@ -193,7 +212,8 @@ def place(cls: type[Config], values: dict[str, Any]) -> dict[str, Any]:
                 part = find(root, chosen)
             except InputError as error:
                 raise InputError(field, error.given, error.allowed) from None
-            if not issubclass(part, info.annotation or root):
+            fits = issubclass(part, held_by(info))
+            if not fits:
                 raise InputError(field, chosen, f"must be one of {', '.join(choices(info))}")
             owned = owned_keys(part, loose)
             known += owned
@@ -248,7 +268,9 @@ _WORDS = {
 
 def _one_line(error: ValidationError) -> InputError:
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"] if isinstance(part, str) and part not in ("int", "float", "str", "bool"))
+    where = ".".join(
+        str(part) for part in first["loc"] if isinstance(part, str) and part not in ("int", "float", "str", "bool")
+    )
     context = first.get("ctx", {})
     inner = context.get("error")
     if isinstance(inner, InputError):

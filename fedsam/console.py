@@ -61,7 +61,9 @@ class Progress(Listener):
         self.bar.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.bar.stop()
 
     def plan(self, total: int) -> None:
@@ -80,7 +82,9 @@ class Progress(Listener):
                 self.console.print(f"going on after round {done} of {run.rounds}", highlight=False, soft_wrap=True)
         if self.offset + done == 0 or self.begin == 0:
             self.begin, self.began = self.offset + done, time.monotonic()
-        self.bar.update(self.task, total=self.total or run.rounds, description=self.label or "rounds", completed=self.offset + done)
+        self.bar.update(
+            self.task, total=self.total or run.rounds, description=self.label or "rounds", completed=self.offset + done
+        )
         self.rounds = self.total or run.rounds
 
     def round(self, done: int) -> None:
@@ -92,7 +96,13 @@ class Progress(Listener):
             self.told = now
             speed = (self.done - self.begin) / (now - self.began)
             left = (self.rounds - self.done) / speed
-            words = [self.label, f"round {self.done} of {self.rounds}", f"{speed:.3g} rounds/s", f"{left:.0f} s left", self.note]
+            words = [
+                self.label,
+                f"round {self.done} of {self.rounds}",
+                f"{speed:.3g} rounds/s",
+                f"{left:.0f} s left",
+                self.note,
+            ]
             self.console.print(", ".join(word for word in words if word), highlight=False, soft_wrap=True)
 
     def recorded(self, record: Record) -> None:

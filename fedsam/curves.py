@@ -10,7 +10,15 @@ import numpy as np
 if TYPE_CHECKING:
     from fedsam.compare import Comparison
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito: told apart by the colour-blind
+COLOURS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#000000",
+)  # Okabe and Ito: told apart by the colour-blind
 
 
 def draw(comparison: Comparison, path: Path) -> None:
@@ -28,15 +36,20 @@ def draw(comparison: Comparison, path: Path) -> None:
         accuracy = np.array([[record["test_accuracy"] for record in records] for records in by_seed.values()])
         mean, std = accuracy.mean(axis=0), accuracy.std(axis=0, ddof=1) if len(accuracy) > 1 else np.zeros(len(rounds))
         axes.plot(rounds, 100 * mean, color=colour, label=setting, linewidth=1.6)
-        axes.fill_between(rounds, 100 * (mean - std), 100 * (mean + std), color=colour, alpha=0.15, linewidth=0)
+        axes.fill_between(
+            rounds, 100 * (mean - std).clip(0), 100 * (mean + std).clip(max=1), color=colour, alpha=0.15, linewidth=0
+        )
         lowest = min(lowest, float(mean[len(mean) // 4 :].min()))
     first = next(iter(comparison.runs.values()))
     seeds = len(next(iter(comparison.metrics.values())))
     spread = f"mean and standard deviation of {seeds} seeds" if seeds > 1 else "one seed"
-    axes.set_title(f"{first.data.name}, {first.data.clients} clients, {first.cohort} per round: {spread}", loc="left", fontsize=11)
+    axes.set_title(
+        f"{first.data.name}, {first.data.clients} clients, {first.cohort} per round: {spread}", loc="left", fontsize=11
+    )
     axes.set_xlabel("round")
     axes.set_ylabel("test accuracy (%)")
-    axes.set_ylim(max(0.0, 100 * lowest - 8), None)
+    axes.set_xlim(0, None)
+    axes.set_ylim(max(0.0, 100 * lowest - 8), min(100.5, axes.get_ylim()[1]))
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc="lower right", frameon=False)

@@ -28,8 +28,14 @@ def report(run: Run, figure: Path | None, as_json: bool) -> None:
     counts_KL = federation.label_counts(range(federation.clients))
     described = describe(counts_KL)
     keys = run.keys()
-    how = " ".join(f"{key.removeprefix('data.')}={keys[key]}" for key in ("data.partition", "data.alpha") if key in keys)
-    path = figure or Path("runs") / f"partition-{run.data.name}-{how.replace('partition=', '').replace(' ', '-').replace('=', '')}.png"
+    how = " ".join(
+        f"{key.removeprefix('data.')}={keys[key]}" for key in ("data.partition", "data.alpha") if key in keys
+    )
+    path = (
+        figure
+        or Path("runs")
+        / f"partition-{run.data.name}-{how.replace('partition=', '').replace(' ', '-').replace('=', '')}.png"
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     draw(counts_KL, path, f"{run.data.name}, {federation.clients} clients, {how}, seed {run.seed}")
     if as_json:
@@ -42,7 +48,8 @@ def report(run: Run, figure: Path | None, as_json: bool) -> None:
             "clients": f"{federation.clients:,} ({how}, seed {run.seed})",
             "examples per client": _spread(sizes),
             "classes per client": _spread(classes),
-            "divergence of labels": f"mean {described['js_mean']:.3f}, std {described['js_std']:.3f} (Jensen-Shannon, bits: 0 as the whole, 1 disjoint)",
+            "divergence of labels": f"mean {described['js_mean']:.3f}, std {described['js_std']:.3f} bits"
+            " (Jensen-Shannon, from the whole: 0 = the same, 1 = disjoint)",
             "Gini of sizes": f"{described['gini']:.3f} (0 = all equal)",
             "figure": str(path),
         }

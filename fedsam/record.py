@@ -1,7 +1,8 @@
 """The run directory: run.json, metrics.jsonl, checkpoint/ and model.safetensors.
 
-Everything that must survive a crash is written to the side, flushed to the disk and renamed. The checkpoint's manifest names the one file
-that belongs to it and that file's checksum; replacing the manifest is the moment at which a new checkpoint exists.
+Everything that must survive a crash is written to the side, flushed to the disk and renamed. The checkpoint's manifest
+names the one file that belongs to it and that file's checksum; replacing the manifest is the moment at which a new
+checkpoint exists.
 """
 
 from __future__ import annotations
@@ -67,14 +68,22 @@ class RunDirectory:
             description = json.loads(file.read_text())
             written_by, keys, digest = description["format"], description["keys"], description["digest"]
         except FileNotFoundError:
-            raise InputError("", InputError.ABSENT, f"{path} is not a run directory: there is no run.json in it") from None
+            raise InputError(
+                "", InputError.ABSENT, f"{path} is not a run directory: there is no run.json in it"
+            ) from None
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError("", InputError.ABSENT, f"{file} cannot be read ({error}); start the run anew with another out") from None
+            raise InputError(
+                "", InputError.ABSENT, f"{file} cannot be read ({error}); start the run anew with another out"
+            ) from None
         if written_by != FORMAT:
-            raise InputError("", InputError.ABSENT, f"{file} has format {written_by}, this version of fedsam reads format {FORMAT}")
+            raise InputError(
+                "", InputError.ABSENT, f"{file} has format {written_by}, this version of fedsam reads format {FORMAT}"
+            )
         run = Run.from_keys(keys)
         if run.digest() != digest:
-            raise InputError("", InputError.ABSENT, f"{file} was changed: its keys do not match its digest; restore it or start anew")
+            raise InputError(
+                "", InputError.ABSENT, f"{file} was changed: its keys do not match its digest; restore it or start anew"
+            )
         return cls(path), run
 
     def append(self, record: Record) -> None:
@@ -107,7 +116,9 @@ class RunDirectory:
         """
         import safetensors.torch
 
-        blob = safetensors.torch.save({name: tensor.detach().cpu().clone() for name, tensor in checkpoint.tensors.items()})
+        blob = safetensors.torch.save(
+            {name: tensor.detach().cpu().clone() for name, tensor in checkpoint.tensors.items()}
+        )
         name = f"round-{checkpoint.round:07d}.safetensors"
         manifest = {
             "format": FORMAT,
@@ -142,7 +153,11 @@ class RunDirectory:
             manifest = json.loads(file.read_text())
             blob = (self._checkpoint / manifest["file"]).read_bytes()
             if hashlib.sha256(blob).hexdigest() != manifest["sha256"]:
-                raise InputError("", InputError.ABSENT, f"{self._checkpoint / manifest['file']} is damaged (its sha256 is not the manifest's); {again}")
+                raise InputError(
+                    "",
+                    InputError.ABSENT,
+                    f"{self._checkpoint / manifest['file']} is damaged (its sha256 is not the manifest's); {again}",
+                )
             return Checkpoint(manifest["round"], safetensors.torch.load(blob), manifest["pending"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             if isinstance(error, InputError):
@@ -162,7 +177,11 @@ def must_be_free(path: Path) -> None:
         InputError: with what to do instead.
     """
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        resumable = f"continue it with fedsam run --resume {path}, or choose another out" if (path / "run.json").exists() else "choose another out"
+        resumable = (
+            f"continue it with fedsam run --resume {path}, or choose another out"
+            if (path / "run.json").exists()
+            else "choose another out"
+        )
         raise InputError("out", str(path), f"exists already; {resumable}")
 
 
@@ -203,4 +222,6 @@ def _disk(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        raise RunError(f"cannot write {error.filename or path}: {reason}; make room or fix the path, nothing saved before is lost") from error
+        raise RunError(
+            f"cannot write {error.filename or path}: {reason}; make room or fix the path, nothing saved before is lost"
+        ) from error

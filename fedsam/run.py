@@ -19,7 +19,8 @@ from fedsam.strategy import Average, Strategy
 class Run(Groups):
     """One simulation, described completely: the same description gives the same result.
 
-    Parts are objects, or names and mappings of keys: `Run(client=ASAM(rho=0.7))` is `Run(client={"name": "asam", "rho": 0.7})`.
+    Parts are objects, or names and mappings of keys: `Run(client=ASAM(rho=0.7))` is `Run(client={"name": "asam", "rho":
+    0.7})`.
 
     >>> from fedsam.optim.asam import ASAM
     >>> Run(client=ASAM(rho=0.7), rounds=10) == Run.from_keys({"client.name": "asam", "client.rho": 0.7, "rounds": 10})
@@ -35,12 +36,21 @@ class Run(Groups):
     server: Strategy = key("fedavg", "server strategy", "McMahan et al. 2017")
     average: Average = key("none", "average over rounds, evaluated and saved but never sent", "off")
     engine: Engine = key("auto", "how clients are trained", "fedsam bench engines")
-    rounds: int = key(150, "federated rounds, T", "the digits demonstration; 10,000 for CIFAR-10 in Caldarola et al. 2022", ge=1)
+    rounds: int = key(
+        150, "federated rounds, T", "the digits demonstration; 10,000 for CIFAR-10 in Caldarola et al. 2022", ge=1
+    )
     cohort: int = key(5, "clients sampled in each round, uniformly without replacement", "Caldarola et al. 2022", ge=1)
     seed: int = key(0, "every random number of the run is keyed by it", "convention", ge=0, lt=2**63)
     evaluate_every: int = key(10, "rounds between evaluations; the last round is always evaluated", "convention", ge=1)
-    evaluate_last: int = key(1, "every one of this many last rounds is evaluated; the papers report means of the last 100", "convention", ge=1)
-    checkpoint_every: int = key(50, "rounds between checkpoints; 0 = only at the end or when stopped", "convention", ge=0)
+    evaluate_last: int = key(
+        1,
+        "every one of this many last rounds is evaluated; the papers report means of the last 100",
+        "convention",
+        ge=1,
+    )
+    checkpoint_every: int = key(
+        50, "rounds between checkpoints; 0 = only at the end or when stopped", "convention", ge=0
+    )
     out: str | None = key(None, "run directory; none = runs/ and a name made from the settings", "convention")
 
     def model_post_init(self, context: object) -> None:
@@ -98,7 +108,9 @@ class Run(Groups):
 
 
 def describe_keys() -> Iterator[tuple[str, Any, str, str, str]]:
-    """Every key of every component: (key, default, type, help, source), with the component in the key where it is not common to all."""
+    """Every key of every component: (key, default, type, help, source), with the component in the key where it is not
+    common to all.
+    """
     for field, info in Run.model_fields.items():
         root = root_of(info)
         if root is None:
@@ -128,7 +140,12 @@ def _component_rows(group: str, root: type[Component], seen: set[str]) -> Iterat
 def _row(name: str, info: Any) -> tuple[str, Any, str, str, str]:
     held = info.annotation
     kind = held.__name__ if isinstance(held, type) else str(held).replace("typing.", "")
-    limits = [f"{a} {getattr(m, f)}" for m in info.metadata for f, a in (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<")) if hasattr(m, f)]
+    limits = [
+        f"{a} {getattr(m, f)}"
+        for m in info.metadata
+        for f, a in (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<"))
+        if hasattr(m, f)
+    ]
     return name, info.default, " ".join([kind, *limits]), str(info.description), _source(info)
 
 

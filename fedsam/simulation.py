@@ -156,9 +156,16 @@ class Simulation:
         self.bytes_up = self.bytes_down = 0
 
     def environment(self) -> dict[str, Any]:
-        return {**environment.describe(), "engine": self.engine.name, "engine_reason": self.reason, "device": str(self.task.device)}
+        """What this run runs on, and the engine that was chosen."""
+        return {
+            **environment.describe(),
+            "engine": self.engine.name,
+            "engine_reason": self.reason,
+            "device": str(self.task.device),
+        }
 
     def go(self, listener: Listener, stop: threading.Event | None) -> Result:
+        """Every round that is left."""
         run = self.run
         listener.started(run, self.engine.name, self.reason, self.done)
         while self.done < run.rounds:
@@ -176,7 +183,11 @@ class Simulation:
             if save and self.directory:
                 self.directory.save_checkpoint(self._checkpoint())
             if stopped:
-                where = f"; continue with: fedsam run --resume {self.directory.path}" if self.directory else " (no run directory, nothing was saved)"
+                where = (
+                    f"; continue with: fedsam run --resume {self.directory.path}"
+                    if self.directory
+                    else " (no run directory, nothing was saved)"
+                )
                 raise Interrupted(f"stopped after round {self.done} of {run.rounds}{where}")
         return self._finish()
 
@@ -217,9 +228,13 @@ class Simulation:
         """Each block's updates with the clients' shares of the round's examples; the losses are counted on the way."""
         examples = sum(plan.examples for plan in plans)
         for block in blocks:
-            weight_K = torch.tensor([plans[row].examples / examples for row in block.rows], dtype=self.task.dtype, device=self.task.device)
+            weight_K = torch.tensor(
+                [plans[row].examples / examples for row in block.rows], dtype=self.task.dtype, device=self.task.device
+            )
             self.loss += torch.dot(block.loss_K, weight_K)
-            self.unchecked.append((self.done + 1, [plans[row].client for row in block.rows], block.loss_K + block.delta_KP.sum(dim=1)))
+            self.unchecked.append(
+                (self.done + 1, [plans[row].client for row in block.rows], block.loss_K + block.delta_KP.sum(dim=1))
+            )
             yield block.delta_KP, weight_K
         self.trained += 1
 
@@ -229,17 +244,22 @@ class Simulation:
             broken = [client for client, fine in zip(ids, sum_K.isfinite().tolist(), strict=True) if not fine]
             if broken:
                 shown = ", ".join(map(str, broken[:10])) + (f" and {len(broken) - 10} more" if len(broken) > 10 else "")
-                raise RunError(
-                    f"round {round}: loss or update of client{'s' * (len(broken) > 1)} {shown} is not finite; lower client.lr"
-                    f" or set client.clip_norm{self._last_good()}"
-                )
+                some = f"client{'s' * (len(broken) > 1)} {shown}"
+                cure = "lower client.lr or set client.clip_norm"
+                raise RunError(f"round {round}: loss or update of {some} is not finite; {cure}{self._last_good()}")
         self.unchecked.clear()
         if not bool(self.theta_P.isfinite().all()):
-            raise RunError(f"round {self.done}: the global model is not finite; lower server.lr or client.lr{self._last_good()}")
+            raise RunError(
+                f"round {self.done}: the global model is not finite; lower server.lr or client.lr{self._last_good()}"
+            )
 
     def _last_good(self) -> str:
         kept = self.directory.load_checkpoint() if self.directory else None
-        return f"; the checkpoint of round {kept.round} in {self.directory.path} is kept" if kept and self.directory else ""
+        return (
+            f"; the checkpoint of round {kept.round} in {self.directory.path} is kept"
+            if kept and self.directory
+            else ""
+        )
 
     def _record(self, ids: list[int], lr: float) -> None:
         began = time.perf_counter()
@@ -285,8 +305,12 @@ class Simulation:
             return
         device = self.task.device
         self.theta_P = checkpoint.tensors["theta"].to(device)
-        self.server = {n.removeprefix("server."): t.to(device) for n, t in checkpoint.tensors.items() if n.startswith("server.")}
-        self.average = {n.removeprefix("average."): t.to(device) for n, t in checkpoint.tensors.items() if n.startswith("average.")}
+        self.server = {
+            n.removeprefix("server."): t.to(device) for n, t in checkpoint.tensors.items() if n.startswith("server.")
+        }
+        self.average = {
+            n.removeprefix("average."): t.to(device) for n, t in checkpoint.tensors.items() if n.startswith("average.")
+        }
         self.done = checkpoint.round
         pending = checkpoint.pending
         self.loss += pending["loss"]

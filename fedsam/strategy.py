@@ -48,7 +48,9 @@ class Strategy(Component):
 
 
 class Average(Component):
-    """An average of global models over rounds, around any strategy: evaluated and saved, never sent to clients. The default is none."""
+    """An average of global models over rounds, around any strategy: evaluated and saved, never sent to clients. The
+    default is none.
+    """
 
     kind: ClassVar[str] = "average"
     package: ClassVar[str] = "strategies"

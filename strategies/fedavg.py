@@ -12,7 +12,8 @@ from fedsam.strategy import State, Strategy
 class FedAvg(Strategy):
     """w ← w + lr · Σ_k (n_k / Σ n) (w_k − w).
 
-    McMahan et al., AISTATS 2017, algorithm 1, at lr = 1; with another server learning rate Reddi et al., ICLR 2021, algorithm 1 with SGD.
+    McMahan et al., AISTATS 2017, algorithm 1, at lr = 1; with another server learning rate Reddi et al., ICLR 2021,
+    algorithm 1 with SGD.
     """
 
     lr: float = key(1.0, "server learning rate", "McMahan et al. 2017", gt=0.0)

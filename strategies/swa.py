@@ -16,18 +16,24 @@ from fedsam.strategy import Average, State
 class SWA(Average):
     """w_swa = mean of the global models captured from round s = ⌊start · T⌋ on.
 
-    In round i ≥ s (from 0) the clients' learning rate is lr_i = (1 − t_i) γ₁ + t_i γ₂ with t_i = ((i mod c) + 1) / c, where γ₁ is the client
-    learning rate, γ₂ is `lr_end` and c is `cycle`; c = 1 leaves it constant (Izmailov et al., UAI 2018, section 3.2; Caldarola et al., ECCV 2022).
+    In round i ≥ s (from 0) the clients' learning rate is lr_i = (1 − t_i) γ₁ + t_i γ₂ with t_i = ((i mod c) + 1) / c,
+    where γ₁ is the client learning rate, γ₂ is `lr_end` and c is `cycle`; c = 1 leaves it constant (Izmailov et al.,
+    UAI 2018, section 3.2; Caldarola et al., ECCV 2022).
 
     `capture` says which models are averaged:
 
     - `cycle-end`: those after the rounds with the lowest learning rate, i mod c = c − 1, as Izmailov et al. intend;
-    - `as-released`: those after rounds i > s with (i − s) mod c = 0, as the FedSAM authors' code does; when c divides s these are the rounds
-      with the highest learning rate of each cycle. Until the first capture the model sent in round s is served.
+    - `as-released`: those after rounds i > s with (i − s) mod c = 0, as the FedSAM authors' code does; when c divides s
+      these are the rounds with the highest learning rate of each cycle. Until the first capture the model sent in round
+      s is served.
     """
 
-    start: float = key(0.75, "share of the rounds after which averaging begins", "Caldarola et al. 2022", ge=0.0, lt=1.0)
-    cycle: int = key(10, "c, rounds in a cycle of the client learning rate; 1 = constant", "Caldarola et al. 2022, CIFAR-10", ge=1)
+    start: float = key(
+        0.75, "share of the rounds after which averaging begins", "Caldarola et al. 2022", ge=0.0, lt=1.0
+    )
+    cycle: int = key(
+        10, "c, rounds in a cycle of the client learning rate; 1 = constant", "Caldarola et al. 2022, CIFAR-10", ge=1
+    )
     lr_end: float = key(1e-4, "γ₂, client learning rate at the end of a cycle", "Caldarola et al. 2022", gt=0.0)
     capture: Literal["cycle-end", "as-released"] = key("cycle-end", "which models are averaged", "Izmailov et al. 2018")
 
@@ -45,7 +51,10 @@ class SWA(Average):
     def check(self, rounds: int) -> None:
         """Refuse a cycle that never ends between s and the last round."""
         if not any(self.captures(Clock(i, rounds)) for i in range(self.begin(rounds), rounds)):
-            allowed = f"no model would be captured in rounds {self.begin(rounds) + 1} to {rounds}; use a shorter cycle or an earlier start"
+            allowed = (
+                f"no model would be captured in rounds {self.begin(rounds) + 1} to {rounds};"
+                " use a shorter cycle or an earlier start"
+            )
             raise InputError("cycle", self.cycle, allowed)
 
     def lr(self, lr: float, clock: Clock) -> float:

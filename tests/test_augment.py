@@ -19,7 +19,7 @@ from fedsam.data.augment.crop_flip import CropFlip
 from fedsam.data.augment.cutout import Cutout
 from fedsam.data.augment.mixup import Mixup
 from fedsam.data.augment.none import NoAugment
-from fedsam.data.base import Dataset
+from fedsam.data.digits import Digits
 from fedsam.rng import stream
 
 ALL = [
@@ -315,5 +315,5 @@ def test_the_same_augmentation_twice_is_refused(twice: str, between: bool) -> No
 
 @pytest.mark.parametrize("keys", ALL, ids=str)
 def test_keys_name_the_whole_chain(keys: Any) -> None:
-    run = Run(data=resolve(Dataset, {"name": "digits", "augment": resolve(Augment, keys)}))
+    run = Run(data=Digits(augment=resolve(Augment, keys)))
     assert Run.from_keys(run.keys()) == run

@@ -41,17 +41,47 @@ def ending(*arguments: str) -> None:
 
 
 def test_run_writes_its_directory_and_prints_one_object(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    ending("run", *QUICK, "client.name=asam", "client.rho=0.5", "average.name=swa", "average.cycle=1", "out=r", "--json", "--quiet")
+    ending(
+        "run",
+        *QUICK,
+        "client.name=asam",
+        "client.rho=0.5",
+        "average.name=swa",
+        "average.cycle=1",
+        "out=r",
+        "--json",
+        "--quiet",
+    )
     captured = capsys.readouterr()
     assert captured.err == ""
     summary = json.loads(captured.out)
-    assert set(summary) == {"out", "rounds", "test_accuracy", "raw_test_accuracy", "test_loss", "seconds_per_round", "engine", "digest"}
+    assert set(summary) == {
+        "out",
+        "rounds",
+        "test_accuracy",
+        "raw_test_accuracy",
+        "test_loss",
+        "seconds_per_round",
+        "engine",
+        "digest",
+    }
     assert summary["out"] == "r"
     assert summary["rounds"] == 4
     assert summary["digest"] == hashlib.sha256((inside / "r" / "model.safetensors").read_bytes()).hexdigest()
     records = [json.loads(line) for line in (inside / "r" / "metrics.jsonl").read_text().splitlines()]
     assert [record["round"] for record in records] == [2, 4]
-    contract = {"round", "test_accuracy", "test_loss", "train_loss", "lr", "clients", "seconds", "eval_seconds", "bytes_up", "bytes_down"}
+    contract = {
+        "round",
+        "test_accuracy",
+        "test_loss",
+        "train_loss",
+        "lr",
+        "clients",
+        "seconds",
+        "eval_seconds",
+        "bytes_up",
+        "bytes_down",
+    }
     assert all(set(record) == contract | {"raw_test_accuracy"} for record in records)
     assert records[-1]["test_accuracy"] == summary["test_accuracy"]
     parameters = 64 * 64 + 64 + 64 * 10 + 10
@@ -73,7 +103,9 @@ def test_two_runs_of_one_configuration_have_the_same_digest(inside: Path, capsys
 
 
 def test_run_takes_toml_and_later_settings_win(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    Path("mine.toml").write_text('rounds = 3\ncohort = 2\n[data]\nclients = 10\n[client]\nname = "sam"\nrho = 0.2\nclip_norm = "none"\n')
+    Path("mine.toml").write_text(
+        'rounds = 3\ncohort = 2\n[data]\nclients = 10\n[client]\nname = "sam"\nrho = 0.2\nclip_norm = "none"\n'
+    )
     ending("run", "mine.toml", "client.rho=0.4", "--json", "--quiet")
     summary = json.loads(capsys.readouterr().out)
     keys = json.loads((Path(summary["out"]) / "run.json").read_text())["keys"]
@@ -93,7 +125,10 @@ def test_a_run_without_out_never_meets_another(inside: Path, capsys: pytest.Capt
 def test_a_person_sees_progress_engine_and_result(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ending("run", *QUICK, "out=r")
     captured = capsys.readouterr()
-    assert "engine cohort (on a CPU small models without convolutions are faster in blocks)" in captured.err
+    assert (
+        "engine cohort (on a CPU models without convolutions of at most 131,072 parameters are faster in blocks)"
+        in captured.err
+    )
     assert "test accuracy" in captured.out
     assert "run directory" in captured.out
 
@@ -108,18 +143,29 @@ def test_a_person_sees_progress_engine_and_result(inside: Path, capsys: pytest.C
         (["run", "missing.toml"], "error: there is no file missing.toml"),
         (["run", "broken.toml"], "error: broken.toml cannot be read: "),
         (["run", "--resume", "nowhere"], "error: nowhere is not a run directory: there is no run.json in it"),
-        (["run", "--resume", "nowhere", "rounds=3"], "error: --resume continues a run as it was described; leave out 'rounds=3'"),
+        (
+            ["run", "--resume", "nowhere", "rounds=3"],
+            "error: --resume continues a run as it was described; leave out 'rounds=3'",
+        ),
         (["run", "data.partition=file", "data.split_file=gone.npz:a"], "error: data.split_file = gone.npz:a: "),
-        (["run", "data.name=cifar10", "data.root=gone", "engine.device=cuda:9"], "error: engine.device = cuda:9: torch sees "),
+        (
+            ["run", "data.name=cifar10", "data.root=gone", "engine.device=cuda:9"],
+            "error: engine.device = cuda:9: torch sees ",
+        ),
         (["run", "engine.device=abacus"], "error: engine.device = abacus: must be auto, cpu, cuda or cuda:N"),
         (["run", "engine.precision=tf32", "engine.device=cpu"], "error: engine.precision = tf32: needs a CUDA device"),
-        (["run", "data.samples_per_client=500"], "error: data.samples_per_client = 500: 50 clients would need 25000 examples"),
+        (
+            ["run", "data.samples_per_client=500"],
+            "error: data.samples_per_client = 500: 50 clients would need 25000 examples",
+        ),
         (["compare", "client.lr=-1"], "error: client.lr = -1: must be greater than 0.0"),
         (["partition", "data.alpha=-3"], "error: data.alpha = -3: must be at least 0.0"),
         (["bench", "nothing"], "error: no such case 'nothing'; there are "),
     ],
 )
-def test_bad_input_is_one_line_and_status_2(inside: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str) -> None:
+def test_bad_input_is_one_line_and_status_2(
+    inside: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
     Path("broken.toml").write_text("rounds = = 3")
     status, err = failing(capsys, *arguments)
     assert status == 2
@@ -135,7 +181,9 @@ def test_unknown_options_and_commands_have_status_2(inside: Path, capsys: pytest
         assert "No such" in err
 
 
-def test_an_unexpected_error_is_one_line_unless_debug(inside: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unexpected_error_is_one_line_unless_debug(
+    inside: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     import fedsam.simulation
 
     def broken(*_: Any) -> None:
@@ -149,9 +197,7 @@ def test_an_unexpected_error_is_one_line_unless_debug(inside: Path, capsys: pyte
 
 
 def test_compare_prints_rows_and_draws_the_curves(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    ending(
-        "compare", "rounds=20", "--seeds", "2", "--json", "--quiet", "out=c"
-    )
+    ending("compare", "rounds=20", "--seeds", "2", "--json", "--quiet", "out=c")
     captured = capsys.readouterr()
     assert captured.err == ""
     rows = json.loads(captured.out)

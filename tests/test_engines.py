@@ -18,6 +18,7 @@ from fedsam.data.plan import ClientPlan
 from fedsam.engine import cohort as cohort_module
 from fedsam.engine.cohort import Cohort, default_block
 from fedsam.engine.loop import Loop
+from fedsam.engine.task import numerics
 from fedsam.models.base import Model
 from fedsam.optim.base import ClientOptimizer, State
 from fedsam.optim.sgd import SGD
@@ -25,7 +26,11 @@ from fedsam.simulation import Simulation
 from tests.conftest import Ragged
 
 OPTIMIZERS = names(ClientOptimizer)
-SMALL: dict[str, dict[str, Any]] = {"cnn": {"size": 16, "channels": 3}, "resnet18": {"channels": 3}, "resnet20": {"channels": 3}}
+SMALL: dict[str, dict[str, Any]] = {
+    "cnn": {"size": 16, "channels": 3},
+    "resnet18": {"channels": 3},
+    "resnet20": {"channels": 3},
+}
 
 
 def trained(run: Run, rows: list[int] | None = None) -> tuple[dict[int, Tensor], dict[int, float]]:
@@ -50,7 +55,11 @@ def ragged_run(engine: str, block: int = 0, precision: str = "fp64", **changes: 
     return Run(**{**values, **changes})
 
 
-def assert_same(one: tuple[dict[int, Tensor], dict[int, float]], other: tuple[dict[int, Tensor], dict[int, float]], bound: float = 1e-10) -> None:
+def assert_same(
+    one: tuple[dict[int, Tensor], dict[int, float]],
+    other: tuple[dict[int, Tensor], dict[int, float]],
+    bound: float = 1e-10,
+) -> None:
     assert one[0].keys() == other[0].keys()
     for client, delta_P in one[0].items():
         assert delta_P.norm() > 0
@@ -67,7 +76,11 @@ def test_cohort_agrees_with_loop_for_every_optimizer(optimizer: str) -> None:
 
 @pytest.mark.parametrize("model", names(Model))
 def test_cohort_agrees_with_loop_for_every_model(model: str) -> None:
-    changes = {"model": model, "data": Ragged(**SMALL.get(model, {})), "client": {"name": "sam", "batch_size": 4, "epochs": 1}}
+    changes = {
+        "model": model,
+        "data": Ragged(**SMALL.get(model, {})),
+        "client": {"name": "sam", "batch_size": 4, "epochs": 1},
+    }
     if model in ("resnet18", "resnet20"):
         changes["data"] = Ragged(clients=4, **SMALL[model])
         changes["cohort"] = 4
@@ -87,7 +100,9 @@ def test_cohort_agrees_with_loop_for_every_augmentation(augment: str) -> None:
 @pytest.mark.parametrize("block", [1, 2, 3, 5])
 def test_block_size_changes_nothing_but_rounding(block: int) -> None:
     client = {"name": "asam", "batch_size": 4, "epochs": 2, "momentum": 0.5}
-    assert_same(trained(ragged_run("cohort", block=7, client=client)), trained(ragged_run("cohort", block=block, client=client)))
+    assert_same(
+        trained(ragged_run("cohort", block=7, client=client)), trained(ragged_run("cohort", block=block, client=client))
+    )
 
 
 @pytest.mark.parametrize("engine", ["loop", "cohort"])
@@ -177,7 +192,9 @@ def test_global_random_state_is_left_alone() -> None:
     assert (numpy_state[1] == np.random.get_state()[1]).all()  # type: ignore[index]  # noqa: NPY002
 
 
-def test_out_of_memory_halves_the_block_and_says_so_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_out_of_memory_halves_the_block_and_says_so_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     run = ragged_run("cohort", block=7)
     expected = trained(run)
     whole = cohort_module.CohortTrainer._train_block
@@ -192,7 +209,9 @@ def test_out_of_memory_halves_the_block_and_says_so_once(monkeypatch: pytest.Mon
     monkeypatch.setattr(cohort_module.CohortTrainer, "_train_block", scarce)
     assert_same(expected, trained(run))
     assert tried == [7, 3, 3, 1]
-    assert [record.getMessage() for record in caplog.records] == ["out of memory: going on with blocks of 3 clients (engine.block=3 avoids the attempt)"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "out of memory: going on with blocks of 3 clients (engine.block=3 avoids the attempt)"
+    ]
 
 
 def test_out_of_memory_with_one_client_is_an_error_that_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,7 +219,7 @@ def test_out_of_memory_with_one_client_is_an_error_that_says_what_to_do(monkeypa
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(cohort_module.CohortTrainer, "_train_block", never)
-    with pytest.raises(RunError, match="client.batch_size"):
+    with pytest.raises(RunError, match=r"client\.batch_size"):
         trained(ragged_run("cohort", block=2))
 
 
@@ -210,10 +229,27 @@ def test_auto_chooses_by_layers_and_size() -> None:
         return simulation.engine.name, simulation.reason
 
     assert chosen()[0] == "cohort"
-    name, reason = chosen(model="cnn", data=Ragged(size=16, channels=3))
+    name, reason = chosen(model={"name": "cnn", "channels": 128}, data=Ragged(size=20, channels=3))
     assert name == "loop"
-    assert "convolution" in reason
-    assert chosen(model={"name": "mlp", "width": 2**15})[0] == "loop"
+    assert "with convolutions of more than 524,288 parameters" in reason
+    assert chosen(model={"name": "cnn", "channels": 8}, data=Ragged(size=20, channels=3))[0] == "cohort"
+    name, reason = chosen(model={"name": "mlp", "width": 2**12})
+    assert name == "loop"
+    assert "without convolutions of more than 131,072 parameters" in reason
+
+
+def test_threads_follow_the_model_and_are_put_back() -> None:
+    before = torch.get_num_threads()
+    seen = {}
+    for width in (8, 2**12):
+        with numerics("fp64"):
+            Simulation(ragged_run("auto", model={"name": "mlp", "width": width}))
+            seen[width] = torch.get_num_threads()
+    assert seen == {8: 1, 2**12: before}
+    with numerics("fp64"):
+        Simulation(ragged_run("loop", engine={"name": "loop", "precision": "fp64", "threads": before + 1}))
+        assert torch.get_num_threads() == before + 1
+    assert torch.get_num_threads() == before
 
 
 def test_engine_keys_are_kept_by_auto() -> None:

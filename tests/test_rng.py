@@ -9,11 +9,18 @@ from hypothesis import strategies as st
 from fedsam.data.plan import sample_cohort
 from fedsam.rng import stream
 
-KEYS = st.tuples(st.integers(0, 2**63 - 1), st.sampled_from(["cohort", "batches", "augment"]), st.integers(0, 10**6), st.integers(0, 10**6))
+KEYS = st.tuples(
+    st.integers(0, 2**63 - 1),
+    st.sampled_from(["cohort", "batches", "augment"]),
+    st.integers(0, 10**6),
+    st.integers(0, 10**6),
+)
 
 
 @given(KEYS, KEYS)
-def test_streams_are_equal_exactly_when_their_keys_are(one: tuple[int, str, int, int], other: tuple[int, str, int, int]) -> None:
+def test_streams_are_equal_exactly_when_their_keys_are(
+    one: tuple[int, str, int, int], other: tuple[int, str, int, int]
+) -> None:
     same = bool((stream(*one).integers(2**63, size=4) == stream(*other).integers(2**63, size=4)).all())
     assert same == (one == other)
 

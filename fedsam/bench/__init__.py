@@ -1,8 +1,9 @@
-"""Speed, measured as a ratio to something timed in alternation in the same run. One case, one module with a function `rows`.
+"""Speed, measured as a ratio to something timed in alternation in the same run. One case, one module with a function
+`rows`.
 
-Each case prints a table, or with `--json` one object a line: `case variant engine precision seconds_per_round spread rounds limit_ratio
-hardware versions`. `seconds_per_round` is a median over `rounds` rounds, `spread` half the distance between their quartiles, `limit_ratio` the
-median time over that of the case's limit (null where there is none).
+Each case prints a table, or with `--json` one object a line: `case variant engine precision seconds_per_round spread
+rounds limit_ratio hardware versions`. `seconds_per_round` is a median over `rounds` rounds, `spread` half the distance
+between their quartiles, `limit_ratio` the median time over that of the case's limit (null where there is none).
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ def names() -> list[str]:
     return sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(__path__))
 
 
-def alternate(parts: dict[str, Callable[[], Any]], rounds: int, device_wait: Callable[[], None] = lambda: None) -> dict[str, list[float]]:
+def alternate(
+    parts: dict[str, Callable[[], Any]], rounds: int, device_wait: Callable[[], None] = lambda: None
+) -> dict[str, list[float]]:
     """Time each part `rounds` times in turn, after one turn that is not counted; seconds by part."""
     seconds: dict[str, list[float]] = {name: [] for name in parts}
     for turn in range(rounds + 1):
@@ -84,7 +87,9 @@ def measure(name: str, rounds: int, as_json: bool) -> None:
         table.add_column(header, justify="left" if header in ("variant", "engine", "precision", "") else "right")
     for row in rows:
         ratio = "" if row.limit_ratio is None else f"{row.limit_ratio:.3f}"
-        table.add_row(row.variant, row.engine, row.precision, f"{median(row.seconds):.5f}", f"{row.spread():.5f}", ratio, row.note)
+        table.add_row(
+            row.variant, row.engine, row.precision, f"{median(row.seconds):.5f}", f"{row.spread():.5f}", ratio, row.note
+        )
     console = Console()
     (console if console.is_terminal else Console(width=160)).print(table, highlight=False)
 

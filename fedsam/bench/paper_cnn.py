@@ -1,22 +1,29 @@
-"""The paper's CNN on CIFAR-10 shapes: 5 of 100 clients, 8 steps of 64, crop and flip; against a hand-written PyTorch loop.
+"""The paper's CNN on CIFAR-10 shapes: 5 of 100 clients, 8 steps of 64, crop and flip; against a hand-written PyTorch
+loop.
 
-The hand-written loop does the same work with nothing around it: modules, `torch.optim.SGD`, channels-last inputs, and SAM and ASAM written out on
-the parameters in place. It is the limit that our round is held against, timed in alternation with it.
+The hand-written loop does the same work with nothing around it: modules, `torch.optim.SGD`, channels-last inputs, and
+SAM and ASAM written out on the parameters in place. It is the limit that our round is held against, timed in
+alternation with it.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from fedsam.bench import Row, alternate
+from fedsam.data.augment.crop_flip import CropFlip
 from fedsam.data.base import Dataset, Facts, Federation, Split
+from fedsam.engine.auto import Auto
+from fedsam.engine.base import Precision
 from fedsam.engine.task import numerics
+from fedsam.models.cnn import CNN
 from fedsam.optim.asam import ASAM
 from fedsam.optim.base import ClientOptimizer
 from fedsam.optim.sam import SAM
@@ -59,13 +66,14 @@ class _NoiseFederation(Federation):
 
 def rows(rounds: int) -> Iterator[Row]:
     """Each optimiser in fp32 and bf16, ours and by hand in turn."""
-    common = {"lr": LR, "weight_decay": DECAY, "batch_size": BATCH, "epochs": 1}
+    common: dict[str, Any] = {"lr": LR, "weight_decay": DECAY, "batch_size": BATCH, "epochs": 1}
     clients: dict[str, ClientOptimizer] = {
         "sgd": SGD(**common),
         "sam": SAM(rho=0.1, **common),
         "asam": ASAM(rho=0.7, eta=0.2, **common),
     }
-    for precision in ("fp32", "bf16"):
+    precisions: tuple[Precision, ...] = ("fp32", "bf16")
+    for precision in precisions:
         with numerics(precision):
             ours: dict[str, Simulation] = {name: _simulation(client, precision) for name, client in clients.items()}
             hands = {name: HandWritten(ours[name], name, precision) for name in clients}
@@ -82,9 +90,11 @@ def rows(rounds: int) -> Iterator[Row]:
             yield Row(f"{name} by hand", "none", precision, seconds[f"{name} by hand"], 1.0)
 
 
-def _simulation(client: ClientOptimizer, precision: str) -> Simulation:
-    data = Noise(clients=CLIENTS, augment="crop_flip")
-    return Simulation(Run(data=data, model="cnn", client=client, cohort=COHORT, rounds=10**6, engine={"name": "auto", "precision": precision}))
+def _simulation(client: ClientOptimizer, precision: Precision) -> Simulation:
+    data = Noise(clients=CLIENTS, augment=CropFlip())
+    return Simulation(
+        Run(data=data, model=CNN(), client=client, cohort=COHORT, rounds=10**6, engine=Auto(precision=precision))
+    )
 
 
 class HandWritten:
@@ -106,7 +116,7 @@ class HandWritten:
         for k in self.rng.choice(CLIENTS, COHORT, replace=False):
             self._train(int(k))
             with torch.no_grad():
-                torch._foreach_add_(total, list(self.client.parameters()), alpha=1 / COHORT)
+                torch._foreach_add_(total, _tensors(self.client), alpha=1 / COHORT)
         with torch.no_grad():
             for parameter, mean in zip(self.model.parameters(), total, strict=True):
                 parameter.copy_(mean)
@@ -115,7 +125,7 @@ class HandWritten:
         self.client.load_state_dict(self.model.state_dict())
         optimizer = torch.optim.SGD(self.client.parameters(), lr=LR, weight_decay=DECAY)
         order = torch.from_numpy(self.rng.permutation(SAMPLES) + k * SAMPLES).to(self.device)
-        for index in order.split(BATCH):
+        for index in torch.split(order, BATCH):
             inputs, labels = self._batch(index)
             optimizer.zero_grad()
             self._backward(inputs, labels)
@@ -124,27 +134,29 @@ class HandWritten:
                 optimizer.zero_grad()
                 self._backward(inputs, labels)
                 with torch.no_grad():
-                    torch._foreach_sub_(list(self.client.parameters()), moved)
+                    torch._foreach_sub_(_tensors(self.client), moved)
             optimizer.step()
 
     def _backward(self, inputs: Tensor, labels: Tensor) -> None:
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
             logits = self.client(inputs)
-        F.cross_entropy(logits.float(), labels).backward()
+        F.cross_entropy(logits.float(), labels).backward()  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
     def _ascend(self) -> list[Tensor]:
-        parameters = list(self.client.parameters())
+        parameters = _tensors(self.client)
         gradients = [p.grad for p in parameters if p.grad is not None]
         if self.algorithm == "sam":
             rho, moved = 0.1, gradients
             norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
         else:
             rho = 0.7
-            scales = [p.abs() + 0.2 if "weight" in name else torch.ones_like(p) for name, p in self.client.named_parameters()]
+            scales = [
+                p.abs() + 0.2 if "weight" in name else torch.ones_like(p) for name, p in self.client.named_parameters()
+            ]
             scaled = torch._foreach_mul(gradients, scales)
             norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(scaled)))
-            moved = torch._foreach_mul(scaled, scales)
+            moved = list(torch._foreach_mul(scaled, scales))
         steps = list(torch._foreach_mul(moved, rho / (norm + 1e-16)))
         torch._foreach_add_(parameters, steps)
         return steps
@@ -155,6 +167,13 @@ class HandWritten:
         flip = self.rng.random((len(index), 1)) < 0.5
         columns = np.where(flip, 31 - np.arange(32), np.arange(32)) + left
         rows = torch.from_numpy(np.arange(32) + top).to(self.device)
-        picked = images[torch.arange(len(index))[:, None, None], rows[:, :, None], torch.from_numpy(columns).to(self.device)[:, None, :]]
+        picked = images[
+            torch.arange(len(index))[:, None, None],
+            rows[:, :, None],
+            torch.from_numpy(columns).to(self.device)[:, None, :],
+        ]
         return ((picked.float() / 255 - self.mean) / self.std).permute(0, 3, 1, 2), self.labels[index]
 
+
+def _tensors(module: nn.Module) -> list[Tensor]:
+    return list(module.parameters())

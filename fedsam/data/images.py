@@ -107,7 +107,7 @@ def _checksum(files: Sequence[bytes]) -> str:
 def _mapped(path: Path, images: int) -> np.ndarray | None:
     try:
         found = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-    except (OSError, ValueError):  # absent or cut short
+    except (OSError, ValueError, EOFError):  # absent or cut short
         return None
     right = found.dtype == np.uint8 and found.ndim == 4 and len(found) == images and found.shape[3] in (1, 3)
     return found if right else None

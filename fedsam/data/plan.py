@@ -39,9 +39,17 @@ def sample_cohort(seed: int, round: int, clients: int, cohort: int) -> list[int]
 
 
 def plan_client(
-    index: np.ndarray, batch_size: int, epochs: int, augment: Augment, image: tuple[int, int], seed: int, round: int, client: int
+    index: np.ndarray,
+    batch_size: int,
+    epochs: int,
+    augment: Augment,
+    image: tuple[int, int],
+    seed: int,
+    round: int,
+    client: int,
 ) -> ClientPlan:
-    """The round of one client: in each epoch its examples in a new order, in batches of `batch_size`, the last one smaller if need be.
+    """The round of one client: in each epoch its examples in a new order, in batches of `batch_size`, the last one
+    smaller if need be.
 
     Args:
         index: positions of the client's examples in the store.
@@ -49,13 +57,13 @@ def plan_client(
     """
     examples, batch = len(index), min(batch_size, len(index))
     per_epoch = -(-examples // batch_size)
-    count_T = np.full((epochs, per_epoch), batch, dtype=np.int64)
-    count_T[:, -1] = examples - (per_epoch - 1) * batch
+    count_ES = np.full((epochs, per_epoch), batch, dtype=np.int64)
+    count_ES[:, -1] = examples - (per_epoch - 1) * batch
     order_EN = np.empty((epochs, per_epoch * batch), dtype=np.int64)
     rng = stream(seed, "batches", round, client)
     for epoch in range(epochs):
         order_EN[epoch, :examples] = rng.permutation(index)
         order_EN[epoch, examples:] = order_EN[epoch, (per_epoch - 1) * batch]
-    count_T = count_T.reshape(-1)
+    count_T = count_ES.reshape(-1)
     draws = augment.draw(stream(seed, "augment", round, client), count_T, batch, image)
     return ClientPlan(client, examples, order_EN.reshape(-1, batch), count_T, draws)

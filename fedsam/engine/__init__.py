@@ -1,1 +1,1 @@
-"""Engines: how the clients of a round are trained. One engine, one module; all call the same function for one client."""
+"""Engines: how clients are trained. One engine, one module; all call the same function for one client."""

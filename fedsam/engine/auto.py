@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fedsam.engine.base import Engine, Trainer
 from fedsam.engine.cohort import Cohort
 from fedsam.engine.loop import Loop
-from fedsam.engine.task import SMALL, Task
+from fedsam.engine.task import LIMIT, Task
+
+LIMIT_CONVOLUTIONAL = 2**19  # parameters
 
 
 class Auto(Engine):
-    """`cohort` on a GPU, and on a CPU for small models without convolutions; `loop` otherwise.
+    """On a GPU `cohort`. On a CPU `cohort` for small models, whose kernels are short, and `loop` for the others.
 
-    The rule looks at device, layers and sizes alone, so the same run picks the same engine everywhere.
+    Small is up to 2^17 parameters, with convolutions up to 2^19. The rule looks at device, layers and sizes alone, so
+    the same run picks the same engine everywhere.
     """
 
     def choose(self, task: Task) -> tuple[Engine, str]:
         """The engine, and the part of the rule that decided."""
-        settings = {"device": self.device, "precision": self.precision, "threads": self.threads, "block": self.block}
+        settings: dict[str, Any] = {field: getattr(self, field) for field in Engine.model_fields}
         if task.device.type != "cpu":
             return Cohort(**settings), "on a GPU clients are trained in blocks"
-        if task.convolutional:
-            return Loop(**settings), "on a CPU convolutions are faster one client at a time"
-        if not task.small:
-            return Loop(**settings), f"on a CPU models of more than {SMALL:,} parameters are faster one client at a time"
-        return Cohort(**settings), "on a CPU small models without convolutions are faster in blocks"
+        limit = LIMIT_CONVOLUTIONAL if task.convolutional else LIMIT
+        kind = f"models {'with' if task.convolutional else 'without'} convolutions of"
+        if task.layout.total <= limit:
+            return Cohort(**settings), f"on a CPU {kind} at most {limit:,} parameters are faster in blocks"
+        return Loop(**settings), f"on a CPU {kind} more than {limit:,} parameters are faster one client at a time"
 
     def start(self, task: Task) -> Trainer:
         """Start the chosen engine."""

@@ -54,8 +54,15 @@ class Engine(Component):
 
     device: str = key("auto", "auto (a GPU where there is one), cpu, cuda, cuda:1, ...", "convention")
     precision: Precision = key("fp32", "arithmetic of training; tf32 needs a GPU, fp64 is for checks", "convention")
-    threads: int = key(0, "processor threads; 0 = one for small models without convolutions, else torch's number", "fedsam bench engines", ge=0)
-    block: int = key(0, "clients trained at once by the cohort engine; 0 = by the number of parameters", "fedsam bench engines", ge=0)
+    threads: int = key(
+        0,
+        "processor threads; 0 = one for small models without convolutions, else torch's number",
+        "fedsam bench engines",
+        ge=0,
+    )
+    block: int = key(
+        0, "clients trained at once by the cohort engine; 0 = by the number of parameters", "fedsam bench engines", ge=0
+    )
 
     def torch_device(self) -> torch.device:
         """The device that `device` and `precision` name.
@@ -71,11 +78,15 @@ class Engine(Component):
         if device.type == "cuda" and not (cuda and (device.index or 0) < torch.cuda.device_count()):
             raise InputError("device", self.device, f"torch sees {torch.cuda.device_count()} GPUs; use cpu or auto")
         if self.precision == "tf32" and device.type != "cuda":
-            raise InputError("precision", self.precision, f"needs a CUDA device, this run is on {device.type}; use fp32 or bf16")
+            raise InputError(
+                "precision", self.precision, f"needs a CUDA device, this run is on {device.type}; use fp32 or bf16"
+            )
         return device
 
     def thread_count(self, task: Task) -> int:
-        """Processor threads for this task: the kernels of small models are too short to be shared out, and waiting for a second core costs most."""
+        """Processor threads for this task: the kernels of small models are too short to be shared out, and waiting
+        for a second core costs most.
+        """
         return self.threads or (1 if task.small else torch.get_num_threads())
 
     def choose(self, task: Task) -> tuple[Engine, str]:

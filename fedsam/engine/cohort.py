@@ -45,7 +45,9 @@ class CohortTrainer:
         self.block = block
 
     def train(self, theta_P: Tensor, store: Split, plans: Sequence[ClientPlan], lr: float) -> Iterator[Trained]:
-        """Train the clients in blocks, those with the most steps first; if memory runs out, in smaller blocks from then on."""
+        """Train the clients in blocks, those with the most steps first; if memory runs out, in smaller blocks from
+        then on.
+        """
         placed = self.task.store(store)
         order = sorted(range(len(plans)), key=lambda row: -len(plans[row].count_T))  # equal ones keep their order
         begin = 0
@@ -61,7 +63,9 @@ class CohortTrainer:
             begin += len(rows)
             yield trained
 
-    def _train_block(self, theta_P: Tensor, store: Store, rows: list[int], plans: list[ClientPlan], lr: float) -> Trained:
+    def _train_block(
+        self, theta_P: Tensor, store: Store, rows: list[int], plans: list[ClientPlan], lr: float
+    ) -> Trained:
         def one(steps: list[dict[str, Any]]) -> tuple[Tensor, Tensor]:
             return train_client(self.task, store, theta_P, [Step(**step) for step in steps], lr)
 
@@ -70,9 +74,15 @@ class CohortTrainer:
 
     def _halve(self) -> None:
         if self.block == 1:
-            raise RunError("out of memory with one client at a time; use a smaller client.batch_size, a smaller model or engine.precision=bf16")
+            raise RunError(
+                "out of memory with one client at a time; set a smaller client.batch_size or engine.precision=bf16"
+            )
         self.block //= 2
-        log.warning("out of memory: going on with blocks of %d clients (engine.block=%d avoids the attempt)", self.block, self.block)
+        log.warning(
+            "out of memory: going on with blocks of %d clients (engine.block=%d avoids the attempt)",
+            self.block,
+            self.block,
+        )
 
 
 def stack_steps(plans: Sequence[ClientPlan], device: torch.device, dtype: torch.dtype) -> list[dict[str, Any]]:
@@ -91,7 +101,8 @@ def stack_steps(plans: Sequence[ClientPlan], device: torch.device, dtype: torch.
             "index_B": _stack([_fit(plan.index_TB[i], batch) for plan, i in zip(plans, at, strict=True)], device),
             "count": torch.from_numpy(count_K).to(device, dtype),
             "draws": {
-                name: _stack([_fit(plan.draws[name][i], batch) for plan, i in zip(plans, at, strict=True)], device) for name in plans[0].draws
+                name: _stack([_fit(plan.draws[name][i], batch) for plan, i in zip(plans, at, strict=True)], device)
+                for name in plans[0].draws
             },
         }
         if (count_K < batch).any():
@@ -104,7 +115,11 @@ def stack_steps(plans: Sequence[ClientPlan], device: torch.device, dtype: torch.
 
 def _fit(row_B: np.ndarray, batch: int) -> np.ndarray:
     """Cut a row to the batch, or lengthen it by its first entry."""
-    return row_B[:batch] if len(row_B) >= batch else np.concatenate([row_B, np.repeat(row_B[:1], batch - len(row_B), axis=0)])
+    return (
+        row_B[:batch]
+        if len(row_B) >= batch
+        else np.concatenate([row_B, np.repeat(row_B[:1], batch - len(row_B), axis=0)])
+    )
 
 
 def _stack(rows: list[np.ndarray], device: torch.device) -> Tensor:
@@ -112,4 +127,8 @@ def _stack(rows: list[np.ndarray], device: torch.device) -> Tensor:
 
 
 def _out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error) or "not enough memory" in str(error)
+    return (
+        isinstance(error, torch.OutOfMemoryError)
+        or "can't allocate memory" in str(error)
+        or "not enough memory" in str(error)
+    )

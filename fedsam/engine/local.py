@@ -38,7 +38,9 @@ class Step:
 
 
 class BatchOracle:
-    """The gradient of one mini-batch's mean loss, at any point; remembers the loss at the first point it was asked for."""
+    """The gradient of one mini-batch's mean loss, at any point; remembers the loss at the first point it was asked
+    for.
+    """
 
     def __init__(self, task: Task, store: Store, step: Step) -> None:
         self.layout: Layout = task.layout
@@ -48,27 +50,36 @@ class BatchOracle:
 
     def __call__(self, theta_P: Tensor) -> Tensor:
         """∇L_B(theta), [P]."""
-        gradient_P, loss = _Gradient.apply(self._task, theta_P, self._inputs, self._targets, self._step.count, self._step.valid_B)
+        gradient_P, loss = _Gradient.apply(
+            self._task, theta_P, self._inputs, self._targets, self._step.count, self._step.valid_B
+        )
         if self.loss is None:
             self.loss = loss
         return gradient_P  # type: ignore[no-any-return]
 
 
-def mean_loss(task: Task, theta_P: Tensor, inputs: Tensor, targets: Tensor, count: Tensor | float, valid_B: Tensor | None) -> Tensor:
-    """Mean loss of the valid samples; the others are left out by selection, so nothing of theirs is multiplied by zero."""
+def mean_loss(
+    task: Task, theta_P: Tensor, inputs: Tensor, targets: Tensor, count: Tensor | float, valid_B: Tensor | None
+) -> Tensor:
+    """Mean loss of the valid samples; the others are left out by selection, so nothing of theirs is multiplied by
+    zero.
+    """
     losses_B = task.losses(theta_P, inputs, targets)
     return losses_B.mean() if valid_B is None else torch.where(valid_B, losses_B, 0.0).sum() / count
 
 
 class _Gradient(torch.autograd.Function):
-    """(∇L, L) of one client's batch, and under vmap of a block of clients by one backward pass through the batched loss.
+    """(∇L, L) of one client's batch, and under vmap of a block of clients by one backward pass through the batched
+    loss.
 
-    The same as `torch.func.grad_and_value`, which would record and replay every operation under vmap (slower for small models), and whose first
-    use imports torch's compiler (three seconds).
+    The same as `torch.func.grad_and_value`, which would record and replay every operation under vmap (slower for small
+    models), and whose first use imports torch's compiler (three seconds).
     """
 
     @staticmethod
-    def forward(task: Task, theta_P: Tensor, inputs: Tensor, targets: Tensor, count: Any, valid_B: Any) -> tuple[Tensor, Tensor]:
+    def forward(
+        task: Task, theta_P: Tensor, inputs: Tensor, targets: Tensor, count: Any, valid_B: Any
+    ) -> tuple[Tensor, Tensor]:
         with torch.enable_grad():
             leaf_P = theta_P.detach().requires_grad_()
             loss = mean_loss(task, leaf_P, inputs, targets, count, valid_B)
@@ -80,7 +91,9 @@ class _Gradient(torch.autograd.Function):
         pass
 
     @staticmethod
-    def vmap(info: Any, in_dims: tuple[Any, ...], task: Task, *tensors: Any) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
+    def vmap(
+        info: Any, in_dims: tuple[Any, ...], task: Task, *tensors: Any
+    ) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
         at = in_dims[1:]
         theta_KP = tensors[0] if at[0] is not None else tensors[0].expand(info.batch_size, -1)
         with torch.enable_grad():
@@ -90,11 +103,14 @@ class _Gradient(torch.autograd.Function):
         return (gradient_KP, loss_K.detach()), (0, 0)
 
 
-def train_client(task: Task, store: Store, theta_P: Tensor, steps: Iterable[Step], lr: float | Tensor) -> tuple[Tensor, Tensor]:
+def train_client(
+    task: Task, store: Store, theta_P: Tensor, steps: Iterable[Step], lr: float | Tensor
+) -> tuple[Tensor, Tensor]:
     """Train one client from `theta_P`: a pure function, also under `torch.func.vmap`.
 
     Returns:
-        delta = theta_client − theta_sent, [P], and the mean loss over the samples it trained on, each at the weights before its step.
+        delta = theta_client − theta_sent, [P], and the mean loss over the samples it trained on, each at the weights
+        before its step.
     """
     optimizer, sent_P = task.optimizer, theta_P
     state = optimizer.init(theta_P)

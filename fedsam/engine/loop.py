@@ -18,7 +18,9 @@ from fedsam.engine.task import Task
 
 
 class Loop(Engine):
-    """One client after the other, every batch at its own size: slow where kernels are small, fast where they are large."""
+    """One client after the other, every batch at its own size: slow where kernels are small, fast where they are
+    large.
+    """
 
     def start(self, task: Task) -> LoopTrainer:
         """Nothing to make ready."""

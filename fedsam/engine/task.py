@@ -8,20 +8,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F  # noqa: N812
+from torch.nn.modules.conv import _ConvNd
 
 from fedsam.data.augment.base import Augment
 from fedsam.data.base import Facts, Split
 from fedsam.optim.base import ClientOptimizer
 from fedsam.params import Layout
 
-
-SMALL = 2**20  # parameters
+LIMIT = 2**17  # parameters of a model without convolutions whose kernels are still short
 
 
 @dataclass(frozen=True)
@@ -65,12 +66,12 @@ class Task:
     @property
     def convolutional(self) -> bool:
         """Whether the model has convolutions."""
-        return any(isinstance(layer, nn.modules.conv._ConvNd) for layer in self.module.modules())
+        return any(isinstance(layer, _ConvNd) for layer in self.module.modules())
 
     @property
     def small(self) -> bool:
         """Whether the model has no convolutions and few parameters, so that its kernels are short."""
-        return not self.convolutional and self.layout.total <= SMALL
+        return not self.convolutional and self.layout.total <= LIMIT
 
     @property
     def dtype(self) -> torch.dtype:
@@ -89,7 +90,9 @@ class Task:
         return Store(torch.from_numpy(images).to(self.device), torch.from_numpy(labels).to(self.device))
 
     def batch(self, store: Store, index_B: Tensor, draws: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """A training batch: gathered, augmented and normalised; inputs [B, C, H, W] in channels-last order, targets [B] or [B, L]."""
+        """A training batch: gathered, augmented and normalised; inputs [B, C, H, W] in channels-last order, targets
+        [B] or [B, L].
+        """
         images_BHWC = self.augment.pixels(store.images[index_B], draws)
         return self.augment.inputs(self.normalise(images_BHWC), store.labels[index_B], self.facts.classes, draws)
 
@@ -101,7 +104,7 @@ class Task:
         """Cross entropy of each sample, [B]."""
         with self._autocast():
             logits_BL = functional_call(self.module, self.layout.views(theta_P), (inputs_BCHW,))
-        # log-softmax and a gather: under vmap `cross_entropy` would be decomposed in Python, which loads torch's symbolic shapes (1.5 s)
+        # under vmap `cross_entropy` is decomposed in Python, slowly, and loads torch's symbolic shapes first (1.5 s)
         log_p_BL = F.log_softmax(logits_BL.to(self.dtype), dim=1)
         if targets.is_floating_point():
             return -(targets * log_p_BL).sum(dim=1)
@@ -120,8 +123,11 @@ class Task:
 
 @contextmanager
 def numerics(precision: str) -> Iterator[None]:
-    """Set what torch keeps globally about arithmetic, and put it back: TF32 only if asked for, deterministic kernels, number of threads."""
-    matmul, conv, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn
+    """Set what torch keeps globally about arithmetic, and put it back: TF32 only if asked for, deterministic kernels,
+    number of threads.
+    """
+    cudnn: Any = torch.backends.cudnn
+    matmul, conv = torch.backends.cuda.matmul, cudnn.conv
     before = matmul.fp32_precision, conv.fp32_precision, cudnn.deterministic, cudnn.benchmark
     threads = torch.get_num_threads()
     wanted = "tf32" if precision == "tf32" else "ieee"

@@ -19,15 +19,24 @@ class ASAM(Perturbed):
     Kwon et al., ICML 2021, eqs. 4 and 5, in one of two scalings whose radii are not interchangeable:
 
     - `weights`: T_w = |w| + η on tensors whose name contains "weight", 1 elsewhere (the authors' code; FedASAM);
-    - `all`: T_w = |w| on every tensor (the popular re-implementation). There a layer multiplied by c and the next one by 1/c
-      change nothing.
+    - `all`: T_w = |w| on every tensor (the popular re-implementation). There a layer multiplied by c and the next one
+      by 1/c change nothing.
 
     ρ = 0 is the base optimiser, bit for bit.
     """
 
-    rho: float = key(0.7, "ρ, radius of the ascent step in scaled coordinates", "Caldarola et al. 2022, CIFAR-10, alpha 0 and 0.05", ge=0.0)
-    scaling: Literal["weights", "all"] = key("weights", "which tensors are scaled by |w|", "Kwon et al. 2021, the authors' code")
-    eta: float | None = key(None, "η added to |w|; none = 0.2 with scaling=weights (scaling=all has no η)", "Caldarola et al. 2022", ge=0.0)
+    rho: float = key(
+        0.7,
+        "ρ, radius of the ascent step in scaled coordinates",
+        "Caldarola et al. 2022, CIFAR-10, alpha 0 and 0.05",
+        ge=0.0,
+    )
+    scaling: Literal["weights", "all"] = key(
+        "weights", "which tensors are scaled by |w|", "Kwon et al. 2021, the authors' code"
+    )
+    eta: float | None = key(
+        None, "η added to |w|; none = 0.2 with scaling=weights (scaling=all has no η)", "Caldarola et al. 2022", ge=0.0
+    )
 
     def model_post_init(self, context: object) -> None:
         """Refuse an η that would be ignored."""
@@ -42,4 +51,6 @@ class ASAM(Perturbed):
             scale_P = torch.where(layout.weights(theta_P.device), scale_P.add_(eta), 1.0)
         scaled_P = scale_P * gradient_P
         factor = self.rho / (torch.linalg.vector_norm(scaled_P) + 1e-16)
-        return scaled_P.mul_(scale_P).mul_(factor)  # in place on what was made here: each new vector of P costs as much as the product
+        return scaled_P.mul_(scale_P).mul_(
+            factor
+        )  # in place on what was made here: each new vector of P costs as much as the product

@@ -55,11 +55,22 @@ class ClientOptimizer(Component):
 class BaseOptimizer(ClientOptimizer):
     """An optimiser that turns a gradient into a step, and the settings of local training that every optimiser has."""
 
-    lr: float = key(0.1, "client learning rate", "the digits demonstration; 0.01 for CIFAR in Caldarola et al. 2022", gt=0.0)
+    lr: float = key(
+        0.1, "client learning rate", "the digits demonstration; 0.01 for CIFAR in Caldarola et al. 2022", gt=0.0
+    )
     batch_size: int = key(8, "examples per local step", "the digits demonstration; 64 in Caldarola et al. 2022", ge=1)
-    epochs: int = key(2, "passes over the client's data per round", "the digits demonstration; 1 in Caldarola et al. 2022", ge=1)
-    weight_decay: float = key(0.0, "λ of the weight decay, taken at the un-perturbed weights", "off; 4e-4 in Caldarola et al. 2022", ge=0.0)
-    clip_norm: float | None = key(None, "largest global L2 norm of a gradient, before weight decay; none = no limit", "off; 10 in FL-Simulator", gt=0.0)
+    epochs: int = key(
+        2, "passes over the client's data per round", "the digits demonstration; 1 in Caldarola et al. 2022", ge=1
+    )
+    weight_decay: float = key(
+        0.0, "λ of the weight decay, taken at the un-perturbed weights", "off; 4e-4 in Caldarola et al. 2022", ge=0.0
+    )
+    clip_norm: float | None = key(
+        None,
+        "largest global L2 norm of a gradient, before weight decay; none = no limit",
+        "off; 10 in FL-Simulator",
+        gt=0.0,
+    )
     schedule: Schedule = key("constant", "client learning rate over the rounds", "Caldarola et al. 2022")
 
     @property
@@ -87,8 +98,8 @@ class Perturbed(ClientOptimizer):
     """An optimiser that takes the base's step from theta with the gradient at a perturbed point, theta + epsilon.
 
     w ← base(w, ∇L_B(w + ε)), ε = perturbation(w, ∇L_B(w)), both gradients on the same mini-batch
-    (Foret et al., ICLR 2021, algorithm 1; in federated form Caldarola et al., ECCV 2022). The perturbed point is a new vector,
-    so nothing has to be restored, and weight decay and momentum act at w. Two gradient evaluations a step.
+    (Foret et al., ICLR 2021, algorithm 1; in federated form Caldarola et al., ECCV 2022). The perturbed point is a new
+    vector, so nothing has to be restored, and weight decay and momentum act at w. Two gradient evaluations a step.
     """
 
     base: BaseOptimizer = key("sgd", "the optimiser that takes the steps", "Caldarola et al. 2022")

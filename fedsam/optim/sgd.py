@@ -13,7 +13,8 @@ from fedsam.optim.base import BaseOptimizer, State
 class SGD(BaseOptimizer):
     """v ← μ v + (g + λ w);  w ← w − lr · v, or with Nesterov's momentum  w ← w − lr · (g + λ w + μ v).
 
-    `torch.optim.SGD` without dampening (Sutskever et al., ICML 2013, in torch's form). The buffer v starts at zero in every round.
+    `torch.optim.SGD` without dampening (Sutskever et al., ICML 2013, in torch's form). The buffer v starts at zero in
+    every round.
     """
 
     momentum: float = key(0.0, "μ", "Caldarola et al. 2022", ge=0.0, lt=1.0)

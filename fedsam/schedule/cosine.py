@@ -7,7 +7,8 @@ from fedsam.schedule.base import Clock, Schedule
 
 
 class Cosine(Schedule):
-    """lr_t = lr_min + (lr − lr_min) · (1 + cos(π t / T)) / 2 (Loshchilov and Hutter, SGDR, ICLR 2017, eq. 5, without restarts).
+    """lr_t = lr_min + (lr − lr_min) · (1 + cos(π t / T)) / 2 (Loshchilov and Hutter, SGDR, ICLR 2017, eq. 5, without
+    restarts).
 
     >>> round(Cosine().lr(0.1, Clock(round=50, rounds=100)), 12)
     0.05

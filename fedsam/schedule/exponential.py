@@ -11,7 +11,9 @@ class Exponential(Schedule):
     0.2
     """
 
-    decay: float = key(0.998, "factor of the learning rate per round", "FL-Simulator (its CIFAR-10 table)", gt=0.0, le=1.0)
+    decay: float = key(
+        0.998, "factor of the learning rate per round", "FL-Simulator (its CIFAR-10 table)", gt=0.0, le=1.0
+    )
 
     def lr(self, lr: float, clock: Clock) -> float:
         """The decayed learning rate."""

@@ -1,0 +1,271 @@
+"""Data sets: what every one must keep, and each reader against files made here."""
+
+from __future__ import annotations
+
+import sys
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedsam import InputError, Run
+from fedsam.config import find, names
+from fedsam.data import digits as digits_module
+from fedsam.data.base import Dataset, Split
+from fedsam.data.digits import Digits
+from fedsam.data.partition.base import Assignment, Partition
+from fedsam.data.stored import held_out_size, hold_out
+from fedsam.data.synthetic import Synthetic, SyntheticFederation
+from fedsam.rng import stream
+
+
+class Stripes(Partition):
+    """Client k has every clients-th example, from k on."""
+
+    def assign(
+        self, labels: np.ndarray, clients: int, samples_per_client: int | None, rng: np.random.Generator
+    ) -> Assignment:
+        return Assignment.of([np.arange(k, len(labels), clients)[:samples_per_client] for k in range(clients)])
+
+
+IDS = [3, 0, 7, 4]
+WITHOUT_FILES: dict[str, Callable[..., Dataset]] = {
+    "digits": lambda **keys: Digits(**{"clients": 8, "partition": Stripes(), **keys}),
+    "digits, dirichlet": lambda **keys: Digits(**{"clients": 8, **keys}),
+    "synthetic": lambda **keys: Synthetic(**{"clients": 8, **keys}),
+    "synthetic, RGB": lambda **keys: Synthetic(**{"clients": 8, "channels": 3, "size": 5, "alpha": 100.0, **keys}),
+    "synthetic, one class": lambda **keys: Synthetic(**{"clients": 8, "alpha": 0.0, **keys}),
+}
+every = pytest.mark.parametrize("make", WITHOUT_FILES.values(), ids=list(WITHOUT_FILES))
+
+
+def content(held: tuple[Split, list[np.ndarray]]) -> list[list[bytes]]:
+    """Each client's examples, image and label as bytes, in order."""
+    store, index = held
+    return [[store.images[i].tobytes() + bytes([int(store.labels[i])]) for i in own] for own in index]
+
+
+def test_data_sets_are_discovered_and_helpers_are_not() -> None:
+    own = {"digits", "cifar10", "cifar100", "mnist", "fashion_mnist", "svhn", "parquet", "imagefolder", "synthetic"}
+    assert own <= set(names(Dataset))
+    assert not {"base", "stored", "vision", "images", "plan"} & set(names(Dataset))
+    root: Any = Dataset
+    for name in ("digits", "synthetic", "parquet"):
+        assert "root" not in find(root, name).model_fields, "a key that would be ignored"
+
+
+# every data set that needs no files
+
+
+@every
+def test_images_are_bytes_and_labels_are_classes(make: Callable[..., Dataset]) -> None:
+    federation = make().load(0)
+    facts = federation.facts
+    assert len(facts.mean) == len(facts.std) == facts.shape[2]
+    for split in (federation.examples(IDS)[0], federation.test):
+        assert split.images.dtype == np.uint8
+        assert split.images.shape == (len(split), *facts.shape)
+        assert split.images.max() <= facts.scale
+        assert split.labels.dtype == np.int64
+        assert set(split.labels.tolist()) <= set(range(facts.classes))
+    assert set(federation.test.labels.tolist()) == set(range(facts.classes))
+
+
+@every
+def test_sizes_positions_and_counts_agree(make: Callable[..., Dataset]) -> None:
+    for share in (0.0, 0.2):
+        federation = make(local_test=share).load(1)
+        assert federation.clients == 8
+        store, index = federation.examples(IDS)
+        assert federation.sizes(IDS).tolist() == [len(own) for own in index]
+        assert federation.sizes(IDS).dtype == np.int64
+        together = np.concatenate([*index, *federation.local_test(IDS)[1]])
+        assert together.dtype == np.int64
+        assert len(np.unique(together)) == len(together), "two clients share an example"
+        counts = [np.bincount(store.labels[own], minlength=federation.facts.classes) for own in index]
+        np.testing.assert_array_equal(federation.label_counts(IDS), counts)
+
+
+@every
+def test_a_client_has_the_same_data_whoever_else_is_asked_for(make: Callable[..., Dataset]) -> None:
+    federation = make(local_test=0.2).load(2)
+    for ask in (federation.examples, federation.local_test):
+        together = content(ask(IDS))
+        assert content(ask(IDS[::-1])) == together[::-1]
+        assert [content(ask([client]))[0] for client in IDS] == together
+
+
+@every
+def test_the_store_is_the_same_object_while_its_content_is(make: Callable[..., Dataset]) -> None:
+    federation = make(local_test=0.2).load(2)
+    store = federation.examples(IDS)[0]
+    assert federation.examples(list(IDS))[0] is store
+    assert federation.local_test(IDS)[0] is store
+
+
+@every
+def test_the_local_test_set_is_apart_and_has_the_same_label_skew(make: Callable[..., Dataset]) -> None:
+    share = 0.3
+    whole, parted = make().load(3), make(local_test=share).load(3)
+    assert [len(own) for own in whole.local_test(IDS)[1]] == [0] * len(IDS)
+    train, test = content(parted.examples(IDS)), content(parted.local_test(IDS))
+    for all_of_it, kept, out in zip(content(whole.examples(IDS)), train, test, strict=True):
+        assert sorted(kept + out) == sorted(all_of_it)
+        assert len(out) == round(share * len(all_of_it))
+        counts, held = (np.bincount([e[-1] for e in part], minlength=10) for part in (all_of_it, out))
+        assert np.all(np.abs(held - counts * len(out) / len(all_of_it)) < 1)
+
+
+@every
+def test_the_same_seed_gives_the_same_data_and_another_one_others(make: Callable[..., Dataset]) -> None:
+    one, again, other = (make(local_test=0.2).load(seed) for seed in (5, 5, 6))
+    assert content(one.examples(IDS)) == content(again.examples(IDS))
+    assert content(one.local_test(IDS)) == content(again.local_test(IDS))
+    assert content(one.local_test(IDS)) != content(other.local_test(IDS))
+    np.testing.assert_array_equal(one.test.images, again.test.images)
+
+
+# what is held out
+
+
+@given(st.lists(st.integers(0, 12), min_size=1, max_size=9), st.floats(0, 0.999), st.integers(0, 2**32))
+@settings(max_examples=200, deadline=None)
+def test_hold_out_rounds_each_class_by_largest_remainder(counts: list[int], share: float, seed: int) -> None:
+    labels = stream(seed, "shuffle").permutation(np.repeat(np.arange(len(counts)), counts))
+    out = hold_out(labels, share, stream(seed, "local_test"))
+    total = max(0, min(round(share * len(labels)), len(labels) - 1))
+    assert out.sum() == total == held_out_size(len(labels), share)
+    if total:
+        held = np.bincount(labels[out], minlength=len(counts))
+        quota = np.array(counts) * total / len(labels)
+        assert np.all(np.abs(held - quota) < 1)
+        remainder = quota - np.floor(quota)
+        lucky = held > quota
+        assert not lucky.any() or remainder[lucky].min() >= remainder[(held < quota)].max(initial=0) - 1e-9
+
+
+def test_ties_between_classes_and_examples_are_drawn_by_lot() -> None:
+    labels = np.repeat(np.arange(4), 2)  # half of each class is its quota when two are held out
+    held = np.sum([hold_out(labels, 0.25, stream(0, "local_test", client=k)) for k in range(2000)], axis=0)
+    assert ((held - 500.0) ** 2 / 500).sum() < 26.1  # 0.1 % of chi-square with 8 degrees of freedom
+
+
+def test_of_one_example_or_none_nothing_is_held_out() -> None:
+    for labels in (np.array([3]), np.array([], dtype=np.int64)):
+        assert not hold_out(labels, 0.99, stream(0, "local_test")).any()
+
+
+# digits
+
+
+def test_digits_are_scikit_learns_and_split_140_of_each_class() -> None:
+    from sklearn.datasets import load_digits
+
+    facts, train, test = Digits().read()
+    assert (len(train), len(test)) == (1400, 397)
+    assert np.bincount(train.labels).tolist() == [140] * 10
+    there = load_digits()
+    rows = sorted(i.astype(np.uint8).tobytes() + bytes([t]) for i, t in zip(there.images, there.target, strict=True))
+    ours = [
+        i.tobytes() + bytes([t]) for split in (train, test) for i, t in zip(split.images, split.labels, strict=True)
+    ]
+    assert sorted(ours) == rows
+    inputs = (train.images / facts.scale - facts.mean) / facts.std
+    assert abs(inputs.mean()) < 1e-12
+    assert abs(inputs.std() - 1) < 1e-12
+    assert facts.scale == 16 == train.images.max()
+
+
+def test_digits_do_not_import_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in [module for module in sys.modules if module.partition(".")[0] == "sklearn"]:
+        monkeypatch.delitem(sys.modules, module)
+    digits_module._read.__wrapped__()
+    assert "sklearn" not in sys.modules
+
+
+def test_the_split_of_digits_is_fixed_and_shared() -> None:
+    one, other = Digits().load(0), Digits().load(1)
+    assert one.test is other.test
+    assert one.examples([0])[0] is other.examples([0])[0]
+    with pytest.raises(ValueError, match="read-only"):
+        one.test.images[0] = 0
+
+
+def test_without_scikit_learn_digits_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"^name = digits: needs scikit-learn"):
+        digits_module._read.__wrapped__()
+
+
+# synthetic
+
+
+def test_a_million_clients_cost_nothing_until_they_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+    images = SyntheticFederation._images
+
+    def counted(self: SyntheticFederation, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        made.append(len(labels))
+        return images(self, labels, rng)
+
+    monkeypatch.setattr(SyntheticFederation, "_images", counted)
+    tracemalloc.start()
+    federation = Synthetic(clients=10**6, test_samples=100).load(0)
+    assert federation.sizes([0, 999_999]).tolist() == [50, 50]
+    assert made == [100]
+    federation.examples([999_999, 12])
+    assert tracemalloc.get_traced_memory()[1] < 2e6
+    tracemalloc.stop()
+    assert made == [100, 50, 50]
+    federation.label_counts(range(50))
+    assert made == [100, 50, 50]
+
+
+def test_a_synthetic_client_does_not_depend_on_the_population() -> None:
+    few, many = Synthetic(clients=10).load(4), Synthetic(clients=10**6).load(4)
+    assert content(few.examples([7])) == content(many.examples([7]))
+
+
+@pytest.mark.parametrize(("alpha", "least", "most"), [(0.0, 1, 1), (1e-9, 1, 1), (1.0, 2, 7), (1e6, 10, 10)])
+def test_alpha_is_the_label_skew(alpha: float, least: float, most: float) -> None:
+    federation = Synthetic(clients=200, alpha=alpha, samples_per_client=200).load(0)
+    counts = federation.label_counts(range(200))
+    assert least <= (counts > 0).sum(axis=1).mean() <= most
+    assert np.all(counts.sum(axis=0) > 0), "every class is somewhere"
+
+
+def accuracy_of_least_squares(**keys: Any) -> float:
+    federation = Synthetic(clients=60, **keys).load(0)
+    facts, train, test = federation.facts, federation.examples(range(60))[0], federation.test
+
+    def inputs(split: Split) -> np.ndarray:
+        flat = ((split.images / facts.scale - facts.mean) / facts.std).reshape(len(split), -1)
+        return np.concatenate([flat, np.ones((len(split), 1))], axis=1)
+
+    weights = np.linalg.lstsq(inputs(train), np.eye(facts.classes)[train.labels], rcond=None)[0]
+    return float(((inputs(test) @ weights).argmax(axis=1) == test.labels).mean())
+
+
+def test_synthetic_can_be_learnt_and_noise_makes_it_harder() -> None:
+    easy, usual, hard = (accuracy_of_least_squares(noise=noise) for noise in (0.1, 1.0, 3.0))
+    assert easy > 0.99
+    assert 0.8 < usual < 0.99
+    assert 0.2 < hard < 0.6
+
+
+@pytest.mark.parametrize("keys", [{}, {"noise": 0.0}, {"size": 12, "channels": 3}, {"noise": 5.0}], ids=str)
+def test_synthetic_images_have_the_stated_mean_and_spread(keys: dict[str, Any]) -> None:
+    federation = Synthetic(clients=400, alpha=1000.0, **keys).load(1)
+    facts, levels = federation.facts, federation.examples(range(400))[0].images / 255
+    assert abs(levels.mean() - facts.mean[0]) < 0.02
+    assert abs(levels.std() / facts.std[0] - 1) < 0.1
+
+
+def test_synthetic_has_no_partition_and_says_so() -> None:
+    with pytest.raises(InputError) as caught:
+        Run.from_keys({"data.name": "synthetic", "data.partition": "iid"})
+    assert str(caught.value).startswith("data.partition = iid: synthetic has none: its clients draw their classes by")

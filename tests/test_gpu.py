@@ -1,0 +1,53 @@
+"""What only a GPU can show; `pytest -m gpu` runs it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from fedsam import Run, resume, simulate
+from fedsam.engine.task import numerics
+from tests.conftest import Ragged
+from tests.test_engines import assert_same, trained
+
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")]
+
+
+def described(engine: str, device: str, precision: str, model: str = "cnn") -> Run:
+    return Run(
+        data=Ragged(size=16, channels=3, augment="crop_flip"),
+        model=model,
+        client={"name": "asam", "batch_size": 4, "epochs": 2, "momentum": 0.9},
+        engine={"name": engine, "device": device, "precision": precision},
+        cohort=7,
+        rounds=4,
+        evaluate_every=2,
+        checkpoint_every=1,
+    )
+
+
+@pytest.mark.parametrize("engine", ["loop", "cohort"])
+@pytest.mark.parametrize("model", ["mlp", "cnn", "resnet20"])
+def test_gpu_agrees_with_cpu_in_double_precision(engine: str, model: str) -> None:
+    reference = trained(described("loop", "cpu", "fp64", model))
+    on_gpu, losses = trained(described(engine, "cuda", "fp64", model))
+    assert_same(reference, ({client: delta_P.cpu() for client, delta_P in on_gpu.items()}, losses), bound=1e-8)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+def test_two_runs_on_a_gpu_give_the_same_bits(precision: str, tmp_path: Path) -> None:
+    run = described("auto", "cuda", precision)
+    one, other = simulate(run), simulate(run.replace(out=str(tmp_path / "run")))
+    assert one.digest == other.digest
+    assert one.engine == "cohort"
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["environment"]["hardware"]["gpus"]
+    assert resume(tmp_path / "run").digest == one.digest
+
+
+def test_full_precision_uses_no_tf32() -> None:
+    with numerics("fp32"):
+        a = torch.randn(256, 256, device="cuda", generator=torch.Generator("cuda").manual_seed(0))
+        assert (a @ a - (a.double() @ a.double()).float()).abs().max() < 1e-3
