@@ -50,6 +50,10 @@ class keyed_generator(TorchDispatchMode):  # type: ignore[no-untyped-call]  # no
         super().__init__()  # type: ignore[no-untyped-call]
         self.generator = generator
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # nothing here is compiled, and the wrapper that it asks for would load torch's compiler (3 s)
+
     def __torch_dispatch__(
         self,
         func: OpOverload[..., Any],

@@ -256,6 +256,18 @@ def test_version_and_help_import_nothing_heavy() -> None:
     assert shown.splitlines()[-1] == "[]"
 
 
+@pytest.mark.parametrize("engine", ["loop", "cohort"])
+def test_a_run_loads_neither_torchs_compiler_nor_what_it_does_not_need(tmp_path: Path, engine: str) -> None:
+    """Each of these costs seconds at the start of every process."""
+    code = (
+        "import sys; from fedsam import Run, simulate\n"
+        f"simulate(Run.from_keys({{'engine.name': {engine!r}, 'client.name': 'asam', 'rounds': 1}}))\n"
+        "print(sorted({'torch._dynamo', 'sympy', 'torchvision', 'sklearn', 'matplotlib', 'ray', 'flwr'} & set(sys.modules)))"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert shown.stdout.splitlines()[-1] == "[]"
+
+
 def test_ctrl_c_finishes_the_round_and_says_how_to_go_on(tmp_path: Path) -> None:
     command = [*FEDSAM, "run", "rounds=100000", "evaluate_every=100", "out=long"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -247,7 +247,7 @@ def test_threads_follow_the_model_and_are_put_back() -> None:
             seen[width] = torch.get_num_threads()
     assert seen == {8: 1, 2**12: before}
     with numerics("fp64"):
-        Simulation(ragged_run("loop", engine={"name": "loop", "precision": "fp64", "threads": before + 1}))
+        Simulation(ragged_run("loop").replace(engine=Loop(precision="fp64", threads=before + 1)))
         assert torch.get_num_threads() == before + 1
     assert torch.get_num_threads() == before
 
