@@ -262,7 +262,8 @@ def test_a_run_loads_neither_torchs_compiler_nor_what_it_does_not_need(tmp_path:
     code = (
         "import sys; from fedsam import Run, simulate\n"
         f"simulate(Run.from_keys({{'engine.name': {engine!r}, 'client.name': 'asam', 'rounds': 1}}))\n"
-        "print(sorted({'torch._dynamo', 'sympy', 'torchvision', 'sklearn', 'matplotlib', 'ray', 'flwr'} & set(sys.modules)))"
+        "heavy = {'torch._dynamo', 'sympy', 'torchvision', 'sklearn', 'matplotlib', 'ray', 'flwr'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert shown.stdout.splitlines()[-1] == "[]"
