@@ -69,7 +69,7 @@ class Run(Groups):
         for dotted, value in keys.items():
             group, dot, rest = dotted.partition(".")
             if not dot:
-                if group in cls.model_fields and root_of(cls.model_fields[group]) and not isinstance(value, Mapping):
+                if group in cls.model_fields and root_of(cls.model_fields[group]) and isinstance(value, str | int | float):
                     raise InputError(dotted, value, f"is a group of keys; did you mean {dotted}.name={value}?")
                 values[group] = value
             elif group not in cls.model_fields or not root_of(cls.model_fields[group]):

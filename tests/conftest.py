@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from fedsam.data.augment.base import Augment
 from fedsam.data.base import Dataset, Facts, Federation, Split
 from fedsam.rng import stream
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _no_data_folder() -> None:
-    """The suite must not depend on what the environment offers; tests marked `data` read the variable before."""
-    os.environ.setdefault("MPLBACKEND", "agg")
 
 
 class Ragged(Dataset):
@@ -57,12 +49,6 @@ class RaggedFederation(Federation):
 @pytest.fixture
 def ragged() -> type[Ragged]:
     return Ragged
-
-
-def augmentations() -> list[str]:
-    from fedsam.config import names
-
-    return names(Augment)
 
 
 @pytest.fixture
