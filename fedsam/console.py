@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -149,16 +150,16 @@ def show_result(result: Result) -> None:
 
 def show_keys(as_json: bool) -> None:
     """Every key, as a table or as JSON."""
-    rows = list(describe_keys())
+    rows = describe_keys()
     if as_json:
-        fields = ("key", "default", "allowed", "help", "source")
-        print(json.dumps([dict(zip(fields, row, strict=True)) for row in rows], indent=2))
+        print(json.dumps([asdict(row) for row in rows], indent=2))
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for header in ("key", "default", "allowed", "what it is", "default from"):
-        table.add_column(header, overflow="fold")
-    for key, default, allowed, help, source in rows:
-        table.add_row(key, "none" if default is None else str(default), allowed, help, source)
+    for header in ("key", "of", "default", "allowed", "what it is", "default from"):
+        table.add_column(header, overflow="fold", max_width=28 if header == "of" else None)
+    for row in rows:
+        default = "none" if row.default is None else str(row.default)
+        table.add_row(row.key, " ".join(row.of), default, row.allowed, row.help, row.source)
     console = Console()
     if not console.is_terminal:
         console = Console(width=200)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic.fields import FieldInfo
 
 from fedsam.config import Component, Groups, choices, find, key, names, root_of
 from fedsam.data.base import Dataset
@@ -69,7 +72,11 @@ class Run(Groups):
         for dotted, value in keys.items():
             group, dot, rest = dotted.partition(".")
             if not dot:
-                if group in cls.model_fields and root_of(cls.model_fields[group]) and isinstance(value, str | int | float):
+                if (
+                    group in cls.model_fields
+                    and root_of(cls.model_fields[group])
+                    and isinstance(value, str | int | float)
+                ):
                     raise InputError(dotted, value, f"is a group of keys; did you mean {dotted}.name={value}?")
                 values[group] = value
             elif group not in cls.model_fields or not root_of(cls.model_fields[group]):
@@ -107,47 +114,52 @@ class Run(Groups):
         return "-".join(p.rpartition(":")[2] for p in parts if p != "none")
 
 
-def describe_keys() -> Iterator[tuple[str, Any, str, str, str]]:
-    """Every key of every component: (key, default, type, help, source), with the component in the key where it is not
-    common to all.
-    """
+@dataclass
+class KeyRow:
+    """One key: its name, the components that have it (none = every run has it), default, what is allowed, ..."""
+
+    key: str
+    of: list[str]
+    default: Any
+    allowed: str
+    help: str
+    source: str
+
+
+def describe_keys() -> list[KeyRow]:
+    """Every key of every component; one that several have in the same form is there once."""
+    rows: dict[tuple[object, ...], KeyRow] = {}
+
+    def add(key: str, info: FieldInfo, of: str | None) -> None:
+        allowed = " ".join(choices(info)) if root_of(info) else _allowed(info)
+        source = str((info.json_schema_extra or {}).get("source", ""))  # type: ignore[union-attr]
+        row = KeyRow(key, [], info.default, allowed, str(info.description), source)
+        known = rows.setdefault((key, repr(row.default), row.allowed, row.help, row.source), row)
+        if of and of not in known.of:
+            known.of.append(of)
+
+    def add_components(group: str, root: type[Component]) -> None:
+        for name in names(root):
+            for field, info in find(root, name).model_fields.items():
+                common = field in root.model_fields and info.default == root.model_fields[field].default
+                add(f"{group}.{field}", info, None if common else name)
+                inner = root_of(info)
+                if inner and inner is not root:
+                    add_components(group, inner)
+
     for field, info in Run.model_fields.items():
         root = root_of(info)
-        if root is None:
-            yield _row(field, info)
-            continue
-        yield f"{field}.name", info.default, " ".join(choices(info)), str(info.description), _source(info)
-        yield from _component_rows(field, root, set())
+        add(f"{field}.name" if root else field, info, None)
+        if root:
+            add_components(field, root)
+    return list(rows.values())
 
 
-def _component_rows(group: str, root: type[Component], seen: set[str]) -> Iterator[tuple[str, Any, str, str, str]]:
-    for name in names(root):
-        for field, info in find(root, name).model_fields.items():
-            shared = field in root.model_fields
-            label = f"{group}.{field}"
-            mark = label if shared else f"{label} ({name})"
-            if mark in seen:
-                continue
-            seen.add(mark)
-            inner = root_of(info)
-            if inner is None:
-                yield _row(mark, info)
-            else:
-                yield mark, info.default, " ".join(choices(info)), str(info.description), _source(info)
-                yield from _component_rows(group, inner, seen)
-
-
-def _row(name: str, info: Any) -> tuple[str, Any, str, str, str]:
+def _allowed(info: FieldInfo) -> str:
     held = info.annotation
+    if get_origin(held) is Literal:
+        return " ".join(map(str, get_args(held)))
     kind = held.__name__ if isinstance(held, type) else str(held).replace("typing.", "")
-    limits = [
-        f"{a} {getattr(m, f)}"
-        for m in info.metadata
-        for f, a in (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<"))
-        if hasattr(m, f)
-    ]
-    return name, info.default, " ".join([kind, *limits]), str(info.description), _source(info)
-
-
-def _source(info: Any) -> str:
-    return str((info.json_schema_extra or {}).get("source", ""))
+    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+    limits = [f"{sign} {getattr(m, name)}" for m in info.metadata for name, sign in signs.items() if hasattr(m, name)]
+    return " ".join([kind, *limits])

@@ -146,7 +146,7 @@ def _all_components() -> list[type[Component]]:
 def test_every_key_has_help_and_a_source_for_its_default(component: type[Component]) -> None:
     for name, field in component.model_fields.items():
         assert field.description, name
-        assert (field.json_schema_extra or {}).get("source") or root_of(field) is not None, f"{name} has no source"  # type: ignore[union-attr]
+        assert (field.json_schema_extra or {}).get("source"), f"{name} has no source"  # type: ignore[union-attr]
         assert component.__doc__
 
 
@@ -163,20 +163,18 @@ def test_no_component_within_hides_a_key(component: type[Component]) -> None:
                 ) or not issubclass(component, inner)
 
 
-def test_keys_are_listed_once_with_their_defaults() -> None:
-    rows = list(describe_keys())
-    listed = [row[0] for row in rows]
+def test_keys_are_listed_with_the_components_that_have_them() -> None:
+    rows = describe_keys()
+    listed = [(row.key, name) for row in rows for name in row.of or [""]]
     assert len(listed) == len(set(listed))
-    plain = {name.partition(" ")[0] for name in listed}
-    assert set(Run().keys()) <= plain
-    assert {
-        "client.rho",
-        "client.eta",
-        "average.lr_end",
-        "data.split_file",
-        "data.shards_per_client",
-        "engine.precision",
-    } <= plain
+    keys = {row.key for row in rows}
+    assert set(Run().keys()) <= keys
+    assert {"client.rho", "client.eta", "average.lr_end", "data.split_file", "engine.precision"} <= keys
+    of = {row.key: row.of for row in rows}
+    assert of["client.eta"] == ["asam"]
+    assert set(of["client.base"]) >= {"sam", "asam"}
+    assert of["data.shards_per_client"] == ["shards"]
+    assert of["rounds"] == of["data.augment"] == []
 
 
 def test_discovery_needs_no_list() -> None:

@@ -86,7 +86,7 @@ class Dataset(Component):
     package: ClassVar[str] = "fedsam.data"
 
     clients: int = key(100, "number of clients", "Caldarola et al. 2022, CIFAR-10", ge=1)
-    augment: Augment = key("none", "augmentation of training batches, on the device")
+    augment: Augment = key("none", "augmentation of training batches, on the device", "off")
     local_test: float = key(
         0.0, "share of each client's examples held out as its local test set, same label skew", "off", ge=0.0, lt=1.0
     )
