@@ -6,7 +6,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedsam.data.plan import sample_cohort
+from fedsam.data.augment.crop_flip import CropFlip
+from fedsam.data.augment.none import NoAugment
+from fedsam.data.plan import plan_client, sample_cohort
 from fedsam.rng import stream
 
 KEYS = st.tuples(
@@ -50,3 +52,22 @@ def test_cohorts_are_uniform_without_replacement() -> None:
 
 def test_a_large_population_costs_nothing() -> None:
     assert len(set(sample_cohort(0, 0, 10**9, 50))) == 50
+
+
+def test_batches_are_in_another_order_for_each_seed_round_and_client() -> None:
+    def order(seed: int, round: int, client: int) -> tuple[int, ...]:
+        plan = plan_client(np.arange(40), 8, 1, NoAugment(), (8, 8), seed, round, client)
+        return tuple(plan.index_TB.reshape(-1).tolist())
+
+    keys = [(seed, round, client) for seed in range(3) for round in range(3) for client in range(3)]
+    assert len({order(*key) for key in keys}) == len(keys)
+    assert order(1, 2, 0) == order(1, 2, 0)
+
+
+def test_augmentation_draws_differ_for_each_seed_round_and_client() -> None:
+    def draws(seed: int, round: int, client: int) -> bytes:
+        plan = plan_client(np.arange(40), 8, 1, CropFlip(), (8, 8), seed, round, client)
+        return b"".join(plan.draws[name].tobytes() for name in sorted(plan.draws))
+
+    keys = [(seed, round, client) for seed in range(3) for round in range(3) for client in range(3)]
+    assert len({draws(*key) for key in keys}) == len(keys)
