@@ -51,6 +51,5 @@ class ASAM(Perturbed):
             scale_P = torch.where(layout.weights(theta_P.device), scale_P.add_(eta), 1.0)
         scaled_P = scale_P * gradient_P
         factor = self.rho / (torch.linalg.vector_norm(scaled_P) + 1e-16)
-        return scaled_P.mul_(scale_P).mul_(
-            factor
-        )  # in place on what was made here: each new vector of P costs as much as the product
+        # in place on what was made here: each new vector of P numbers costs as much as the product itself
+        return scaled_P.mul_(scale_P).mul_(factor)
