@@ -86,6 +86,11 @@ class RunDirectory:
             )
         return cls(path), run
 
+    def environment(self) -> dict[str, Any]:
+        """What the run was started on."""
+        found: dict[str, Any] = json.loads((self.path / "run.json").read_text()).get("environment", {})
+        return found
+
     def append(self, record: Record) -> None:
         """Add a line to metrics.jsonl."""
         with _disk(self._metrics), self._metrics.open("a") as file:

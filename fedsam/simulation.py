@@ -6,6 +6,7 @@ Shapes: K clients of the cohort, P parameters.
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -27,6 +28,9 @@ from fedsam.params import layout_of, named, theta_of
 from fedsam.record import Checkpoint, Record, RunDirectory, must_be_free
 from fedsam.run import Run
 from fedsam.schedule.base import Clock
+
+
+log = logging.getLogger("fedsam")
 
 
 class Listener:
@@ -117,7 +121,22 @@ def resume(path: Path | str, listener: Listener | None = None, stop: threading.E
         simulation = Simulation(run)
         simulation.directory = directory
         simulation.restore(checkpoint)
+        differing = _differences(directory.environment(), simulation.environment())
+        if differing:
+            log.warning("going on elsewhere than the run was started, so bits may differ: %s", ", ".join(differing))
         return simulation.go(listener or Listener(), stop)
+
+
+def _differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What decides the bits and has changed, in words."""
+
+    def deciding(about: dict[str, Any]) -> dict[str, Any]:
+        hardware, built = about.get("hardware", {}), about.get("versions", {})
+        facts = {name: hardware.get(name) for name in ("processor", "threads", "gpus")}
+        return facts | {name: built.get(name) for name in ("torch", "numpy")} | {"device": about.get("device")}
+
+    before, after = deciding(then), deciding(now)
+    return [f"{name} {before[name]} then, {after[name]} now" for name in before if before[name] != after[name]]
 
 
 class Simulation:

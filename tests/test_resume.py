@@ -270,3 +270,18 @@ def test_a_diverging_run_names_round_and_clients_and_keeps_the_checkpoint(tmp_pa
     assert not (out / "model.safetensors").exists()
     checkpoint = RunDirectory(out).load_checkpoint()
     assert checkpoint is None or all(bool(torch.isfinite(t).all()) for t in checkpoint.tensors.values())
+
+
+def test_going_on_elsewhere_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    out, listener = tmp_path / "run", StopAt(4)
+    with pytest.raises(Interrupted):
+        simulate(described(out), listener, listener.stop)
+    text = (out / "run.json").read_text()
+    (out / "run.json").write_text(text.replace('"threads": 1', '"threads": 7'))
+    resume(out)
+    expected = "going on elsewhere than the run was started, so bits may differ: threads 7 then, 1 now"
+    assert [record.getMessage() for record in caplog.records] == [expected]
+    caplog.clear()
+    (out / "run.json").write_text(text)
+    resume(out)
+    assert not caplog.records

@@ -1,0 +1,40 @@
+"""The base optimisers: torch.optim's own, given the gradients; clipping by hand."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class Descent:
+    """torch.optim.SGD or torch.optim.AdamW over a list of tensors.
+
+    clip: g ← g · min(1, clip_norm / ‖g‖₂), one norm over all tensors, before weight decay (Pascanu et al., ICML 2013,
+    algorithm 1). `torch.nn.utils.clip_grad_norm_` adds 1e-6 to the norm and is no oracle.
+    """
+
+    def __init__(self, kind: type[Any], weights: list[Tensor], clip_norm: float | None = None, **settings: Any) -> None:
+        self.parameters = [nn.Parameter(w.clone()) for w in weights]
+        self.optimizer = kind(self.parameters, lr=1.0, foreach=False, **settings)
+        self.clip_norm = clip_norm
+        self.times_clipped = 0
+
+    @property
+    def weights(self) -> list[Tensor]:
+        """The present weights."""
+        return [p.detach().clone() for p in self.parameters]
+
+    def step(self, gradients: list[Tensor], lr: float) -> None:
+        """One step along these gradients."""
+        norm = math.sqrt(sum(float((g * g).sum()) for g in gradients))
+        if self.clip_norm is not None and norm > self.clip_norm:
+            gradients = [g * self.clip_norm / norm for g in gradients]
+            self.times_clipped += 1
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            parameter.grad = gradient.clone()
+        self.optimizer.param_groups[0]["lr"] = lr
+        with torch.enable_grad():
+            self.optimizer.step()
