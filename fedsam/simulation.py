@@ -29,7 +29,6 @@ from fedsam.record import Checkpoint, Record, RunDirectory, must_be_free
 from fedsam.run import Run
 from fedsam.schedule.base import Clock
 
-
 log = logging.getLogger("fedsam")
 
 
