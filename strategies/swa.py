@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Literal
 
 import torch
@@ -39,7 +40,7 @@ class SWA(Average):
 
     def begin(self, rounds: int) -> int:
         """s, the first round (from 0) of the averaging phase."""
-        return int(self.start * rounds)
+        return int(Fraction(repr(self.start)) * rounds)  # of the decimal as written: 0.29 · 100 is 28.99... in binary
 
     def captures(self, clock: Clock) -> bool:
         """Whether the model after this round is averaged."""

@@ -103,6 +103,8 @@ def test_crop_offsets_and_mirrors_are_uniform_and_independent() -> None:
     joint = np.bincount(down * 6 + across * 2 + draws["crop_mirror"].reshape(-1), minlength=18)
     expected = 200 * 64 / 18
     assert len(joint) == 18
+    mirrored_T = draws["crop_mirror"].sum(axis=1)
+    assert mirrored_T.var() < 2 * 16, "each sample by itself: the variance is 64 / 4"
     assert ((joint - expected) ** 2 / expected).sum() < 40.8  # chi-square, 17 degrees of freedom, 0.1 %
 
 

@@ -95,6 +95,7 @@ def test_a_client_has_the_same_data_whoever_else_is_asked_for(make: Callable[...
     federation = make(local_test=0.2).load(2)
     for ask in (federation.examples, federation.local_test):
         together = content(ask(IDS))
+        assert content(ask(IDS[:2])) == together[:2]
         assert content(ask(IDS[::-1])) == together[::-1]
         assert [content(ask([client]))[0] for client in IDS] == together
 
@@ -228,6 +229,7 @@ def test_a_million_clients_cost_nothing_until_they_are_asked_for(monkeypatch: py
 def test_a_synthetic_client_does_not_depend_on_the_population() -> None:
     few, many = Synthetic(clients=10).load(4), Synthetic(clients=10**6).load(4)
     assert content(few.examples([7])) == content(many.examples([7]))
+    assert len({str(content(many.examples([k]))) for k in (7, 1007, 2**16 + 7, 999_999)}) == 4
 
 
 @pytest.mark.parametrize(("alpha", "least", "most"), [(0.0, 1, 1), (1e-9, 1, 1), (1.0, 2, 7), (1e6, 10, 10)])

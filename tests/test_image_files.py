@@ -247,6 +247,18 @@ def test_where_nothing_can_be_written_images_are_decoded(tmp_path: Path, keeping
     assert len(keeping) == 2
 
 
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, keeping: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(file: Any, *rest: Any, **options: Any) -> None:
+        file.write(b"half of it")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    images = [picture(seed) for seed in range(2)]
+    got = images_module.decode_kept([encoded(image) for image in images], str)
+    np.testing.assert_array_equal(got, np.stack(images))
+    assert not [path for path in (tmp_path / "home").rglob("*") if path.is_file()]
+
+
 def folders(root: Path, **pictures: np.ndarray | bytes) -> Path:
     """`train_cat_1=...` becomes train/cat/1.png."""
     for name, image in pictures.items():

@@ -27,40 +27,16 @@ from tests.oracles import asam, sam
 from tests.oracles.descent import Descent
 from tests.oracles.networks import NETWORKS, gradients, random_network
 
-BASES: dict[str, tuple[type[BaseOptimizer], dict[str, Any], type[Any], dict[str, Any]]] = {
-    "sgd": (SGD, {}, torch.optim.SGD, {}),
-    "momentum": (
-        SGD,
-        {"momentum": 0.9, "weight_decay": 0.1},
-        torch.optim.SGD,
-        {"momentum": 0.9, "weight_decay": 0.1},
-    ),
-    "nesterov": (
-        SGD,
-        {"momentum": 0.8, "nesterov": True, "weight_decay": 0.05},
-        torch.optim.SGD,
-        {"momentum": 0.8, "nesterov": True, "weight_decay": 0.05},
-    ),
-    "clipped": (
-        SGD,
-        {"clip_norm": 0.4, "weight_decay": 0.3, "momentum": 0.5},
-        torch.optim.SGD,
-        {"clip_norm": 0.4, "weight_decay": 0.3, "momentum": 0.5},
-    ),
-    "adamw": (
-        AdamW,
-        {"weight_decay": 0.2, "beta1": 0.8, "beta2": 0.95, "epsilon": 1e-3},
-        torch.optim.AdamW,
-        {"weight_decay": 0.2, "betas": (0.8, 0.95), "eps": 1e-3},
-    ),
-    "adamw-clipped": (
-        AdamW,
-        {"weight_decay": 0.0, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-2, "clip_norm": 0.3},
-        torch.optim.AdamW,
-        {"weight_decay": 0.0, "betas": (0.9, 0.999), "eps": 1e-2, "clip_norm": 0.3},
-    ),
+BASES: dict[str, tuple[Any, dict[str, Any]]] = {
+    "sgd": (SGD, {}),
+    "momentum": (SGD, {"momentum": 0.9, "weight_decay": 0.1}),
+    "nesterov": (SGD, {"momentum": 0.8, "nesterov": True, "weight_decay": 0.05}),
+    "clipped": (SGD, {"momentum": 0.5, "weight_decay": 0.3, "clip_norm": 0.4}),
+    "adamw": (AdamW, {"beta1": 0.8, "beta2": 0.95, "epsilon": 1e-3, "weight_decay": 0.2}),
+    "adamw-clipped": (AdamW, {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-2, "clip_norm": 0.3}),
 }
-OPTIMIZERS = [find(ClientOptimizer, name) for name in names(ClientOptimizer)]  # type: ignore[type-abstract]
+KIND: Any = ClientOptimizer
+OPTIMIZERS: list[Any] = [find(KIND, name) for name in names(KIND)]
 SHARP = [cls for cls in OPTIMIZERS if "rho" in cls.model_fields]
 BASE = [cls for cls in OPTIMIZERS if issubclass(cls, BaseOptimizer)]
 TWO = Layout(("fc.weight", "fc.bias"), ((1,), (1,)))
@@ -87,7 +63,8 @@ class Points:
         return self.gradient(theta_P)
 
     @property
-    def epsilon_P(self) -> Tensor:
+    def epsilon(self) -> Tensor:
+        """ε, [P]: how far the second point it was asked at lies from the first."""
         return self.asked[1] - self.asked[0]
 
 
@@ -125,14 +102,15 @@ def test_steps_equal_the_oracle(network: str, base: str, method: str) -> None:
     module, batches = random_network(network)
     parameters = [n for n, _ in module.named_parameters()]
     weights = [p.detach().clone() for p in module.parameters()]
-    cls, ours, kind, theirs = BASES[base]
-    opt: ClientOptimizer = {
-        "base": lambda: cls(**ours),
-        "sam": lambda: SAM(rho=0.3, base=cls(**ours)),
-        "asam-weights": lambda: ASAM(rho=0.4, scaling="weights", eta=0.05, base=cls(**ours)),
-        "asam-all": lambda: ASAM(rho=0.4, scaling="all", base=cls(**ours)),
-    }[method]()
-    reference = Descent(kind, weights, **theirs)
+    cls, values = BASES[base]
+    make: dict[str, Callable[[], ClientOptimizer]] = {
+        "base": lambda: cls(**values),
+        "sam": lambda: SAM(rho=0.3, base=cls(**values)),
+        "asam-weights": lambda: ASAM(rho=0.4, scaling="weights", eta=0.05, base=cls(**values)),
+        "asam-all": lambda: ASAM(rho=0.4, scaling="all", base=cls(**values)),
+    }
+    opt = make[method]()
+    reference = Descent(cls.__name__, weights, **values)
     theta_P = flat(weights)
     state = opt.init(theta_P)
     for t, batch in enumerate(batches):
@@ -151,14 +129,14 @@ def test_steps_equal_the_oracle(network: str, base: str, method: str) -> None:
         }[method]()
         reference.step(sharp, lr)
         close(theta_P, flat(reference.weights))
-    assert (reference.times_clipped > 0) == ("clip_norm" in ours)
+    assert (reference.times_clipped > 0) == ("clip_norm" in values)
     assert (theta_P - flat(weights)).abs().max() > 0.01
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("base", BASES)
 @pytest.mark.parametrize("cls", SHARP, ids=lambda cls: cls.__name__)
-def test_rho_zero_is_the_base_bit_for_bit(cls: type[Any], base: str, dtype: torch.dtype) -> None:
+def test_rho_zero_is_the_base_bit_for_bit(cls: Any, base: str, dtype: torch.dtype) -> None:
     module, batches = random_network("groupnorm")
     module = module.to(dtype)
     bottom = BASES[base][0](**BASES[base][1])
@@ -176,12 +154,12 @@ def test_rho_zero_is_the_base_bit_for_bit(cls: type[Any], base: str, dtype: torc
 
 
 def test_the_identity_at_rho_zero_is_tested_for_every_base_there_is() -> None:
-    assert {cls for cls, *_ in BASES.values()} == set(BASE)
+    assert {cls for cls, _ in BASES.values()} == set(BASE)
     assert {SAM, ASAM} <= set(SHARP)
 
 
 @pytest.mark.parametrize("base", [SGD, AdamW])
-def test_weight_decay_is_taken_at_the_unperturbed_weights(base: type[BaseOptimizer]) -> None:
+def test_weight_decay_is_taken_at_the_unperturbed_weights(base: Any) -> None:
     theta_P, oracle = vector(2.0, -1.0), constant(3.0, 4.0)
     opt = SAM(rho=0.5, base=base(weight_decay=0.1))
     without = SAM(rho=0.5, base=base(weight_decay=0.0))
@@ -206,7 +184,7 @@ def test_one_global_norm() -> None:
     for opt in (SAM(rho=0.5), ASAM(rho=0.5, scaling="all"), ASAM(rho=0.5, eta=0.0)):
         oracle = constant(*g_P, layout=layout)
         opt.step(theta_P, opt.init(theta_P), oracle, 0.1)
-        close(oracle.epsilon_P, 0.5 * vector(*g_P) / 85)
+        close(oracle.epsilon, 0.5 * vector(*g_P) / 85)
         assert len(oracle.asked) == 2
 
 
@@ -240,8 +218,8 @@ def test_length_of_the_perturbation(drawn: list[tuple[float, float, float]], rho
     for opt, scale_P in cases:
         oracle = constant(*g_P, layout=layout)
         opt.step(w_P, opt.init(w_P), oracle, 0.1)
-        assert float((oracle.epsilon_P / scale_P).norm()) == pytest.approx(rho, rel=1e-9)
-        cosine = torch.dot(oracle.epsilon_P, scale_P**2 * vector(*g_P))
+        assert float((oracle.epsilon / scale_P).norm()) == pytest.approx(rho, rel=1e-9)
+        cosine = torch.dot(oracle.epsilon, scale_P**2 * vector(*g_P))
         assert float(cosine) > 0  # uphill
 
 
@@ -250,11 +228,11 @@ def test_biases_are_not_scaled_and_eta_is_for_weights_alone() -> None:
     oracle = constant(1.0, 1.0)
     opt = ASAM(rho=1.0, scaling="weights", eta=1.0)
     opt.step(theta_P, opt.init(theta_P), oracle, 0.1)
-    close(oracle.epsilon_P, vector(16.0, 1.0) / math.sqrt(17))  # T = (|-3| + 1, 1)
+    close(oracle.epsilon, vector(16.0, 1.0) / math.sqrt(17))  # T = (|-3| + 1, 1)
     oracle = constant(1.0, 1.0)
     opt = ASAM(rho=1.0, scaling="all")
     opt.step(theta_P, opt.init(theta_P), oracle, 0.1)
-    close(oracle.epsilon_P, vector(9.0, 25.0) / math.sqrt(34))  # T = (3, 5)
+    close(oracle.epsilon, vector(9.0, 25.0) / math.sqrt(34))  # T = (3, 5)
 
 
 def test_eta_is_a_fifth_unless_given() -> None:
@@ -263,7 +241,7 @@ def test_eta_is_a_fifth_unless_given() -> None:
     for opt in (ASAM(rho=1.0), ASAM(rho=1.0, scaling="weights", eta=0.2)):
         oracle = constant(1.0, 1.0)
         opt.step(theta_P, opt.init(theta_P), oracle, 0.1)
-        points.append(oracle.epsilon_P)
+        points.append(oracle.epsilon)
     assert torch.equal(*points)
     close(points[0], vector(1.44, 1.0) / math.sqrt(2.44))
 
@@ -274,7 +252,7 @@ def test_without_biases_weights_at_eta_zero_is_all() -> None:
     for opt in (ASAM(rho=0.7, scaling="weights", eta=0.0), ASAM(rho=0.7, scaling="all")):
         oracle = constant(0.3, -2.0, 1.0, layout=layout)
         opt.step(vector(0.5, -1.5, 0.0), opt.init(vector(0.5, -1.5, 0.0)), oracle, 0.1)
-        points.append(oracle.epsilon_P)
+        points.append(oracle.epsilon)
     assert torch.equal(*points)
 
 
@@ -291,7 +269,7 @@ def rescaled(c: float, opt: ClientOptimizer) -> tuple[float, float, Tensor]:
     for point in oracle.asked:
         w1, w2 = oracle.layout.views(point).values()
         losses.append(float(nn.functional.cross_entropy(torch.relu(batch[0] @ w1.T) @ w2.T, batch[1])))
-    return losses[0], losses[1], oracle.epsilon_P
+    return losses[0], losses[1], oracle.epsilon
 
 
 @settings(max_examples=25, deadline=None)
@@ -320,7 +298,7 @@ def test_sam_and_eta_are_not_invariant(opt: ClientOptimizer, c: float) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("cls", OPTIMIZERS, ids=lambda cls: cls.__name__)
 @pytest.mark.parametrize("weight", [0.0, 2.0])
-def test_a_zero_gradient_leaves_the_weights(cls: type[ClientOptimizer], dtype: torch.dtype, weight: float) -> None:
+def test_a_zero_gradient_leaves_the_weights(cls: Any, dtype: torch.dtype, weight: float) -> None:
     theta_P = torch.full((2,), weight, dtype=dtype)
     for opt in (cls(), cls(clip_norm=1.0), *([ASAM(scaling="all")] if cls is ASAM else [])):
         new_P, _ = opt.step(theta_P, opt.init(theta_P), Points(torch.zeros_like, TWO), 0.1)
@@ -328,7 +306,7 @@ def test_a_zero_gradient_leaves_the_weights(cls: type[ClientOptimizer], dtype: t
 
 
 @pytest.mark.parametrize("cls", OPTIMIZERS, ids=lambda cls: cls.__name__)
-def test_a_step_changes_none_of_its_arguments(cls: type[ClientOptimizer]) -> None:
+def test_a_step_changes_none_of_its_arguments(cls: Any) -> None:
     opt = cls(weight_decay=0.1, clip_norm=0.5, **({"momentum": 0.9} if cls().bottom.name == "sgd" else {}))
     start_P, gradient_P = vector(1.0, -2.0), vector(3.0, 4.0)
     theta_P, state, kept = start_P, opt.init(start_P), []
@@ -345,7 +323,7 @@ def test_a_step_changes_none_of_its_arguments(cls: type[ClientOptimizer]) -> Non
 
 
 @pytest.mark.parametrize("cls", OPTIMIZERS, ids=lambda cls: cls.__name__)
-def test_a_block_of_clients_equals_one_by_one(cls: type[ClientOptimizer]) -> None:
+def test_a_block_of_clients_equals_one_by_one(cls: Any) -> None:
     K, T, B, D, C = 4, 5, 6, 3, 2
     layout = Layout(("weight", "bias"), ((C, D), (C,)))
     rng = torch.Generator().manual_seed(1)
@@ -374,38 +352,39 @@ def test_a_block_of_clients_equals_one_by_one(cls: type[ClientOptimizer]) -> Non
 
 
 def test_keys_of_the_base_may_be_given_directly() -> None:
-    assert ASAM(rho=0.7, lr=0.1, momentum=0.9) == ASAM(rho=0.7, base=SGD(lr=0.1, momentum=0.9))
-    assert SAM(rho=0.7, base="adamw", beta1=0.5) == SAM(rho=0.7, base=AdamW(beta1=0.5))
-    assert SAM(lr=0.3).bottom.lr == 0.3
+    loose: list[dict[str, Any]] = [{"lr": 0.1, "momentum": 0.9}, {"base": "adamw", "beta1": 0.5}]
+    assert ASAM(rho=0.7, **loose[0]) == ASAM(rho=0.7, base=SGD(lr=0.1, momentum=0.9))
+    assert SAM(rho=0.7, **loose[1]) == SAM(rho=0.7, base=AdamW(beta1=0.5))
+    assert SAM(**loose[0]).bottom.lr == 0.1
 
 
 @pytest.mark.parametrize(
-    ("make", "field"),
+    ("cls", "values", "field"),
     [
-        *[(lambda cls=cls, bad=bad: cls(rho=bad), "rho") for cls in SHARP for bad in (-0.1, math.nan, math.inf, "x")],
-        (lambda: ASAM(scaling="all", eta=0.2), "eta"),
-        (lambda: ASAM(scaling="all", eta=0.0), "eta"),
-        (lambda: ASAM(eta=-0.1), "eta"),
-        (lambda: ASAM(eta=math.nan), "eta"),
-        (lambda: ASAM(scaling="layer"), "scaling"),
-        (lambda: SGD(nesterov=True), "nesterov"),
-        (lambda: SAM(nesterov=True), "nesterov"),
-        (lambda: SGD(momentum=-0.1), "momentum"),
-        (lambda: SGD(lr=0.0), "lr"),
-        (lambda: SGD(weight_decay=-1e-4), "weight_decay"),
-        (lambda: SGD(clip_norm=0.0), "clip_norm"),
-        (lambda: SGD(batch_size=0), "batch_size"),
-        (lambda: SGD(epochs=1.5), "epochs"),
-        (lambda: AdamW(beta1=1.0), "beta1"),
-        (lambda: AdamW(beta2=1.0), "beta2"),
-        (lambda: AdamW(epsilon=-1.0), "epsilon"),
-        (lambda: SAM(base="asam"), "base"),
-        *[(lambda cls=cls: cls(rhoo=1.0), "rhoo") for cls in OPTIMIZERS],
+        *[(cls, {"rho": bad}, "rho") for cls in SHARP for bad in (-0.1, math.nan, math.inf, "x")],
+        *[(cls, {"rhoo": 1.0}, "rhoo") for cls in OPTIMIZERS],
+        *[(cls, {"lr": 0.0}, "lr") for cls in OPTIMIZERS],
+        (ASAM, {"scaling": "all", "eta": 0.2}, "eta"),
+        (ASAM, {"scaling": "all", "eta": 0.0}, "eta"),
+        (ASAM, {"eta": -0.1}, "eta"),
+        (ASAM, {"eta": math.nan}, "eta"),
+        (ASAM, {"scaling": "layer"}, "scaling"),
+        (SGD, {"nesterov": True}, "nesterov"),
+        (SAM, {"nesterov": True}, "nesterov"),
+        (SGD, {"momentum": -0.1}, "momentum"),
+        (SGD, {"weight_decay": -1e-4}, "weight_decay"),
+        (SGD, {"clip_norm": 0.0}, "clip_norm"),
+        (SGD, {"batch_size": 0}, "batch_size"),
+        (SGD, {"epochs": 1.5}, "epochs"),
+        (AdamW, {"beta1": 1.0}, "beta1"),
+        (AdamW, {"beta2": 1.0}, "beta2"),
+        (AdamW, {"epsilon": -1.0}, "epsilon"),
+        (SAM, {"base": "asam"}, "base"),
     ],
 )
-def test_impossible_settings_are_refused_by_name(make: Callable[[], Any], field: str) -> None:
+def test_impossible_settings_are_refused_by_name(cls: Any, values: dict[str, Any], field: str) -> None:
     with pytest.raises(InputError) as raised:
-        make()
-    assert raised.value.key.rpartition(".")[2] == field
-    assert str(raised.value).partition(":")[0].split(" = ")[0].endswith(field)
+        cls(**values)
+    assert raised.value.key == field
+    assert str(raised.value).startswith(field)
     assert "\n" not in str(raised.value)

@@ -123,6 +123,16 @@ def test_captures_of_the_paper_and_their_learning_rate(capture: Any, count: int,
     assert rates == pytest.approx([lr] * count, rel=1e-12)
 
 
+@pytest.mark.parametrize(("start", "rounds", "s"), [(0.75, 10_000, 7500), (0.815, 10_000, 8150), (0.58, 100, 58)])
+def test_the_first_round_is_the_share_as_written(start: float, rounds: int, s: int) -> None:
+    """⌊start · T⌋ of the decimal number that was given: in binary 0.815 · 10,000 is 8149.999..., and a start one round
+    early turns the release's captures, the highest rates of their cycles, into the lowest.
+    """
+    average = SWA(start=start, cycle=10)
+    lowered = [i for i in range(rounds) if average.lr(0.01, Clock(i, rounds)) != 0.01]
+    assert lowered[0] == s
+
+
 @pytest.mark.parametrize("capture", CAPTURES)
 def test_a_long_mean_in_float32_is_still_the_mean(capture: Any) -> None:
     rounds, s, cycle = 1200, 300, 4

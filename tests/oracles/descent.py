@@ -16,9 +16,14 @@ class Descent:
     algorithm 1). `torch.nn.utils.clip_grad_norm_` adds 1e-6 to the norm and is no oracle.
     """
 
-    def __init__(self, kind: type[Any], weights: list[Tensor], clip_norm: float | None = None, **settings: Any) -> None:
+    def __init__(self, kind: str, weights: list[Tensor], clip_norm: float | None = None, **settings: Any) -> None:
         self.parameters = [nn.Parameter(w.clone()) for w in weights]
-        self.optimizer = kind(self.parameters, lr=1.0, foreach=False, **settings)
+        if kind == "AdamW":
+            settings["betas"] = settings.pop("beta1"), settings.pop("beta2")
+            settings["eps"] = settings.pop("epsilon")
+            settings.setdefault("weight_decay", 0.0)  # torch's default is 0.01
+        make = torch.optim.AdamW if kind == "AdamW" else torch.optim.SGD
+        self.optimizer = make(self.parameters, lr=1.0, foreach=False, **settings)
         self.clip_norm = clip_norm
         self.times_clipped = 0
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -21,7 +23,7 @@ class Named(nn.Module):
         return hidden @ self.weight_out.T + self.offset
 
 
-NETWORKS = {
+NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "mlp": (lambda: nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3)), (6,)),
     "conv": (
         lambda: nn.Sequential(
@@ -40,7 +42,7 @@ NETWORKS = {
 
 
 def random_network(name: str, steps: int = 6, seed: int = 0) -> tuple[nn.Module, list[tuple[Tensor, Tensor]]]:
-    """A network in float64 with all its parameters drawn (norm layers and biases too), and `steps` mini-batches of 5."""
+    """A network in float64 with all its parameters drawn (norm layers, biases), and `steps` mini-batches of 5."""
     rng = torch.Generator().manual_seed(seed)
     build, shape = NETWORKS[name]
     module = build().double()
