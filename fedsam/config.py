@@ -234,7 +234,10 @@ def owned_keys(cls: type[Config], values: dict[str, Any]) -> list[str]:
         root = root_of(info)
         chosen = values.get(field, info.default)
         if root is not None and isinstance(chosen, str):
-            owned += owned_keys(find(root, chosen), values)
+            rest = {
+                k: v for k, v in values.items() if k != field
+            }  # or a component that holds its own kind would never end
+            owned += owned_keys(find(root, chosen), rest)
     return owned
 
 

@@ -302,6 +302,16 @@ def test_an_augmentation_after_another_applies_both() -> None:
     assert torch.equal(targets, mixed_targets)
 
 
+def test_holes_after_mixing_are_cut_into_the_mixture() -> None:
+    both = Cutout(cutout_size=3, cutout_after=Mixup())
+    at = step(drawn(both, [BATCH]))
+    mixed, mixed_targets = applied(Mixup(), stored(), labels(), at)
+    expected, _ = Cutout(cutout_size=3, cutout_after=NoAugment()).inputs(mixed, labels(), CLASSES, at)
+    got, targets = applied(both, stored(), labels(), at)
+    assert torch.equal(got, expected)
+    assert torch.equal(targets, mixed_targets)
+
+
 @pytest.mark.parametrize("twice", ["cutout", "mixup"])
 @pytest.mark.parametrize("between", [True, False])
 def test_the_same_augmentation_twice_is_refused(twice: str, between: bool) -> None:
