@@ -123,10 +123,14 @@ def test_captures_of_the_paper_and_their_learning_rate(capture: Any, count: int,
     assert rates == pytest.approx([lr] * count, rel=1e-12)
 
 
-@pytest.mark.parametrize(("start", "rounds", "s"), [(0.75, 10_000, 7500), (0.815, 10_000, 8150), (0.58, 100, 58)])
-def test_the_first_round_is_the_share_as_written(start: float, rounds: int, s: int) -> None:
-    """⌊start · T⌋ of the decimal number that was given: in binary 0.815 · 10,000 is 8149.999..., and a start one round
-    early turns the release's captures, the highest rates of their cycles, into the lowest.
+@pytest.mark.parametrize(
+    ("start", "rounds", "s"),
+    [(0.75, 10_000, 7500), (0.815, 10_000, 8150), (0.58, 100, 58), (1 / 3, 300, 100), (8150 / 20_000, 20_000, 8150)],
+)
+def test_the_first_round_is_the_share_as_meant(start: float, rounds: int, s: int) -> None:
+    """⌊start · T⌋, whether the share is a short decimal (in binary 0.815 · 10,000 is 8149.999...) or a quotient (1/3 to
+    16 digits times 300 is 99.999...): a start one round early turns the release's captures, the highest rates of their
+    cycles, into the lowest.
     """
     average = SWA(start=start, cycle=10)
     lowered = [i for i in range(rounds) if average.lr(0.01, Clock(i, rounds)) != 0.01]
