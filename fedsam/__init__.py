@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fedsam.errors import FedsamError, InputError, RunError
+    from fedsam.result import Result
     from fedsam.run import Run
-    from fedsam.simulation import Result, resume, simulate
+    from fedsam.simulation import resume, simulate
 
 __version__ = "0.1.0"
 __all__ = ["FedsamError", "InputError", "Result", "Run", "RunError", "resume", "simulate"]
@@ -22,7 +23,7 @@ __all__ = ["FedsamError", "InputError", "Result", "Run", "RunError", "resume", "
 _HOME = {
     "FedsamError": "errors",
     "InputError": "errors",
-    "Result": "simulation",
+    "Result": "result",
     "Run": "run",
     "RunError": "errors",
     "resume": "simulation",

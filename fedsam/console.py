@@ -21,8 +21,8 @@ from rich.table import Table
 from rich.text import Text
 
 from fedsam.record import Record
+from fedsam.result import Listener, Result
 from fedsam.run import Run, describe_keys
-from fedsam.simulation import Listener, Result
 
 
 class _Speed(ProgressColumn):

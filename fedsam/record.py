@@ -31,7 +31,7 @@ class Checkpoint:
 
     round: int
     tensors: dict[str, Tensor]
-    pending: dict[str, float]
+    pending: dict[str, Any]
 
 
 class RunDirectory:
@@ -95,6 +95,12 @@ class RunDirectory:
         """Add a line to metrics.jsonl."""
         with _disk(self._metrics), self._metrics.open("a") as file:
             file.write(json.dumps(record, allow_nan=False) + "\n")
+
+    def append_failure(self, text: str) -> None:
+        """Add a client's error, with its traceback, to failures.log."""
+        file = self.path / "failures.log"
+        with _disk(file), file.open("a") as log:
+            log.write(text.rstrip() + "\n\n")
 
     def metrics(self) -> list[Record]:
         """The recorded rounds; a last line that was cut off is left out."""

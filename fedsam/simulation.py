@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,71 +19,19 @@ import torch
 from torch import Tensor
 
 from fedsam import environment
-from fedsam.data.plan import ClientPlan, plan_client, sample_cohort
-from fedsam.engine.base import Engine, Trained
+from fedsam.data.plan import sample_cohort
+from fedsam.engine.base import Engine, Failure, Order
 from fedsam.engine.memory import keep_freed_memory
 from fedsam.engine.task import Task, numerics
 from fedsam.errors import Interrupted, RunError, under
 from fedsam.evaluate import evaluate
 from fedsam.params import layout_of, named, theta_of
 from fedsam.record import Checkpoint, Record, RunDirectory, must_be_free
+from fedsam.result import Listener, Result
 from fedsam.run import Run
 from fedsam.schedule.base import Clock
 
 log = logging.getLogger("fedsam")
-
-
-class Listener:
-    """Told of a run's progress; the default does nothing."""
-
-    def started(self, run: Run, engine: str, reason: str, done: int) -> None:
-        """The run begins, after `done` rounds that are there already."""
-
-    def round(self, done: int) -> None:
-        """That many rounds are done."""
-
-    def recorded(self, record: Record) -> None:
-        """A round was evaluated."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """A finished run.
-
-    Args:
-        run: its description.
-        metrics: the recorded rounds, as in metrics.jsonl.
-        engine: the engine that trained the clients.
-        digest: sha256 of the served model as a safetensors file (of model.safetensors, where there is a run directory).
-        state: the served model, by parameter name.
-        out: the run directory, if there is one.
-    """
-
-    run: Run
-    metrics: list[Record]
-    engine: str
-    digest: str
-    state: dict[str, Tensor] = field(repr=False)
-    out: Path | None
-
-    @property
-    def seconds_per_round(self) -> float:
-        """Mean wall clock of a round, evaluation apart."""
-        return float(sum(record["seconds"] for record in self.metrics)) / self.run.rounds
-
-    def summary(self) -> dict[str, Any]:
-        """The result as plain JSON types."""
-        last = self.metrics[-1]
-        return {
-            "out": str(self.out) if self.out else None,
-            "rounds": self.run.rounds,
-            "test_accuracy": last["test_accuracy"],
-            "raw_test_accuracy": last.get("raw_test_accuracy", last["test_accuracy"]),
-            "test_loss": last["test_loss"],
-            "seconds_per_round": self.seconds_per_round,
-            "engine": self.engine,
-            "digest": self.digest,
-        }
 
 
 def simulate(run: Run, listener: Listener | None = None, stop: threading.Event | None = None) -> Result:
@@ -100,8 +49,7 @@ def simulate(run: Run, listener: Listener | None = None, stop: threading.Event |
     """
     if run.out:
         must_be_free(Path(run.out))
-    with numerics(run.engine.precision):
-        simulation = Simulation(run)
+    with numerics(run.engine.precision), closing(Simulation(run)) as simulation:
         if run.out:
             simulation.directory = RunDirectory.create(Path(run.out), run, simulation.environment())
         return simulation.go(listener or Listener(), stop)
@@ -116,8 +64,7 @@ def resume(path: Path | str, listener: Listener | None = None, stop: threading.E
     """
     directory, run = RunDirectory.open(Path(path))
     checkpoint = directory.load_checkpoint()
-    with numerics(run.engine.precision):
-        simulation = Simulation(run)
+    with numerics(run.engine.precision), closing(Simulation(run)) as simulation:
         simulation.directory = directory
         simulation.restore(checkpoint)
         differing = _differences(directory.environment(), simulation.environment())
@@ -138,6 +85,23 @@ def _differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
     return [f"{name} {before[name]} then, {after[name]} now" for name in before if before[name] != after[name]]
 
 
+@dataclass
+class _Arrived:
+    """What has come of a round so far."""
+
+    loss: Tensor
+    ids: list[int] = field(default_factory=list)
+    failed: bool = False
+
+    def __post_init__(self) -> None:
+        self.loss = torch.zeros_like(self.loss)
+
+    def share(self, order: Order) -> float:
+        """Of the round's examples, those of the clients that delivered."""
+        came = set(self.ids)
+        return float(sum(weight for client, weight in zip(order.ids, order.weight_K, strict=True) if client in came))
+
+
 class Simulation:
     """A run in progress: what changes from round to round, and the parts that change it."""
 
@@ -151,13 +115,14 @@ class Simulation:
         facts = self.federation.facts
         with under("model"):
             module = run.model.module(facts.shape, facts.classes, run.seed)
-        self.task = Task(module, layout_of(module), facts, run.data.augment, run.client, device, run.engine.precision)
+        precision = run.engine.precision
+        self.task = Task(module, layout_of(module), facts, run.data.augment, run.client, device, precision, run.seed)
         self.engine: Engine
         self.engine, self.reason = run.engine.choose(self.task)
         if device.type == "cpu":
             keep_freed_memory()
             torch.set_num_threads(self.engine.thread_count(self.task))
-        self.trainer = self.engine.start(self.task)
+        self.trainer = self.engine.start(self.task, self.federation)
         self.test = self.task.place(self.federation.test)
         self.theta_P = theta_of(self.task.module)
         self.server = run.server.init(self.theta_P)
@@ -169,6 +134,7 @@ class Simulation:
 
     def _count_anew(self) -> None:
         self.loss = torch.zeros((), dtype=torch.float64, device=self.task.device)
+        self.failures: list[dict[str, Any]] = []
         self.trained = 0
         self.seconds = 0.0
         self.bytes_up = self.bytes_down = 0
@@ -181,6 +147,10 @@ class Simulation:
             "engine_reason": self.reason,
             "device": str(self.task.device),
         }
+
+    def close(self) -> None:
+        """Stop what the engine started."""
+        self.trainer.close()
 
     def go(self, listener: Listener, stop: threading.Event | None) -> Result:
         """Every round that is left."""
@@ -212,49 +182,71 @@ class Simulation:
     def advance(self) -> tuple[list[int], float]:
         """One federated round; the ids of the clients that trained and their learning rate."""
         run, clock, began = self.run, self.clock(), time.perf_counter()
-        store, plans = self._plan(clock)
         lr = run.average.lr(run.client.bottom.schedule.lr(run.client.bottom.lr, clock), clock)
-        sent_P = self.theta_P
-        if plans:
-            updates = self._weighted(self.trainer.train(sent_P, store, plans, lr), plans)
-            delta_P = run.server.aggregate(updates, sent_P)
-            self.theta_P, self.server = run.server.update(sent_P, delta_P, self.server, clock)
+        order, sent_P = self.order(clock, lr), self.theta_P
+        ids = self._train(order, clock) if order.ids else []
         self.average = run.average.update(sent_P, self.theta_P, self.average, clock)
         self.done += 1
-        traffic = len(plans) * sent_P.numel() * sent_P.element_size()
-        self.bytes_up, self.bytes_down = self.bytes_up + traffic, self.bytes_down + traffic
+        size = sent_P.numel() * sent_P.element_size()
+        self.bytes_up, self.bytes_down = self.bytes_up + len(ids) * size, self.bytes_down + len(order.ids) * size
         self.seconds += time.perf_counter() - began
-        return [plan.client for plan in plans], lr
+        return ids, lr
 
     def clock(self) -> Clock:
         """Where the run is."""
         return Clock(self.done, self.run.rounds)
 
-    def _plan(self, clock: Clock) -> tuple[Any, list[ClientPlan]]:
-        run, image = self.run, self.federation.facts.shape[:2]
-        ids = sample_cohort(run.seed, clock.round, self.federation.clients, run.cohort)
-        store, index = self.federation.examples(ids)
-        local = run.client.bottom
-        plans = [
-            plan_client(own, local.batch_size, local.epochs, run.data.augment, image, run.seed, clock.round, client)
-            for client, own in zip(ids, index, strict=True)
-            if len(own)
-        ]
-        return store, plans
+    def order(self, clock: Clock, lr: float) -> Order:
+        """Which clients train in this round, and with what weights; clients without examples are left out."""
+        ids = sample_cohort(self.run.seed, clock.round, self.federation.clients, self.run.cohort)
+        sizes_K = self.trainer.sizes(ids)
+        ids, sizes_K = [client for client, n in zip(ids, sizes_K, strict=True) if n], sizes_K[sizes_K > 0]
+        return Order(clock.round, lr, ids, sizes_K / sizes_K.sum() if ids else sizes_K, self.run.server.linear)
 
-    def _weighted(self, blocks: Iterator[Trained], plans: list[ClientPlan]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Each block's updates with the clients' shares of the round's examples; the losses are counted on the way."""
-        examples = sum(plan.examples for plan in plans)
-        for block in blocks:
-            weight_K = torch.tensor(
-                [plans[row].examples / examples for row in block.rows], dtype=self.task.dtype, device=self.task.device
-            )
-            self.loss += torch.dot(block.loss_K, weight_K)
-            self.unchecked.append(
-                (self.done + 1, [plans[row].client for row in block.rows], block.loss_K + block.delta_KP.sum(dim=1))
-            )
-            yield block.delta_KP, weight_K
+    def _train(self, order: Order, clock: Clock) -> list[int]:
+        """Have the clients trained and take the server's step; the ids of the clients that delivered."""
+        server, sent_P, arrived = self.run.server, self.theta_P, _Arrived(self.loss)
+        blocks = self._arriving(order, arrived)
+        if server.linear:
+            delta_P = server.aggregate(blocks, sent_P)
+            if arrived.failed:
+                delta_P = delta_P / arrived.share(order)
+            self.theta_P, self.server = server.update(sent_P, delta_P, self.server, clock)
+        else:
+            updates = list(blocks)
+            if arrived.failed:
+                updates = [(delta_KP, weight_K / arrived.share(order)) for delta_KP, weight_K in updates]
+            self.theta_P, self.server = server.step(sent_P, updates, self.server, clock)
+        self.loss = self.loss + (arrived.loss / arrived.share(order) if arrived.failed else arrived.loss)
         self.trained += 1
+        return sorted(arrived.ids)
+
+    def _arriving(self, order: Order, arrived: _Arrived) -> Iterator[tuple[Tensor, Tensor]]:
+        """Each block's updates and their weights; losses and failures are noted on the way."""
+        for block in self.trainer.train(self.theta_P, order):
+            for failure in block.failed:
+                self._failed(failure, arrived)
+            if block.ids:
+                arrived.ids += block.ids
+                arrived.loss = arrived.loss + torch.dot(block.loss_K, block.weight_K)
+                self.unchecked.append((self.done + 1, block.ids, block.check_K))
+                yield block.update_JP, block.weight_J
+        if not arrived.ids:
+            raise RunError(f"round {self.done + 1}: no client delivered anything{self._last_good()}")
+
+    def _failed(self, failure: Failure, arrived: _Arrived) -> None:
+        """Note a client's failure; stop, unless such clients are to be left out."""
+        where = f"round {self.done + 1}: client {failure.client}: {failure.error}"
+        if self.directory:
+            self.directory.append_failure(f"{where}\n{failure.trace}")
+        if self.run.engine.on_client_error == "stop" and not failure.lost:
+            cure = "engine.on_client_error=skip leaves such clients out of their round"
+            error = RunError(f"{where}; {cure}{self._last_good()}")
+            error.add_note(failure.trace)
+            raise error
+        arrived.failed = True
+        self.failures.append({"round": self.done + 1, "client": failure.client, "error": failure.error})
+        log.warning("%s; the round goes on without it", where)
 
     def _check_finite(self) -> None:
         """Stop if a client's loss or update is NaN or infinite."""
@@ -296,6 +288,8 @@ class Simulation:
         if self.run.average.name != "none":
             raw = accuracy if served_P is self.theta_P else evaluate(self.task, self.theta_P, self.test)[1]
             record["raw_test_accuracy"] = raw
+        if self.failures:
+            record["failures"] = self.failures
         record |= {"seconds": self.seconds, "eval_seconds": time.perf_counter() - began}
         self._count_anew()
         self.metrics.append(record)
@@ -312,6 +306,7 @@ class Simulation:
             "seconds": self.seconds,
             "bytes_up": self.bytes_up,
             "bytes_down": self.bytes_down,
+            "failures": self.failures,
         }
         return Checkpoint(self.done, tensors, pending)
 
@@ -334,6 +329,7 @@ class Simulation:
         self.loss += pending["loss"]
         self.trained, self.seconds = int(pending["trained"]), pending["seconds"]
         self.bytes_up, self.bytes_down = int(pending["bytes_up"]), int(pending["bytes_down"])
+        self.failures = pending.get("failures", [])
 
     def _finish(self) -> Result:
         import safetensors.torch

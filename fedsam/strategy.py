@@ -26,6 +26,9 @@ class Strategy(Component):
     kind: ClassVar[str] = "strategy"
     package: ClassVar[str] = "strategies"
 
+    linear: ClassVar[bool] = True
+    """Whether the updates' weighted sum is all that is used of them, so that engines may add up where they train."""
+
     def init(self, theta_P: Tensor) -> State:
         """The server's state before the first round."""
         return {}
@@ -34,13 +37,20 @@ class Strategy(Component):
         """One update from many: Δ = Σ_k weight_k · delta_k, summed block by block as they arrive, in their order.
 
         Args:
-            updates: blocks of (delta_KP, weight_K); over all blocks the weights n_k / Σ n sum to 1.
+            updates: blocks of (delta_KP, weight_K); over all blocks the weights n_k / Σ n sum to 1. For a `linear`
+                strategy a block may also be one row, a weighted sum already, with weight 1.
             theta_P: the global model, for shape and device.
         """
         total_P = torch.zeros_like(theta_P)
         for delta_KP, weight_K in updates:
             total_P += torch.mv(delta_KP.T, weight_K)
         return total_P
+
+    def step(
+        self, theta_P: Tensor, updates: Iterable[tuple[Tensor, Tensor]], state: State, clock: Clock
+    ) -> tuple[Tensor, State]:
+        """A round's whole server step: `update` with what `aggregate` makes of the updates."""
+        return self.update(theta_P, self.aggregate(updates, theta_P), state, clock)
 
     def update(self, theta_P: Tensor, delta_P: Tensor, state: State, clock: Clock) -> tuple[Tensor, State]:
         """The next global model and server state: w ← w + Δ."""

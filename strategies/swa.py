@@ -40,7 +40,7 @@ class SWA(Average):
 
     def begin(self, rounds: int) -> int:
         """s, the first round (from 0) of the averaging phase."""
-        return math.floor(round(self.start * rounds, 6))  # in binary 0.29 · 100 is 28.99..., and (1/3) · 300 may be 99.99...
+        return math.floor(round(self.start * rounds, 6))  # in binary 0.29 · 100 is 28.99...
 
     def captures(self, clock: Clock) -> bool:
         """Whether the model after this round is averaged."""

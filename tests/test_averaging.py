@@ -44,10 +44,10 @@ def test_one_client_at_server_learning_rate_one_returns_that_client() -> None:
     run = Run.from_keys({"data": Ragged(clients=1), "cohort": 1, "engine.precision": "fp64", "client.momentum": 0.9})
     simulation = Simulation(run)
     sent_P = simulation.theta_P
-    store, plans = simulation._plan(simulation.clock())
-    (trained,) = simulation.trainer.train(sent_P, store, plans, run.client.bottom.lr)
+    order = simulation.order(simulation.clock(), run.client.bottom.lr)
+    (trained,) = simulation.trainer.train(sent_P, order)
     simulation.advance()
-    client_P = sent_P + trained.delta_KP[0]
+    client_P = sent_P + trained.update_JP[0]
     assert (simulation.theta_P - client_P).norm() <= 1e-15 * client_P.norm()
     assert (simulation.theta_P - sent_P).norm() > 1e-3
 
@@ -57,12 +57,12 @@ def test_unequal_clients_are_weighted_by_their_examples() -> None:
     run = Run.from_keys({"data": Ragged(), "cohort": 7, "engine.precision": "fp64", "engine.block": 2})
     simulation = Simulation(run)
     sent_P = simulation.theta_P
-    store, plans = simulation._plan(simulation.clock())
-    total = sum(plan.examples for plan in plans)
+    order = simulation.order(simulation.clock(), run.client.bottom.lr)
+    sizes = simulation.federation.sizes(order.ids)
     expected_P = sent_P.clone()
-    for plan in plans:
-        (alone,) = simulation.trainer.train(sent_P, store, [plan], run.client.bottom.lr)
-        expected_P += alone.delta_KP[0] * plan.examples / total
+    for row, examples in enumerate(sizes):
+        (alone,) = simulation.trainer.train(sent_P, order.part([row]))
+        expected_P += alone.update_JP[0] * float(examples / sizes.sum())
     simulation.advance()
     assert (simulation.theta_P - expected_P).norm() <= 1e-12 * expected_P.norm()
 

@@ -36,13 +36,20 @@ SMALL: dict[str, dict[str, Any]] = {
 def trained(run: Run, rows: list[int] | None = None) -> tuple[dict[int, Tensor], dict[int, float]]:
     """Updates and losses of the first round, by client."""
     simulation = Simulation(run)
-    store, plans = simulation._plan(simulation.clock())
-    plans = plans if rows is None else [plans[row] for row in rows]
+    order = simulation.order(simulation.clock(), 0.05)
+    order = order if rows is None else order.part(rows)
     deltas, losses = {}, {}
-    for block in simulation.trainer.train(simulation.theta_P, store, plans, 0.05):
-        for row, delta_P, loss in zip(block.rows, block.delta_KP, block.loss_K, strict=True):
-            deltas[plans[row].client], losses[plans[row].client] = delta_P, float(loss)
+    for block in simulation.trainer.train(simulation.theta_P, order):
+        assert not block.failed
+        for client, delta_P, loss in zip(block.ids, block.update_JP, block.loss_K, strict=True):
+            deltas[client], losses[client] = delta_P, float(loss)
     return deltas, losses
+
+
+def planned(run: Run) -> tuple[Split, list[ClientPlan]]:
+    """The plans of the first round."""
+    simulation = Simulation(run)
+    return simulation.task.plan(simulation.federation, simulation.order(simulation.clock(), 0.05))
 
 
 def ragged_run(engine: str, block: int = 0, precision: str = "fp64", **changes: Any) -> Run:
@@ -136,8 +143,7 @@ def test_padding_cannot_leak(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_padded_samples_inside_a_plan_are_never_valid() -> None:
-    simulation = Simulation(ragged_run("loop"))
-    _, plans = simulation._plan(simulation.clock())
+    _, plans = planned(ragged_run("loop"))
     for plan in plans:
         for index_B, count in zip(plan.index_TB, plan.count_T, strict=True):
             assert 1 <= count <= len(index_B)
@@ -200,11 +206,11 @@ def test_out_of_memory_halves_the_block_and_says_so_once(
     whole = cohort_module.CohortTrainer._train_block
     tried = []
 
-    def scarce(self: Any, theta_P: Tensor, store: Any, rows: list[int], plans: list[ClientPlan], lr: float) -> Any:
-        tried.append(len(rows))
-        if len(rows) > 3:
+    def scarce(self: Any, theta_P: Tensor, store: Any, plans: list[ClientPlan], lr: float) -> Any:
+        tried.append(len(plans))
+        if len(plans) > 3:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return whole(self, theta_P, store, rows, plans, lr)
+        return whole(self, theta_P, store, plans, lr)
 
     monkeypatch.setattr(cohort_module.CohortTrainer, "_train_block", scarce)
     assert_same(expected, trained(run))
@@ -272,7 +278,7 @@ def _batches(plan: ClientPlan) -> Iterator[list[int]]:
 
 def test_every_epoch_sees_every_example_once() -> None:
     simulation = Simulation(ragged_run("loop", client={"name": "sgd", "batch_size": 4, "epochs": 3}))
-    split, plans = simulation._plan(simulation.clock())
+    split, plans = simulation.task.plan(simulation.federation, simulation.order(simulation.clock(), 0.05))
     assert isinstance(split, Split)
     _, owned = simulation.federation.examples(range(7))
     for plan in plans:

@@ -20,7 +20,7 @@ from fedsam import InputError, Run, RunError, resume, simulate
 from fedsam.errors import Interrupted
 from fedsam.optim.sgd import SGD
 from fedsam.record import RunDirectory
-from fedsam.simulation import Listener, Result
+from fedsam.result import Listener, Result
 
 TIMES = ("seconds", "eval_seconds")
 

@@ -5,11 +5,13 @@ The same for every engine. Shapes: T local steps, B batch.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from fedsam.data.augment.base import Augment, Draws
+from fedsam.data.base import Federation, Split
 from fedsam.rng import stream
 
 
@@ -67,3 +69,21 @@ def plan_client(
     count_T = count_ES.reshape(-1)
     draws = augment.draw(stream(seed, "augment", round, client), count_T, batch, image)
     return ClientPlan(client, examples, order_EN.reshape(-1, batch), count_T, draws)
+
+
+def plan_clients(
+    federation: Federation, ids: Sequence[int], batch_size: int, epochs: int, augment: Augment, seed: int, round: int
+) -> tuple[Split, list[ClientPlan]]:
+    """The round of these clients, and the store that their plans point into."""
+    store, index = federation.examples(ids)
+    image = federation.facts.shape[:2]
+    plans = [
+        plan_client(own, batch_size, epochs, augment, image, seed, round, client)
+        for client, own in zip(ids, index, strict=True)
+    ]
+    return store, plans
+
+
+def local_steps(examples: np.ndarray, batch_size: int, epochs: int) -> np.ndarray:
+    """Local steps of clients with so many examples."""
+    return np.asarray(-(-examples // batch_size) * epochs)

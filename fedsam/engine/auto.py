@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from fedsam.data.base import Federation
 from fedsam.engine.base import Engine, Trainer
 from fedsam.engine.cohort import Cohort
 from fedsam.engine.loop import Loop
@@ -30,6 +31,6 @@ class Auto(Engine):
             return Cohort(**settings), f"on a CPU {kind} at most {limit:,} parameters are faster in blocks"
         return Loop(**settings), f"on a CPU {kind} more than {limit:,} parameters are faster one client at a time"
 
-    def start(self, task: Task) -> Trainer:
+    def start(self, task: Task, federation: Federation) -> Trainer:
         """Start the chosen engine."""
-        return self.choose(task)[0].start(task)
+        return self.choose(task)[0].start(task, federation)

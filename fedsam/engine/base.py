@@ -1,21 +1,21 @@
 """What an engine is: it answers "train these clients from these weights", and nothing else.
 
-Shapes: K clients of a block, P parameters.
+Shapes: K clients of a round or a block, J rows of a block's updates, P parameters.
 """
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, ClassVar, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from fedsam.config import Component, key
-from fedsam.data.base import Split
-from fedsam.data.plan import ClientPlan
+from fedsam.data.base import Federation
 from fedsam.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,25 +25,96 @@ Precision = Literal["fp32", "tf32", "bf16", "fp64"]
 
 
 @dataclass(frozen=True)
-class Trained:
-    """A block of trained clients.
+class Order:
+    """What a round asks for.
 
     Args:
-        rows: the places of these clients in the list of plans.
-        delta_KP: theta_client − theta_sent.
-        loss_K: each client's mean training loss, over its samples, each at the weights before its step.
+        round: its number, from 0.
+        lr: the clients' learning rate.
+        ids: the clients, each with at least one example.
+        weight_K: their shares in the mean, n_k / Σ n, float64.
+        summed: whether their weighted sum is enough, so that an engine may add updates up where they are made.
     """
 
-    rows: list[int]
-    delta_KP: Tensor
+    round: int
+    lr: float
+    ids: list[int]
+    weight_K: np.ndarray
+    summed: bool = False
+
+    def part(self, rows: Sequence[int]) -> Order:
+        """The same for some of the clients; their shares stay those in the whole round."""
+        return replace(self, ids=[self.ids[row] for row in rows], weight_K=self.weight_K[list(rows)])
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A client that did not deliver: its id, what happened in one line, the traceback if there is one, and whether it
+    was lost with its machine or connection, which stops no run.
+    """
+
+    client: int
+    error: str
+    trace: str = ""
+    lost: bool = False
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A block of clients, after their round.
+
+    Args:
+        ids: those that trained.
+        update_JP: theta_client − theta_sent of each of them (J = K), or one row, the weighted sum of these.
+        weight_J: what the rows are to be multiplied with in the sum over the whole round: shares, or 1 for a sum.
+        weight_K: the clients' shares.
+        loss_K: each client's mean training loss, over its samples, each at the weights before its step.
+        check_K: a number of each client that is NaN or infinite if anything in its loss or update is.
+        failed: those that did not.
+    """
+
+    ids: list[int]
+    update_JP: Tensor
+    weight_J: Tensor
+    weight_K: Tensor
     loss_K: Tensor
+    check_K: Tensor
+    failed: list[Failure] = field(default_factory=list)
+
+    def sum(self) -> Trained:
+        """The same with the updates added up: Σ_k weight_k · delta_k."""
+        total_P = torch.mv(self.update_JP.T, self.weight_J)
+        return replace(self, update_JP=total_P[None], weight_J=torch.ones_like(self.weight_J[:1]))
 
 
-class Trainer(Protocol):
-    """An engine at work on one task."""
+class Trainer(ABC):
+    """An engine at work on one task and one federation."""
 
-    def train(self, theta_P: Tensor, store: Split, plans: Sequence[ClientPlan], lr: float) -> Iterator[Trained]:
-        """Train each planned client from `theta_P`, in blocks whose order and size depend on the plans alone."""
+    def __init__(self, task: Task, federation: Federation) -> None:
+        self.task, self.federation = task, federation
+
+    def sizes(self, ids: Sequence[int]) -> np.ndarray:
+        """Training examples of each of these clients, int64 [K]."""
+        return self.federation.sizes(ids)
+
+    @abstractmethod
+    def train(self, theta_P: Tensor, order: Order) -> Iterator[Trained]:
+        """Train each client from `theta_P`, in blocks whose order and size depend on the order and the data alone."""
+
+    def close(self) -> None:  # noqa: B027
+        """Stop what was started; the default has started nothing."""
+
+    def trained(self, order: Order, theta_KP: Tensor, loss_K: Tensor, sent_P: Tensor) -> Trained:
+        """The clients of `order` at their trained weights; here, and nowhere else, is the sign of an update."""
+        delta_KP = theta_KP - sent_P
+        weight_K = torch.from_numpy(order.weight_K).to(delta_KP.device, delta_KP.dtype)
+        return Trained(order.ids, delta_KP, weight_K, weight_K, loss_K, loss_K + delta_KP.sum(dim=1))
+
+    def failed(self, failures: list[Failure]) -> Trained:
+        """A block in which no client trained."""
+        none_P = torch.zeros((0, self.task.layout.total), dtype=self.task.dtype, device=self.task.device)
+        none = none_P[:, 0]
+        return Trained([], none_P, none, none, none, none, failures)
 
 
 class Engine(Component):
@@ -62,6 +133,9 @@ class Engine(Component):
     )
     block: int = key(
         0, "clients trained at once by the cohort engine; 0 = by the number of parameters", "fedsam bench engines", ge=0
+    )
+    on_client_error: Literal["stop", "skip"] = key(
+        "stop", "a client that raises an error stops the run, or is left out of its round", "convention"
     )
 
     def torch_device(self) -> torch.device:
@@ -94,5 +168,5 @@ class Engine(Component):
         return self, "as configured"
 
     @abstractmethod
-    def start(self, task: Task) -> Trainer:
-        """Make ready to train clients of this task."""
+    def start(self, task: Task, federation: Federation) -> Trainer:
+        """Make ready to train clients of this federation."""

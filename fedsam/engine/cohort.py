@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
-from fedsam.data.base import Split
+from fedsam.data.base import Federation
 from fedsam.data.plan import ClientPlan
-from fedsam.engine.base import Engine, Trained
+from fedsam.engine.base import Engine, Order, Trained, Trainer
+from fedsam.engine.blame import attempt, out_of_memory
 from fedsam.engine.local import Step, train_client
 from fedsam.engine.task import Store, Task
 from fedsam.errors import RunError
@@ -27,9 +28,9 @@ log = logging.getLogger("fedsam")
 class Cohort(Engine):
     """Blocks of clients at once. Clients with fewer steps or smaller batches are masked by selection."""
 
-    def start(self, task: Task) -> CohortTrainer:
+    def start(self, task: Task, federation: Federation) -> CohortTrainer:
         """Fix the size of a block."""
-        return CohortTrainer(task, self.block or default_block(task.layout.total))
+        return CohortTrainer(task, federation, self.block or default_block(task.layout.total))
 
 
 def default_block(parameters: int) -> int:
@@ -37,40 +38,56 @@ def default_block(parameters: int) -> int:
     return max(1, min(64, 2**26 // max(parameters, 1)))
 
 
-class CohortTrainer:
+def longest_first(steps: Sequence[int]) -> list[int]:
+    """Places of clients, those with the most steps first; equal ones keep their order."""
+    return sorted(range(len(steps)), key=lambda row: -steps[row])
+
+
+class CohortTrainer(Trainer):
     """The cohort engine at work."""
 
-    def __init__(self, task: Task, block: int) -> None:
-        self.task = task
+    def __init__(self, task: Task, federation: Federation, block: int) -> None:
+        super().__init__(task, federation)
         self.block = block
 
-    def train(self, theta_P: Tensor, store: Split, plans: Sequence[ClientPlan], lr: float) -> Iterator[Trained]:
+    def train(self, theta_P: Tensor, order: Order) -> Iterator[Trained]:
         """Train the clients in blocks, those with the most steps first; if memory runs out, in smaller blocks from
         then on.
         """
-        placed = self.task.store(store)
-        order = sorted(range(len(plans)), key=lambda row: -len(plans[row].count_T))  # equal ones keep their order
-        begin = 0
-        while begin < len(order):
-            rows = order[begin : begin + self.block]
+        rows, planned, failures = attempt(
+            range(len(order.ids)), order.ids, lambda rows: self.task.plan(self.federation, order.part(rows))
+        )
+        if failures:
+            yield self.failed(failures)
+        if planned is None:
+            return
+        store, plans = self.task.store(planned[0]), dict(zip(rows, planned[1], strict=True))
+
+        def train(at: list[int]) -> tuple[Tensor, Tensor]:
+            return self._train_block(theta_P, store, [plans[row] for row in at], order.lr)
+
+        line, begin = [rows[i] for i in longest_first([len(plans[row].count_T) for row in rows])], 0
+        while begin < len(line):
+            asked = line[begin : begin + self.block]
             try:
-                trained = self._train_block(theta_P, placed, rows, [plans[row] for row in rows], lr)
-            except (torch.OutOfMemoryError, RuntimeError) as error:
-                if not _out_of_memory(error):
+                trained, done, failures = attempt(asked, order.ids, train)
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error):
                     raise
                 self._halve()
                 continue
-            begin += len(rows)
-            yield trained
+            begin += len(asked)
+            if failures:
+                yield self.failed(failures)
+            if done is not None:
+                yield self.trained(order.part(trained), *done, theta_P)
 
-    def _train_block(
-        self, theta_P: Tensor, store: Store, rows: list[int], plans: list[ClientPlan], lr: float
-    ) -> Trained:
+    def _train_block(self, theta_P: Tensor, store: Store, plans: list[ClientPlan], lr: float) -> tuple[Tensor, Tensor]:
         def one(steps: list[dict[str, Any]]) -> tuple[Tensor, Tensor]:
             return train_client(self.task, store, theta_P, [Step(**step) for step in steps], lr)
 
-        delta_KP, loss_K = vmap(one)(stack_steps(plans, self.task.device, self.task.dtype))
-        return Trained(rows, delta_KP, loss_K)
+        theta_KP, loss_K = vmap(one)(stack_steps(plans, self.task.device, self.task.dtype))
+        return theta_KP, loss_K
 
     def _halve(self) -> None:
         if self.block == 1:
@@ -124,11 +141,3 @@ def _fit(row_B: np.ndarray, batch: int) -> np.ndarray:
 
 def _stack(rows: list[np.ndarray], device: torch.device) -> Tensor:
     return torch.from_numpy(np.stack(rows)).to(device)
-
-
-def _out_of_memory(error: RuntimeError) -> bool:
-    return (
-        isinstance(error, torch.OutOfMemoryError)
-        or "can't allocate memory" in str(error)
-        or "not enough memory" in str(error)
-    )

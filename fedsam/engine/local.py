@@ -109,10 +109,9 @@ def train_client(
     """Train one client from `theta_P`: a pure function, also under `torch.func.vmap`.
 
     Returns:
-        delta = theta_client − theta_sent, [P], and the mean loss over the samples it trained on, each at the weights
-        before its step.
+        theta_client, [P], and the mean loss over the samples it trained on, each at the weights before its step.
     """
-    optimizer, sent_P = task.optimizer, theta_P
+    optimizer = task.optimizer
     state = optimizer.init(theta_P)
     total = samples = torch.zeros((), dtype=theta_P.dtype, device=theta_P.device)
     for step in steps:
@@ -127,4 +126,4 @@ def train_client(
             loss, count = torch.where(step.active, loss, 0.0), torch.where(step.active, count, 0.0)
         theta_P, state = new_P, new_state
         total, samples = total + loss, samples + count
-    return theta_P - sent_P, total / samples
+    return theta_P, total / samples

@@ -5,14 +5,15 @@ Shapes: K clients of a block (here one), T local steps, B batch, P parameters.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from fedsam.data.base import Split
+from fedsam.data.base import Federation
 from fedsam.data.plan import ClientPlan
-from fedsam.engine.base import Engine, Trained
+from fedsam.engine.base import Engine, Order, Trained, Trainer
+from fedsam.engine.blame import attempt
 from fedsam.engine.local import Step, train_client
 from fedsam.engine.task import Task
 
@@ -22,23 +23,34 @@ class Loop(Engine):
     large.
     """
 
-    def start(self, task: Task) -> LoopTrainer:
+    def start(self, task: Task, federation: Federation) -> LoopTrainer:
         """Nothing to make ready."""
-        return LoopTrainer(task)
+        return LoopTrainer(task, federation)
 
 
-class LoopTrainer:
+class LoopTrainer(Trainer):
     """The loop engine at work."""
 
-    def __init__(self, task: Task) -> None:
-        self.task = task
+    def train(self, theta_P: Tensor, order: Order) -> Iterator[Trained]:
+        """Train the clients in their order."""
+        rows, planned, failures = attempt(
+            range(len(order.ids)), order.ids, lambda rows: self.task.plan(self.federation, order.part(rows))
+        )
+        if failures:
+            yield self.failed(failures)
+        if planned is None:
+            return
+        store, plans = self.task.store(planned[0]), dict(zip(rows, planned[1], strict=True))
 
-    def train(self, theta_P: Tensor, store: Split, plans: Sequence[ClientPlan], lr: float) -> Iterator[Trained]:
-        """Train the clients in the order of their plans."""
-        placed = self.task.store(store)
-        for row, plan in enumerate(plans):
-            delta_P, loss = train_client(self.task, placed, theta_P, self._steps(plan), lr)
-            yield Trained([row], delta_P[None], loss[None])
+        def train(at: list[int]) -> tuple[Tensor, Tensor]:
+            return train_client(self.task, store, theta_P, self._steps(plans[at[0]]), order.lr)
+
+        for row in rows:
+            _, done, failures = attempt([row], order.ids, train)
+            if done is None:
+                yield self.failed(failures)
+            else:
+                yield self.trained(order.part([row]), done[0][None], done[1][None], theta_P)
 
     def _steps(self, plan: ClientPlan) -> Iterator[Step]:
         device = self.task.device

@@ -5,6 +5,7 @@ Shapes: N examples, B batch, H height, W width, C channels, L classes, P paramet
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -18,7 +19,9 @@ from torch.nn import functional as F  # noqa: N812
 from torch.nn.modules.conv import _ConvNd
 
 from fedsam.data.augment.base import Augment
-from fedsam.data.base import Facts, Split
+from fedsam.data.base import Facts, Federation, Split
+from fedsam.data.plan import ClientPlan, plan_clients
+from fedsam.engine.base import Order
 from fedsam.optim.base import ClientOptimizer
 from fedsam.params import Layout
 
@@ -45,6 +48,7 @@ class Task:
         optimizer: of the clients.
         device: where it runs.
         precision: fp32, tf32, bf16 (autocast; parameters and loss stay fp32) or fp64.
+        seed: of the run; batches and augmentation draws are keyed by it.
     """
 
     module: nn.Module
@@ -54,6 +58,7 @@ class Task:
     optimizer: ClientOptimizer
     device: torch.device
     precision: str
+    seed: int = 0
     _kept: tuple[Split, Store] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -85,9 +90,15 @@ class Task:
         return self._kept[1]
 
     def place(self, split: Split) -> Store:
-        """A copy of the split on the device (on a CPU the same memory, if it may be written to)."""
-        images, labels = (a if a.flags.writeable else a.copy() for a in (split.images, split.labels))
-        return Store(torch.from_numpy(images).to(self.device), torch.from_numpy(labels).to(self.device))
+        """The split on the device; on a CPU the same memory. Nothing writes to a store."""
+        with warnings.catch_warnings():  # torch has no read-only tensors, and warns of arrays that are
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+            return Store(torch.from_numpy(split.images).to(self.device), torch.from_numpy(split.labels).to(self.device))
+
+    def plan(self, federation: Federation, order: Order) -> tuple[Split, list[ClientPlan]]:
+        """The clients' batches and draws in this round, and the store that they point into."""
+        local = self.optimizer.bottom
+        return plan_clients(federation, order.ids, local.batch_size, local.epochs, self.augment, self.seed, order.round)
 
     def batch(self, store: Store, index_B: Tensor, draws: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """A training batch: gathered, augmented and normalised; inputs [B, C, H, W] in channels-last order, targets
