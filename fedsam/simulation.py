@@ -122,7 +122,9 @@ class Simulation:
         if device.type == "cpu":
             keep_freed_memory()
             torch.set_num_threads(self.engine.thread_count(self.task))
-        self.trainer = self.engine.start(self.task, self.federation)
+        with under("engine"):
+            self.trainer = self.engine.start(self.task, self.federation)
+        self.reason = self.trainer.about or self.reason
         self.test = self.task.place(self.federation.test)
         self.theta_P = theta_of(self.task.module)
         self.server = run.server.init(self.theta_P)

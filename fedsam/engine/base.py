@@ -88,7 +88,9 @@ class Trained:
 
 
 class Trainer(ABC):
-    """An engine at work on one task and one federation."""
+    """An engine at work on one task and one federation; `about` says what it has found to work with, if anything."""
+
+    about = ""
 
     def __init__(self, task: Task, federation: Federation) -> None:
         self.task, self.federation = task, federation

@@ -91,9 +91,7 @@ class Task:
 
     def place(self, split: Split) -> Store:
         """The split on the device; on a CPU the same memory. Nothing writes to a store."""
-        with warnings.catch_warnings():  # torch has no read-only tensors, and warns of arrays that are
-            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-            return Store(torch.from_numpy(split.images).to(self.device), torch.from_numpy(split.labels).to(self.device))
+        return Store(shared(split.images).to(self.device), shared(split.labels).to(self.device))
 
     def plan(self, federation: Federation, order: Order) -> tuple[Split, list[ClientPlan]]:
         """The clients' batches and draws in this round, and the store that they point into."""
@@ -130,6 +128,13 @@ class Task:
         if self.precision != "bf16":
             return nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16, cache_enabled=False)
+
+
+def shared(array: np.ndarray) -> Tensor:
+    """A tensor on the array's own memory, also where that may only be read, so that nothing must write to it."""
+    with warnings.catch_warnings():  # torch has no read-only tensors, and warns of arrays that are
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(array)
 
 
 @contextmanager

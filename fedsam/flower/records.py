@@ -5,13 +5,11 @@ Shapes: P parameters.
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
-import torch
 from flwr.app import Array, ArrayRecord
 from torch import Tensor
 
+from fedsam.engine.task import shared
 from fedsam.params import Layout
 
 ARRAYS, METRICS, CONFIG = "arrays", "metrics", "config"  # the names of a message's records
@@ -30,7 +28,5 @@ def theta_from(layout: Layout, arrays: ArrayRecord, like_P: Tensor) -> Tensor:
     Raises:
         InputError: an array is missing or has another shape.
     """
-    with warnings.catch_warnings():  # arrays of a message are read-only; they are copied at once
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        tensors = {name: torch.from_numpy(array.numpy()) for name, array in arrays.items()}
+    tensors = {name: shared(array.numpy()) for name, array in arrays.items()}
     return layout.flatten(tensors).to(like_P)

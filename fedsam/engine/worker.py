@@ -1,0 +1,101 @@
+"""What trains clients in another process: built from a description, given orders, answering with arrays.
+
+Shapes: K clients of a block, J rows of its updates, P parameters.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fedsam.data.augment.base import Augment
+from fedsam.data.base import Facts, Federation
+from fedsam.engine.base import Engine, Failure, Order, Trained
+from fedsam.engine.memory import keep_freed_memory
+from fedsam.engine.task import Task, numerics, shared
+from fedsam.optim.base import ClientOptimizer
+from fedsam.params import layout_of
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """A task that can be sent to another process and built there, on another device."""
+
+    module: nn.Module
+    facts: Facts
+    augment: Augment
+    optimizer: ClientOptimizer
+    precision: str
+    seed: int
+
+    @classmethod
+    def of(cls, task: Task) -> Blueprint:
+        """What a task consists of."""
+        module = copy.deepcopy(task.module).cpu()
+        return cls(module, task.facts, task.augment, task.optimizer, task.precision, task.seed)
+
+    def build(self, device: torch.device) -> Task:
+        """The task, on this device."""
+        module = copy.deepcopy(self.module)
+        layout = layout_of(module)
+        return Task(module, layout, self.facts, self.augment, self.optimizer, device, self.precision, self.seed)
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A `Trained` block as arrays."""
+
+    ids: list[int]
+    update_JP: np.ndarray
+    weight_J: np.ndarray
+    weight_K: np.ndarray
+    loss_K: np.ndarray
+    check_K: np.ndarray
+    failed: list[Failure]
+
+    @classmethod
+    def of(cls, block: Trained) -> Packed:
+        """The block's tensors, on the host."""
+        tensors = block.update_JP, block.weight_J, block.weight_K, block.loss_K, block.check_K
+        update_JP, weight_J, weight_K, loss_K, check_K = (tensor.cpu().numpy() for tensor in tensors)
+        return cls(block.ids, update_JP, weight_J, weight_K, loss_K, check_K, block.failed)
+
+    def unpack(self, device: torch.device) -> Trained:
+        """The block again, on this device."""
+        arrays = self.update_JP, self.weight_J, self.weight_K, self.loss_K, self.check_K
+        update_JP, weight_J, weight_K, loss_K, check_K = (shared(array).to(device) for array in arrays)
+        return Trained(self.ids, update_JP, weight_J, weight_K, loss_K, check_K, self.failed)
+
+
+class Worker:
+    """Trains blocks of clients on one device.
+
+    Args:
+        blueprint: of the task.
+        federation: the data; arrays that are shared between processes are read where they lie.
+        engine: does the work here.
+        device: to do it on.
+        threads: processor threads.
+    """
+
+    def __init__(self, blueprint: Blueprint, federation: Federation, engine: Engine, device: str, threads: int) -> None:
+        self._numerics = numerics(blueprint.precision)
+        self._numerics.__enter__()  # for as long as this process lives
+        torch.set_num_threads(threads)
+        if device == "cpu":
+            keep_freed_memory()
+        self.task = blueprint.build(torch.device(device))
+        self.trainer = engine.start(self.task, federation)
+
+    def train(self, theta_P: np.ndarray, order: Order) -> list[Packed]:
+        """Train the clients of an order; where sums are enough, updates are added up here, block by block."""
+        return list(self._train(shared(theta_P).to(self.task.device), order))
+
+    def _train(self, theta_P: Tensor, order: Order) -> Iterator[Packed]:
+        for block in self.trainer.train(theta_P, order):
+            yield Packed.of(block.sum() if order.summed and block.ids else block)

@@ -1,0 +1,131 @@
+"""The Ray engine: the same bits whatever the number of workers, and whoever of them dies."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fedsam import InputError, Run, RunError, simulate
+from fedsam.engine import ray as ray_engine
+from fedsam.engine.ray import Ray
+from fedsam.result import Listener
+from tests.conftest import Ragged
+from tests.unruly import Broken, Deadly
+
+ray = pytest.importorskip("ray")
+from ray.cluster_utils import Cluster  # noqa: E402
+
+pytestmark = pytest.mark.filterwarnings(  # Ray leaves files and processes to the garbage collector
+    "ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"
+)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """Two nodes on this machine; the engine finds itself in a cluster, and leaves it running."""
+    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    found.add_node(num_cpus=1)
+    ray_engine._connect(Ray(address=found.address))
+    yield found
+    ray.shutdown()
+    found.shutdown()
+    gc.collect()
+
+
+def described(engine: str, **changes: Any) -> Run:
+    """Digits, 20 clients, SAM, SWA, three rounds; one thread everywhere."""
+    keys = {"data.clients": 20, "cohort": 10, "rounds": 3, "evaluate_every": 1, "client.name": "sam"}
+    keys |= {"average.name": "swa", "average.cycle": 1, "average.start": 0.4}
+    return Run.from_keys({**keys, "engine.name": engine, "engine.threads": 1, **changes})
+
+
+@pytest.mark.parametrize(("workers", "block"), [(1, 3), (2, 3), (2, 0)])
+def test_ray_gives_the_bits_of_the_engine_it_runs(cluster: Any, workers: int, block: int) -> None:
+    """Bit for bit, at one thread and one block size; without one, an eighth of the round."""
+    here = simulate(described("cohort", **{"engine.block": block or 2}))
+    there = simulate(described("ray", **{"engine.block": block, "engine.workers": workers}))
+    assert here.digest == there.digest
+
+
+class Hears(Listener):
+    said = ""
+
+    def started(self, run: Run, engine: str, reason: str, done: int) -> None:
+        self.said = f"{engine}: {reason}"
+
+
+def test_large_models_run_one_by_one_and_give_the_bits_of_the_loop(cluster: Any) -> None:
+    changes = {"model.width": 2500, "data": Ragged(), "cohort": 7, "rounds": 2}
+    heard = Hears()
+    here, there = (simulate(described(name, **changes), heard) for name in ("loop", "ray"))
+    assert here.digest == there.digest
+    assert heard.said == "ray: 2 workers on 1 thread each, running loop"
+
+
+class Events(Listener):
+    def __init__(self, at: int, act: Any) -> None:
+        self.at, self.act = at, act
+
+    def round(self, done: int) -> None:
+        if done == self.at:
+            self.act()
+
+
+def test_a_worker_killed_in_mid_round_costs_no_bit(
+    cluster: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    flag = tmp_path / "deaths"
+    flag.write_text("0")
+    changes = {"client": Deadly(flag=str(flag)), "engine.block": 2}
+    undisturbed = simulate(described("cohort", **changes))
+    flag.write_text("1")
+    disturbed = simulate(described("ray", **{**changes, "engine.workers": 2}))
+    assert flag.read_text() == "0"
+    assert disturbed.digest == undisturbed.digest
+    (message,) = [m for m in caplog.messages if "a worker was lost" in m]
+    assert message.startswith("round 1: ")
+    assert "are trained again elsewhere" in message
+
+
+def test_clients_that_kill_every_worker_are_named(cluster: Any, tmp_path: Path) -> None:
+    flag = tmp_path / "deaths"
+    flag.write_text("100")
+    changes = {
+        "client": Deadly(flag=str(flag)),
+        "engine.block": 10,
+        "engine.workers": 1,
+        "data.clients": 3,
+        "cohort": 3,
+    }
+    with pytest.raises(RunError, match=r"round 1: 3 workers in turn died training clients 0, 1, 2: .*engine\.block"):
+        simulate(described("ray", **changes))
+
+
+def test_a_node_removed_in_mid_run_costs_no_bit(cluster: Any, caplog: pytest.LogCaptureFixture) -> None:
+    undisturbed = simulate(described("cohort", **{"engine.block": 2, "rounds": 4}))
+    extra = cluster.add_node(num_cpus=1)
+    cluster.wait_for_nodes()
+    remove = Events(2, lambda: cluster.remove_node(extra, allow_graceful=False))
+    with caplog.at_level(logging.WARNING, logger="fedsam"):
+        disturbed = simulate(described("ray", **{"rounds": 4, "engine.workers": 3}), remove)
+    assert disturbed.digest == undisturbed.digest
+
+
+def test_a_client_that_raises_is_named_and_can_be_left_out(cluster: Any) -> None:
+    changes = {"data": Broken(), "cohort": 7}
+    with pytest.raises(RunError, match=r"round 1: client 4: IndexError: .*out of"):
+        simulate(described("ray", **changes))
+    skipping = {**changes, "engine.on_client_error": "skip"}
+    here, there = (simulate(described(name, **skipping, **{"engine.block": 1})) for name in ("cohort", "ray"))
+    assert here.digest == there.digest
+    assert there.metrics[0]["clients"] == [0, 1, 2, 3, 5, 6]
+
+
+def test_what_the_cluster_lacks_is_an_input_error(cluster: Any) -> None:
+    with pytest.raises(InputError, match=r"engine\.threads = 64: the cluster has \d cores"):
+        simulate(described("ray", **{"engine.threads": 64}))
