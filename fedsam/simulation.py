@@ -19,13 +19,14 @@ import torch
 from torch import Tensor
 
 from fedsam import environment
+from fedsam.assemble import assemble
 from fedsam.data.plan import sample_cohort
 from fedsam.engine.base import Engine, Failure, Order
 from fedsam.engine.memory import keep_freed_memory
-from fedsam.engine.task import Task, numerics
+from fedsam.engine.task import numerics
 from fedsam.errors import Interrupted, RunError, under
 from fedsam.evaluate import evaluate
-from fedsam.params import layout_of, named, theta_of
+from fedsam.params import named, theta_of
 from fedsam.record import Checkpoint, Record, RunDirectory, must_be_free
 from fedsam.result import Listener, Result
 from fedsam.run import Run
@@ -55,8 +56,18 @@ def simulate(run: Run, listener: Listener | None = None, stop: threading.Event |
         return simulation.go(listener or Listener(), stop)
 
 
-def resume(path: Path | str, listener: Listener | None = None, stop: threading.Event | None = None) -> Result:
+def resume(
+    path: Path | str,
+    listener: Listener | None = None,
+    stop: threading.Event | None = None,
+    engine: Engine | None = None,
+) -> Result:
     """Continue a run from the checkpoint in its directory, to the same bits as if it had never stopped.
+
+    Args:
+        path: the run directory.
+        listener, stop: as for `simulate`.
+        engine: to go on with instead of the run's own; the bits may then differ.
 
     Raises:
         InputError: the directory or its checkpoint cannot be used.
@@ -64,6 +75,7 @@ def resume(path: Path | str, listener: Listener | None = None, stop: threading.E
     """
     directory, run = RunDirectory.open(Path(path))
     checkpoint = directory.load_checkpoint()
+    run = run if engine is None else run.replace(engine=engine)
     with numerics(run.engine.precision), closing(Simulation(run)) as simulation:
         simulation.directory = directory
         simulation.restore(checkpoint)
@@ -108,18 +120,10 @@ class Simulation:
     def __init__(self, run: Run) -> None:
         self.run = run
         self.directory: RunDirectory | None = None
-        with under("engine"):
-            device = run.engine.torch_device()
-        with under("data"):
-            self.federation = run.data.load(run.seed)
-        facts = self.federation.facts
-        with under("model"):
-            module = run.model.module(facts.shape, facts.classes, run.seed)
-        precision = run.engine.precision
-        self.task = Task(module, layout_of(module), facts, run.data.augment, run.client, device, precision, run.seed)
+        self.federation, self.task = assemble(run)
         self.engine: Engine
         self.engine, self.reason = run.engine.choose(self.task)
-        if device.type == "cpu":
+        if self.task.device.type == "cpu":
             keep_freed_memory()
             torch.set_num_threads(self.engine.thread_count(self.task))
         with under("engine"):

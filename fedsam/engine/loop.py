@@ -15,7 +15,7 @@ from fedsam.data.plan import ClientPlan
 from fedsam.engine.base import Engine, Order, Trained, Trainer
 from fedsam.engine.blame import attempt
 from fedsam.engine.local import Step, train_client
-from fedsam.engine.task import Task
+from fedsam.engine.task import Store, Task
 
 
 class Loop(Engine):
@@ -43,7 +43,7 @@ class LoopTrainer(Trainer):
         store, plans = self.task.store(planned[0]), dict(zip(rows, planned[1], strict=True))
 
         def train(at: list[int]) -> tuple[Tensor, Tensor]:
-            return train_client(self.task, store, theta_P, self._steps(plans[at[0]]), order.lr)
+            return self.one(theta_P, store, plans[at[0]], order.lr)
 
         for row in rows:
             _, done, failures = attempt([row], order.ids, train)
@@ -51,6 +51,10 @@ class LoopTrainer(Trainer):
                 yield self.failed(failures)
             else:
                 yield self.trained(order.part([row]), done[0][None], done[1][None], theta_P)
+
+    def one(self, theta_P: Tensor, store: Store, plan: ClientPlan, lr: float) -> tuple[Tensor, Tensor]:
+        """One client's trained weights, [P], and its loss."""
+        return train_client(self.task, store, theta_P, self._steps(plan), lr)
 
     def _steps(self, plan: ClientPlan) -> Iterator[Step]:
         device = self.task.device

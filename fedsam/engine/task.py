@@ -49,6 +49,7 @@ class Task:
         device: where it runs.
         precision: fp32, tf32, bf16 (autocast; parameters and loss stay fp32) or fp64.
         seed: of the run; batches and augmentation draws are keyed by it.
+        keys: of the run, by which another machine can build this task.
     """
 
     module: nn.Module
@@ -59,6 +60,7 @@ class Task:
     device: torch.device
     precision: str
     seed: int = 0
+    keys: dict[str, Any] = field(default_factory=dict, repr=False)
     _kept: tuple[Split, Store] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:

@@ -1,0 +1,26 @@
+"""From a description to what it describes: the loaded data, and the task that all clients share."""
+
+from __future__ import annotations
+
+from fedsam.data.base import Federation
+from fedsam.engine.task import Task
+from fedsam.errors import under
+from fedsam.params import layout_of
+from fedsam.run import Run
+
+
+def assemble(run: Run) -> tuple[Federation, Task]:
+    """Load a run's data and build its model, on the run's device.
+
+    Raises:
+        InputError: something is missing or cannot be; the message names the key.
+    """
+    with under("engine"):
+        device = run.engine.torch_device()
+    with under("data"):
+        federation = run.data.load(run.seed)
+    facts, precision = federation.facts, run.engine.precision
+    with under("model"):
+        module = run.model.module(facts.shape, facts.classes, run.seed)
+    task = Task(module, layout_of(module), facts, run.data.augment, run.client, device, precision, run.seed, run.keys())
+    return federation, task

@@ -1,0 +1,191 @@
+"""Training clients through Flower messages: the engine's side.
+
+Shapes: K clients of a round, P parameters.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from flwr.app import ConfigRecord, Message, MessageType, RecordDict
+from flwr.common.constant import ErrorCode
+from flwr.serverapp import Grid
+from torch import Tensor
+
+from fedsam.data.base import Federation
+from fedsam.engine.base import Failure, Order, Trained, Trainer
+from fedsam.engine.flower import Flower
+from fedsam.engine.task import Task
+from fedsam.errors import RunError
+from fedsam.flower.local import PARTITION
+from fedsam.flower.records import ARRAYS, CONFIG, EXAMPLES, METRICS, arrays_of, theta_from
+
+log = logging.getLogger("fedsam")
+
+LOST = {  # errors of the network, not of the client's work
+    ErrorCode.MESSAGE_UNAVAILABLE,
+    ErrorCode.REPLY_MESSAGE_UNAVAILABLE,
+    ErrorCode.NODE_UNAVAILABLE,
+}
+QUICK, SLOW = 0.005, 0.1  # seconds between looks for answers, from the first to the later ones
+ALIVE = 2.0  # seconds between looks whether the nodes that have not answered are still there
+
+
+class GridTrainer(Trainer):
+    """Asks the nodes once who they are; then a round is one message to each sampled client's node.
+
+    Answers are taken in the order of the clients, whatever node ids and order of replies Flower hands out.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        federation: Federation,
+        settings: Flower,
+        grid: Grid,
+        stop: Callable[[], None] = lambda: None,
+    ) -> None:
+        super().__init__(task, federation)
+        self.settings, self.grid, self.stop = settings, grid, stop
+        self.keys = json.dumps({name: value for name, value in task.keys.items() if value is not None})
+        self.nodes: dict[int, int] = {}  # by partition
+        self.examples: dict[int, int] = {}  # by partition
+        self.asked: set[int] = set()
+        self._roll_call()
+        self.about = f"{len(self.nodes)} nodes, each running loop"
+
+    def close(self) -> None:
+        """Stop the runtime, if it was started for this run."""
+        self.stop()
+
+    def sizes(self, ids: Sequence[int]) -> np.ndarray:
+        """Training examples of each of these clients, as their nodes say."""
+        known = [self.examples.get(client) for client in ids]
+        if None not in known:
+            return np.array(known, dtype=np.int64)
+        here = self.federation.sizes(ids)
+        return np.array([n if k is None else k for k, n in zip(known, here, strict=True)], dtype=np.int64)
+
+    def _roll_call(self) -> None:
+        """Wait until every client has a node, and learn which.
+
+        Raises:
+            RunError: no node connects.
+        """
+        began = told = time.monotonic()
+        while True:
+            self._meet()
+            if len(self.nodes) >= self.federation.clients:
+                return
+            now = time.monotonic()
+            if now - began > self.settings.wait:
+                break
+            if now - told > 10:
+                told = now
+                log.warning("%d of %d nodes have connected", len(self.nodes), self.federation.clients)
+            time.sleep(SLOW)
+        if not self.nodes:
+            raise RunError(
+                f"no Flower node connected within {self.settings.wait:.0f} s; start some, or set engine.wait"
+            )
+        missing = sorted(set(range(self.federation.clients)) - set(self.nodes))
+        log.warning(
+            "going on with %d of %d nodes; without one: clients %s",
+            len(self.nodes),
+            self.federation.clients,
+            ", ".join(map(str, missing[:10])) + (" ..." if len(missing) > 10 else ""),
+        )
+
+    def _meet(self) -> None:
+        """Ask the nodes that are new which partition they are."""
+        there = list(self.grid.get_node_ids())
+        new = [node for node in there if node not in self.asked]
+        if not new:
+            return
+        self.asked |= set(new)
+        content = RecordDict({CONFIG: ConfigRecord({"run": self.keys})})
+        for node, answer in self._answers(dict.fromkeys(new, content), MessageType.QUERY, self.settings.timeout):
+            if isinstance(answer, Failure):
+                raise RunError(f"Flower node {node} cannot say which partition it is: {answer.error}")
+            said = answer.content.metric_records[METRICS]
+            partition = int(said[PARTITION])  # type: ignore[arg-type]
+            if partition in self.nodes and self.nodes[partition] in there:
+                raise RunError(
+                    f"two Flower nodes say that they are partition {partition}; give each its own partition-id"
+                )
+            if not 0 <= partition < self.federation.clients:
+                raise RunError(
+                    f"a Flower node says that it is partition {partition} of {self.federation.clients} clients"
+                )
+            self.nodes[partition] = node
+            if EXAMPLES in said:
+                self.examples[partition] = int(said[EXAMPLES])  # type: ignore[arg-type]
+
+    def train(self, theta_P: Tensor, order: Order) -> Iterator[Trained]:
+        """Send each client's node the weights; take the answers in the clients' order."""
+        self._find(order.ids)
+        config = ConfigRecord({"server-round": order.round + 1, "lr": order.lr, "run": self.keys})
+        content = RecordDict({ARRAYS: arrays_of(self.task.layout, theta_P), CONFIG: config})
+        asked = {self.nodes[client]: content for client in order.ids if client in self.nodes}
+        answers = dict(self._answers(asked, MessageType.TRAIN, self.settings.timeout))
+        for row, client in enumerate(order.ids):
+            answer = (
+                answers.pop(self.nodes[client])
+                if client in self.nodes
+                else Failure(client, "it has no node", lost=True)
+            )
+            if isinstance(answer, Failure):
+                yield self.failed([Failure(client, answer.error, answer.trace, answer.lost)])
+                continue
+            client_P = theta_from(self.task.layout, answer.content.array_records[ARRAYS], theta_P)
+            loss = float(answer.content.metric_records[METRICS]["train_loss"])  # type: ignore[arg-type]
+            loss_K = torch.tensor([loss], dtype=theta_P.dtype, device=theta_P.device)
+            yield self.trained(order.part([row]), client_P[None], loss_K, theta_P)
+
+    def _find(self, ids: Sequence[int]) -> None:
+        """Look for nodes that have come back under another id."""
+        there = set(self.grid.get_node_ids())
+        if any(self.nodes.get(client) not in there for client in ids):
+            self._meet()
+
+    def _answers(
+        self, contents: dict[int, RecordDict], kind: str, timeout: float
+    ) -> Iterator[tuple[int, Message | Failure]]:
+        """Send each node its message, and yield what it answers, or why it does not."""
+        messages = {node: Message(content, node, kind) for node, content in contents.items()}
+        nodes = {
+            str(message): node
+            for message, node in zip(self.grid.push_messages(messages.values()), messages, strict=True)
+        }
+        began = looked = time.monotonic()
+        pause = QUICK
+        while nodes:
+            answered = False
+            for answer in self.grid.pull_messages(list(nodes)):
+                answered = True
+                node = nodes.pop(answer.metadata.reply_to_message_id)
+                yield node, _failure(answer) if answer.has_error() else answer
+            now = time.monotonic()
+            if now - began > timeout:
+                reason = f"no answer within {timeout:.0f} s (engine.timeout)"
+                yield from ((node, Failure(-1, reason, lost=True)) for node in nodes.values())
+                return
+            if now - looked > ALIVE:
+                looked, there = now, set(self.grid.get_node_ids())
+                for message in [message for message, node in nodes.items() if node not in there]:
+                    yield nodes.pop(message), Failure(-1, "its node is gone", lost=True)
+            pause = QUICK if answered else min(SLOW, 1.2 * pause)
+            if nodes:
+                time.sleep(pause)
+
+
+def _failure(answer: Any) -> Failure:
+    reason = str(answer.error.reason or f"error {answer.error.code}")
+    brief, _, trace = reason.partition("\n")
+    return Failure(-1, brief, trace, lost=answer.error.code in LOST)

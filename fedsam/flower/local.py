@@ -1,0 +1,166 @@
+"""The client's side of a message: what the ClientApp does, as functions that other ClientApps can call.
+
+Shapes: P parameters.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from flwr.app import ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
+from flwr.common.constant import ErrorCode
+
+from fedsam.assemble import assemble
+from fedsam.data.base import Federation, Split
+from fedsam.engine.base import Order
+from fedsam.engine.blame import failure
+from fedsam.engine.loop import Loop, LoopTrainer
+from fedsam.engine.task import Task, numerics
+from fedsam.errors import InputError
+from fedsam.evaluate import evaluate as evaluate_on
+from fedsam.flower.records import ARRAYS, CONFIG, EXAMPLES, METRICS, arrays_of, theta_from
+from fedsam.params import theta_of
+from fedsam.run import Run
+
+PARTITION = "partition-id"
+
+
+@dataclass(frozen=True)
+class Site:
+    """What a client has: its share of the data is that of its partition in `federation`."""
+
+    run: Run
+    federation: Federation
+    task: Task
+    trainer: LoopTrainer
+
+
+@lru_cache(maxsize=2)
+def _site(keys: str) -> Site:
+    return _built(Run.from_keys(json.loads(keys)))
+
+
+def _built(run: Run) -> Site:
+    federation, task = assemble(run)
+    settings = {field: getattr(run.engine, field) for field in Loop.model_fields}
+    return Site(run, federation, task, Loop(**settings).start(task, federation))
+
+
+def site_of(message: Message, context: Context, run: Run | None = None) -> Site:
+    """The data and the task that a message is about; built when they are first asked for, and kept in this process.
+
+    Keys of a group in the node's own configuration (`data.root`, `engine.device`) win over those of the message.
+
+    Args:
+        message: its config holds the run's keys as `run`, unless `run` is given.
+        context: of the node.
+        run: the description to use instead.
+
+    Raises:
+        InputError: there is no description, or it cannot be built here.
+    """
+    config = _config(message)
+    if run is not None:
+        keys = run.keys()
+    elif "run" in config:
+        keys = json.loads(str(config["run"]))
+    else:
+        raise InputError("run", InputError.ABSENT, "the message's config holds no run; give one to the function")
+    keys |= {name: value for name, value in context.node_config.items() if "." in name}
+    keys |= {"engine.name": "loop", "out": None}
+    for name in [name for name in keys if name.startswith("engine.")]:
+        if name.removeprefix("engine.") not in {"name", *Loop.model_fields}:
+            del keys[name]
+    return _site(json.dumps(keys, sort_keys=True))
+
+
+def train(message: Message, context: Context, run: Run | None = None) -> Message:
+    """Train the node's client from the weights in a message, and answer with the trained weights.
+
+    The message holds `arrays` (the global model's parameters by name) and `config`: `server-round` (from 1), and
+    optionally `lr` (the client learning rate of this round; without it that of the run's schedule). The answer holds
+    `arrays` (the client's parameters) and `metrics`: `num-examples`, `train_loss`, `partition-id`. What goes wrong is
+    answered as an error whose reason is one line and the traceback.
+
+    Args:
+        message: as above; its config may hold the run's keys as `run`.
+        context: of the node; `partition-id` in its configuration is the client.
+        run: the description of data, model and client, unless the message holds one.
+    """
+    return _answered(message, context, run, _train)
+
+
+def _train(message: Message, site: Site, client: int) -> RecordDict:
+    config, task, run = _config(message), site.task, site.run
+    round = int(config.get("server-round", 1)) - 1  # type: ignore[arg-type]
+    lr = float(config["lr"]) if "lr" in config else run.client.bottom.lr  # type: ignore[arg-type]
+    theta_P = theta_from(task.layout, _arrays(message), theta_of(task.module))
+    with numerics(run.engine.precision):
+        torch.set_num_threads(run.engine.threads or 1)
+        store, (plan,) = task.plan(site.federation, Order(round, lr, [client], np.ones(1)))
+        client_P, loss = site.trainer.one(theta_P, task.store(store), plan, lr)
+    metrics = MetricRecord({EXAMPLES: plan.examples, "train_loss": float(loss), PARTITION: client})
+    return RecordDict({ARRAYS: arrays_of(task.layout, client_P), METRICS: metrics})
+
+
+def evaluate(message: Message, context: Context, run: Run | None = None) -> Message:
+    """Evaluate the weights in a message on the local test set of the node's client (`data.local_test`).
+
+    The answer holds `metrics`: `num-examples`, `loss`, `accuracy`, `partition-id`. Arguments as for `train`.
+    """
+    return _answered(message, context, run, _evaluate)
+
+
+def _evaluate(message: Message, site: Site, client: int) -> RecordDict:
+    task = site.task
+    store, (index,) = site.federation.local_test([client])
+    if not len(index):
+        raise InputError("data.local_test", site.run.data.local_test, f"client {client} holds out no test examples")
+    theta_P = theta_from(task.layout, _arrays(message), theta_of(task.module))
+    with numerics(site.run.engine.precision):
+        torch.set_num_threads(site.run.engine.threads or 1)
+        loss, accuracy = evaluate_on(task, theta_P, task.place(Split(store.images[index], store.labels[index])))
+    metrics = MetricRecord({EXAMPLES: len(index), "loss": loss, "accuracy": accuracy, PARTITION: client})
+    return RecordDict({METRICS: metrics})
+
+
+def query(message: Message, context: Context, run: Run | None = None) -> Message:
+    """Say who the node is: `metrics` with `partition-id`, `num-partitions` where it knows, and `num-examples` where the
+    message or `run` describes the data.
+    """
+    found: dict[str, Any] = {PARTITION: int(context.node_config[PARTITION])}
+    if "num-partitions" in context.node_config:
+        found["num-partitions"] = int(context.node_config["num-partitions"])
+    if run is None and "run" not in _config(message):
+        return Message(RecordDict({METRICS: MetricRecord(found)}), reply_to=message)
+    return _answered(message, context, run, lambda _, site, client: _counted(found, site, client))
+
+
+def _counted(found: dict[str, Any], site: Site, client: int) -> RecordDict:
+    return RecordDict({METRICS: MetricRecord({**found, EXAMPLES: int(site.federation.sizes([client])[0])})})
+
+
+def _answered(message: Message, context: Context, run: Run | None, work: Any) -> Message:
+    try:
+        client = int(context.node_config[PARTITION])
+        return Message(work(message, site_of(message, context, run), client), reply_to=message)
+    except Exception as error:
+        found = failure(-1, error)
+        reason = f"{found.error}\n{found.trace}"
+    return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason), reply_to=message)
+
+
+def _config(message: Message) -> ConfigRecord:
+    config: ConfigRecord = message.content.config_records.get(CONFIG) or ConfigRecord()
+    return config
+
+
+def _arrays(message: Message) -> ArrayRecord:
+    if ARRAYS not in message.content.array_records:
+        raise InputError(ARRAYS, InputError.ABSENT, "the message holds no weights")
+    return message.content.array_records[ARRAYS]

@@ -1,0 +1,81 @@
+"""The project's ServerApp: the same round loop as everywhere, over Flower's messages."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+
+from flwr.app import Context, Message, MessageType, RecordDict
+from flwr.serverapp import Grid, ServerApp
+
+from fedsam.console import Progress
+from fedsam.engine.flower import Flower
+from fedsam.errors import InputError, RunError
+from fedsam.flower.records import METRICS
+from fedsam.flower.settings import OWN, RESUME, run_of
+from fedsam.record import RunDirectory, fresh_path
+from fedsam.result import Result
+from fedsam.run import Run
+from fedsam.simulation import resume, simulate
+
+log = logging.getLogger("fedsam")
+
+app = ServerApp()
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Run what the configuration describes, or go on with the run directory that its `resume` names."""
+    with Progress() as progress:
+        path = str(context.run_config.get(RESUME, ""))
+        if path:
+            _, run = RunDirectory.open(Path(path))
+            result = resume(Path(path), progress, engine=_over(run, grid))
+        else:
+            run = _described(grid, context)
+            result = simulate(run.replace(engine=_over(run, grid)), progress)
+        _tell(result)
+
+
+def _over(run: Run, grid: Grid) -> Flower:
+    engine = run.engine
+    settings = {name: getattr(engine, name) for name in Flower.model_fields if hasattr(engine, name)}
+    return Flower(**settings).over(grid)
+
+
+def _described(grid: Grid, context: Context) -> Run:
+    """The run; as many clients as there are nodes, unless the configuration says how many."""
+    run = run_of(context.run_config)
+    clients = partitions(grid, run.engine.wait if isinstance(run.engine, Flower) else 0.0)
+    given = context.run_config.get("data.clients", OWN)
+    if clients is not None and given not in (OWN, clients):
+        raise InputError("data.clients", given, f"there are {clients} Flower nodes; leave it out, or start as many")
+    if clients is not None:
+        run = run_of(context.run_config, data__clients=clients)
+    if run.out is None:
+        run = run.replace(out=str(fresh_path(Path("runs"), run.title())))
+    return run.replace(out=str(Path(str(run.out)).absolute()))
+
+
+def partitions(grid: Grid, wait: float) -> int | None:
+    """How many clients the nodes say there are; None if they do not say.
+
+    Raises:
+        RunError: no node connects within `wait` seconds.
+    """
+    began = time.monotonic()
+    while not (nodes := list(grid.get_node_ids())):
+        if time.monotonic() - began > wait:
+            raise RunError(f"no Flower node connected within {wait:.0f} s; start some, or set engine.wait")
+        time.sleep(0.1)
+    (answer,) = grid.send_and_receive([Message(RecordDict(), nodes[0], MessageType.QUERY)], timeout=600)
+    if answer.has_error():
+        raise RunError(f"Flower node {nodes[0]} cannot say which partition it is: {answer.error.reason}")
+    said = answer.content.metric_records[METRICS].get("num-partitions")
+    return None if said is None else int(said)  # type: ignore[arg-type]
+
+
+def _tell(result: Result) -> None:
+    for name, value in result.summary().items():
+        print(f"{name}: {value}", flush=True)
