@@ -73,6 +73,11 @@ class Component(Config):
         return name_of(type(self))
 
     @classmethod
+    def locate(cls, name: str) -> Any:
+        """What a name with a colon stands for; kinds that have shorter names for something override this."""
+        return import_object(name)
+
+    @classmethod
     def adopt(cls, found: Any, name: str) -> type[Self]:
         """Make a component of something that is none; kinds that can, override this.
 
@@ -107,7 +112,7 @@ def find(root: type[C], name: str) -> type[C]:
         InputError: there is none; the message lists the names there are.
     """
     if ":" in name:
-        found = import_object(name)
+        found = root.locate(name)
         return found if inspect.isclass(found) and issubclass(found, root) else root.adopt(found, name)
     if name.isidentifier() and (cls := _defined(root, name)) is not None:
         return cls

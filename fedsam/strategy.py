@@ -6,7 +6,7 @@ Shapes: K clients of a block, P parameters.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -28,6 +28,23 @@ class Strategy(Component):
 
     linear: ClassVar[bool] = True
     """Whether the updates' weighted sum is all that is used of them, so that engines may add up where they train."""
+
+    @classmethod
+    def locate(cls, name: str) -> Any:
+        """`flwr:Krum` is Flower's own strategy of that name; all else is `package.module:Class`."""
+        module, _, attribute = name.partition(":")
+        if module != "flwr":
+            return super().locate(name)
+        from fedsam.flower.stock import offered
+
+        return offered(attribute)
+
+    @classmethod
+    def adopt(cls, found: Any, name: str) -> type[Self]:
+        """A strategy written for Flower as one of fedsam, with its settings as keys."""
+        from fedsam.flower.stock import adopted
+
+        return adopted(found, name)  # type: ignore[return-value]
 
     def init(self, theta_P: Tensor) -> State:
         """The server's state before the first round."""

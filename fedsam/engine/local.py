@@ -39,11 +39,12 @@ class Step:
 
 class BatchOracle:
     """The gradient of one mini-batch's mean loss, at any point; remembers the loss at the first point it was asked
-    for.
+    for. `t` is the number of the local step, from 0.
     """
 
-    def __init__(self, task: Task, store: Store, step: Step) -> None:
+    def __init__(self, task: Task, store: Store, step: Step, t: int) -> None:
         self.layout: Layout = task.layout
+        self.t = t
         self.loss: Tensor | None = None
         self._task, self._step = task, step
         self._inputs, self._targets = task.batch(store, step.index_B, step.draws)
@@ -114,8 +115,8 @@ def train_client(
     optimizer = task.optimizer
     state = optimizer.init(theta_P)
     total = samples = torch.zeros((), dtype=theta_P.dtype, device=theta_P.device)
-    for step in steps:
-        oracle = BatchOracle(task, store, step)
+    for t, step in enumerate(steps):
+        oracle = BatchOracle(task, store, step, t)
         new_P, new_state = optimizer.step(theta_P, state, oracle, lr)
         if oracle.loss is None:
             raise TypeError(f"client optimiser {optimizer.name} took a step without asking for a gradient")

@@ -23,8 +23,8 @@ from fedsam.engine.base import Failure, Order, Trained, Trainer
 from fedsam.engine.flower import Flower
 from fedsam.engine.task import Task
 from fedsam.errors import RunError
-from fedsam.flower.local import PARTITION
-from fedsam.flower.records import ARRAYS, CONFIG, EXAMPLES, METRICS, arrays_of, theta_from
+from fedsam.flower.names import ARRAYS, CONFIG, EXAMPLES, METRICS, PARTITION
+from fedsam.flower.records import arrays_of, theta_from
 
 log = logging.getLogger("fedsam")
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from flwr.app import ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, Context, Error, Message, MetricRecord, RecordDict
 from flwr.common.constant import ErrorCode
 
 from fedsam.assemble import assemble
@@ -23,11 +23,10 @@ from fedsam.engine.loop import Loop, LoopTrainer
 from fedsam.engine.task import Task, numerics
 from fedsam.errors import InputError
 from fedsam.evaluate import evaluate as evaluate_on
-from fedsam.flower.records import ARRAYS, CONFIG, EXAMPLES, METRICS, arrays_of, theta_from
+from fedsam.flower.names import ARRAYS, EXAMPLES, METRICS, PARTITION, config_of, identity, introduce
+from fedsam.flower.records import arrays_of, theta_from
 from fedsam.params import theta_of
 from fedsam.run import Run
-
-PARTITION = "partition-id"
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ def site_of(message: Message, context: Context, run: Run | None = None) -> Site:
     Raises:
         InputError: there is no description, or it cannot be built here.
     """
-    config = _config(message)
+    config = config_of(message)
     if run is not None:
         keys = run.keys()
     elif "run" in config:
@@ -96,7 +95,7 @@ def train(message: Message, context: Context, run: Run | None = None) -> Message
 
 
 def _train(message: Message, site: Site, client: int) -> RecordDict:
-    config, task, run = _config(message), site.task, site.run
+    config, task, run = config_of(message), site.task, site.run
     round = int(config.get("server-round", 1)) - 1  # type: ignore[arg-type]
     lr = float(config["lr"]) if "lr" in config else run.client.bottom.lr  # type: ignore[arg-type]
     theta_P = theta_from(task.layout, _arrays(message), theta_of(task.module))
@@ -133,15 +132,12 @@ def query(message: Message, context: Context, run: Run | None = None) -> Message
     """Say who the node is: `metrics` with `partition-id`, `num-partitions` where it knows, and `num-examples` where the
     message or `run` describes the data.
     """
-    found: dict[str, Any] = {PARTITION: int(context.node_config[PARTITION])}
-    if "num-partitions" in context.node_config:
-        found["num-partitions"] = int(context.node_config["num-partitions"])
-    if run is None and "run" not in _config(message):
-        return Message(RecordDict({METRICS: MetricRecord(found)}), reply_to=message)
-    return _answered(message, context, run, lambda _, site, client: _counted(found, site, client))
+    if run is None and "run" not in config_of(message):
+        return introduce(message, context)
+    return _answered(message, context, run, lambda _, site, client: _counted(identity(context), site, client))
 
 
-def _counted(found: dict[str, Any], site: Site, client: int) -> RecordDict:
+def _counted(found: dict[str, int], site: Site, client: int) -> RecordDict:
     return RecordDict({METRICS: MetricRecord({**found, EXAMPLES: int(site.federation.sizes([client])[0])})})
 
 
@@ -153,11 +149,6 @@ def _answered(message: Message, context: Context, run: Run | None, work: Any) ->
         found = failure(-1, error)
         reason = f"{found.error}\n{found.trace}"
     return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason), reply_to=message)
-
-
-def _config(message: Message) -> ConfigRecord:
-    config: ConfigRecord = message.content.config_records.get(CONFIG) or ConfigRecord()
-    return config
 
 
 def _arrays(message: Message) -> ArrayRecord:

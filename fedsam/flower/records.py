@@ -12,9 +12,6 @@ from torch import Tensor
 from fedsam.engine.task import shared
 from fedsam.params import Layout
 
-ARRAYS, METRICS, CONFIG = "arrays", "metrics", "config"  # the names of a message's records
-EXAMPLES = "num-examples"  # the weight in the metrics
-
 
 def arrays_of(layout: Layout, theta_P: Tensor) -> ArrayRecord:
     """The trainable parameters by name."""

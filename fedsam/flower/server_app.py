@@ -12,7 +12,7 @@ from flwr.serverapp import Grid, ServerApp
 from fedsam.console import Progress
 from fedsam.engine.flower import Flower
 from fedsam.errors import InputError, RunError
-from fedsam.flower.records import METRICS
+from fedsam.flower.names import METRICS, PARTITIONS
 from fedsam.flower.settings import OWN, RESUME, run_of
 from fedsam.record import RunDirectory, fresh_path
 from fedsam.result import Result
@@ -72,7 +72,7 @@ def partitions(grid: Grid, wait: float) -> int | None:
     (answer,) = grid.send_and_receive([Message(RecordDict(), nodes[0], MessageType.QUERY)], timeout=600)
     if answer.has_error():
         raise RunError(f"Flower node {nodes[0]} cannot say which partition it is: {answer.error.reason}")
-    said = answer.content.metric_records[METRICS].get("num-partitions")
+    said = answer.content.metric_records[METRICS].get(PARTITIONS)
     return None if said is None else int(said)  # type: ignore[arg-type]
 
 
