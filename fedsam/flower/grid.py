@@ -112,16 +112,12 @@ class GridTrainer(Trainer):
         content = RecordDict({CONFIG: ConfigRecord({"run": self.keys})})
         for node, answer in self._answers(dict.fromkeys(new, content), MessageType.QUERY, self.settings.timeout):
             if isinstance(answer, Failure):
-                raise RunError(f"Flower node {node} cannot say which partition it is: {answer.error}")
+                raise RunError(f"Flower node {node} cannot take part: {answer.error}")
             said = answer.content.metric_records[METRICS]
             partition = int(said[PARTITION])  # type: ignore[arg-type]
             if partition in self.nodes and self.nodes[partition] in there:
                 raise RunError(
                     f"two Flower nodes say that they are partition {partition}; give each its own partition-id"
-                )
-            if not 0 <= partition < self.federation.clients:
-                raise RunError(
-                    f"a Flower node says that it is partition {partition} of {self.federation.clients} clients"
                 )
             self.nodes[partition] = node
             if EXAMPLES in said:
@@ -151,7 +147,8 @@ class GridTrainer(Trainer):
     def _find(self, ids: Sequence[int]) -> None:
         """Look for nodes that have come back under another id."""
         there = set(self.grid.get_node_ids())
-        if any(self.nodes.get(client) not in there for client in ids):
+        self.nodes = {client: node for client, node in self.nodes.items() if node in there}
+        if any(client not in self.nodes for client in ids):
             self._meet()
 
     def _answers(

@@ -143,8 +143,10 @@ def _counted(found: dict[str, int], site: Site, client: int) -> RecordDict:
 
 def _answered(message: Message, context: Context, run: Run | None, work: Any) -> Message:
     try:
-        client = int(context.node_config[PARTITION])
-        return Message(work(message, site_of(message, context, run), client), reply_to=message)
+        client, site = int(context.node_config[PARTITION]), site_of(message, context, run)
+        if not 0 <= client < site.federation.clients:
+            raise InputError(PARTITION, client, f"there are {site.federation.clients} clients, from 0 on")
+        return Message(work(message, site, client), reply_to=message)
     except Exception as error:
         found = failure(-1, error)
         reason = f"{found.error}\n{found.trace}"

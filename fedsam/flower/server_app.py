@@ -71,7 +71,7 @@ def partitions(grid: Grid, wait: float) -> int | None:
         time.sleep(0.1)
     (answer,) = grid.send_and_receive([Message(RecordDict(), nodes[0], MessageType.QUERY)], timeout=600)
     if answer.has_error():
-        raise RunError(f"Flower node {nodes[0]} cannot say which partition it is: {answer.error.reason}")
+        raise RunError(f"Flower node {nodes[0]} cannot take part: {answer.error.reason}")
     said = answer.content.metric_records[METRICS].get(PARTITIONS)
     return None if said is None else int(said)  # type: ignore[arg-type]
 
