@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("flwr")
 from flwr.app import Context, Error, Message, RecordDict
+from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 from flwr.supercore.task_identity import TaskIdentity
 
@@ -25,9 +26,13 @@ class Nodes(Grid):
         partitions: how many.
         seed: of node ids and order of replies.
         says: whether nodes know how many partitions there are.
+        app: the ClientApp on each of them.
     """
 
-    def __init__(self, partitions: int, seed: int = 0, says: bool = True, **config: Any) -> None:
+    def __init__(
+        self, partitions: int, seed: int = 0, says: bool = True, app: ClientApp = client_app, **config: Any
+    ) -> None:
+        self.app = app
         self.rng = random.Random(seed)
         self.contexts: dict[int, Context] = {}
         self.partitions, self.config = partitions, config | ({"num-partitions": partitions} if says else {})
@@ -81,7 +86,7 @@ class Nodes(Grid):
             del self.waiting[found]
             partition = int(self.contexts[node].node_config["partition-id"])
             self.log.append((message.metadata.message_type, partition))
-            answer = self.before(message, partition) or client_app(message, self.contexts[node])
+            answer = self.before(message, partition) or self.app(message, self.contexts[node])
             answer.metadata.__dict__["_reply_to_message_id"] = found
             answered.append(answer)
         return answered

@@ -50,6 +50,16 @@ def _built(run: Run) -> Site:
     return Site(run, federation, task, Loop(**settings).start(task, federation))
 
 
+def initial_arrays(run: Run) -> ArrayRecord:
+    """The initial global model of a run, by parameter name, for a server of one's own.
+
+    Raises:
+        InputError: data or model cannot be had.
+    """
+    _, task = assemble(run)
+    return arrays_of(task.layout, theta_of(task.module))
+
+
 def site_of(message: Message, context: Context, run: Run | None = None) -> Site:
     """The data and the task that a message is about; built when they are first asked for, and kept in this process.
 

@@ -1,0 +1,76 @@
+"""Engines that start processes: Flower's simulation gives the same run, and nothing is left running."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from fedsam import Run, simulate
+
+pytest.importorskip("flwr")
+pytest.importorskip("ray")
+
+KEYS = {"data.clients": 20, "cohort": 10, "rounds": 3, "evaluate_every": 1, "client.name": "sam", "engine.threads": 1}
+KEYS |= {"average.name": "swa", "average.cycle": 1, "average.start": 0.4}
+MARK = "FEDSAM_TEST_OF_PROCESSES_LEFT"
+
+
+def command(engine: str, *settings: str) -> list[str]:
+    given = [f"{name}={value}" for name, value in KEYS.items()]
+    return [sys.executable, "-m", "fedsam.cli", "run", *given, f"engine.name={engine}", *settings]
+
+
+def left() -> list[str]:
+    """The processes that carry the mark."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if MARK.encode() in (process / "environ").read_bytes() and int(process.name) != os.getpid():
+                found.append((process / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            continue
+    return found
+
+
+def test_flower_gives_the_bits_of_the_loop(inside: Path) -> None:
+    """Bit for bit, at one thread everywhere; and nothing but our own lines is printed."""
+    done = subprocess.run(command("flower", "--json"), capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    here = simulate(Run.from_keys({**KEYS, "engine.name": "loop"}))
+    assert result["digest"] == here.digest
+    assert result["engine"] == "flower"
+    assert (inside / result["out"] / "model.safetensors").exists()
+    lines = done.stderr.splitlines()
+    assert lines[0] == "digits-sam-fedavg-swa-seed0: engine flower (20 nodes, each running loop)"
+    assert all("round" in line for line in lines[1:]), done.stderr
+    other = simulate(Run.from_keys({**KEYS, "engine.name": "cohort"}))
+    for name, tensor in other.state.items():  # other kernels: to rounding
+        assert (tensor - here.state[name]).norm() <= 1e-5 * here.state[name].norm()
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for processes in /proc")
+@pytest.mark.parametrize("engine", ["flower", "ray"])
+def test_an_interrupt_stops_everything_that_was_started(engine: str, inside: Path) -> None:
+    environment = {**os.environ, MARK: "1"}
+    process = subprocess.Popen(command(engine, "rounds=100000"), stderr=subprocess.PIPE, text=True, env=environment)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "round" in line and "rounds/s" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130, said
+    assert "continue with: fedsam run --resume" in said
+    for _ in range(50):
+        if not left():
+            break
+        time.sleep(0.2)
+    assert not left()
