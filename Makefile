@@ -1,19 +1,23 @@
 # Two commands do everything on a machine with Python (3.11 or later) and make:
 #   make demo   the demonstration
 #   make test   lint, type check and the whole test suite
+# Beside them, make slow runs the tests that take minutes: Flower as separate processes.
 # Both make .venv if there is none, reuse it while pyproject.toml stays the same, and make it anew when that changes.
 
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready-$(firstword $(shell cksum < pyproject.toml))
 
-.PHONY: demo test lint format clean
+.PHONY: demo test slow lint format clean
 
 demo: $(READY)
 	$(BIN)/fedsam compare
 
 test: $(READY)-dev lint
 	$(BIN)/python -m pytest
+
+slow: $(READY)-dev
+	$(BIN)/python -m pytest -m slow
 
 lint: $(READY)-dev
 	$(BIN)/ruff check .

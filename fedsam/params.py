@@ -110,3 +110,8 @@ def named(module: nn.Module, theta_P: Tensor) -> dict[str, Tensor]:
     state = module.state_dict(keep_vars=True)
     sources = {name: views.get(first.get(id(tensor), ""), tensor) for name, tensor in state.items()}
     return {name: source.detach().clone(memory_format=torch.contiguous_format) for name, source in sources.items()}
+
+
+def weighted_sum(rows_KP: Tensor, weight_K: Tensor) -> Tensor:
+    """Σ_k weight_k · row_k, [P]: a new tensor."""
+    return rows_KP[0] * weight_K[0] if len(rows_KP) == 1 else torch.mv(rows_KP.T, weight_K)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from fedsam.config import Component
+from fedsam.params import weighted_sum
 from fedsam.schedule.base import Clock
 
 State = dict[str, Tensor]
@@ -58,10 +59,11 @@ class Strategy(Component):
                 strategy a block may also be one row, a weighted sum already, with weight 1.
             theta_P: the global model, for shape and device.
         """
-        total_P = torch.zeros_like(theta_P)
+        total_P: Tensor | None = None
         for delta_KP, weight_K in updates:
-            total_P += torch.mv(delta_KP.T, weight_K)
-        return total_P
+            part_P = weighted_sum(delta_KP, weight_K)
+            total_P = part_P if total_P is None else total_P.add_(part_P)
+        return torch.zeros_like(theta_P) if total_P is None else total_P
 
     def step(
         self, theta_P: Tensor, updates: Iterable[tuple[Tensor, Tensor]], state: State, clock: Clock

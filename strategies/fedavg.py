@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from fedsam.config import key
@@ -20,4 +21,4 @@ class FedAvg(Strategy):
 
     def update(self, theta_P: Tensor, delta_P: Tensor, state: State, clock: Clock) -> tuple[Tensor, State]:
         """A step along the mean update."""
-        return theta_P + self.lr * delta_P, state
+        return torch.add(theta_P, delta_P, alpha=self.lr), state

@@ -54,6 +54,8 @@ def _one_thread() -> Iterator[None]:
 class Points:
     """A gradient oracle that remembers where it was asked, and what it answered."""
 
+    t = 0
+
     def __init__(self, gradient: Callable[[Tensor], Tensor], layout: Layout) -> None:
         self.gradient, self.layout = gradient, layout
         self.asked: list[Tensor] = []

@@ -14,6 +14,7 @@ from fedsam import InputError, Run, RunError, simulate
 from fedsam.engine import ray as ray_engine
 from fedsam.engine.ray import Ray
 from fedsam.result import Listener
+from fedsam.simulation import Simulation
 from tests.conftest import Ragged
 from tests.unruly import Broken, Deadly
 
@@ -44,10 +45,10 @@ def described(engine: str, **changes: Any) -> Run:
     return Run.from_keys({**keys, "engine.name": engine, "engine.threads": 1, **changes})
 
 
-@pytest.mark.parametrize(("workers", "block"), [(1, 3), (2, 3), (2, 0)])
+@pytest.mark.parametrize(("workers", "block"), [(1, 3), (2, 3)])
 def test_ray_gives_the_bits_of_the_engine_it_runs(cluster: Any, workers: int, block: int) -> None:
-    """Bit for bit, at one thread and one block size; without one, an eighth of the round."""
-    here = simulate(described("cohort", **{"engine.block": block or 2}))
+    """Bit for bit, at one thread and one block size."""
+    here = simulate(described("cohort", **{"engine.block": block}))
     there = simulate(described("ray", **{"engine.block": block, "engine.workers": workers}))
     assert here.digest == there.digest
 
@@ -60,7 +61,7 @@ class Hears(Listener):
 
 
 def test_large_models_run_one_by_one_and_give_the_bits_of_the_loop(cluster: Any) -> None:
-    changes = {"model.width": 2500, "data": Ragged(), "cohort": 7, "rounds": 2}
+    changes = {"model.width": 2500, "data": Ragged(), "cohort": 7, "rounds": 2, "engine.block": 1}
     heard = Hears()
     here, there = (simulate(described(name, **changes), heard) for name in ("loop", "ray"))
     assert here.digest == there.digest
@@ -107,12 +108,13 @@ def test_clients_that_kill_every_worker_are_named(cluster: Any, tmp_path: Path) 
 
 
 def test_a_node_removed_in_mid_run_costs_no_bit(cluster: Any, caplog: pytest.LogCaptureFixture) -> None:
-    undisturbed = simulate(described("cohort", **{"engine.block": 2, "rounds": 4}))
+    changes = {"engine.block": 2, "rounds": 4}
+    undisturbed = simulate(described("cohort", **changes))
     extra = cluster.add_node(num_cpus=1)
     cluster.wait_for_nodes()
     remove = Events(2, lambda: cluster.remove_node(extra, allow_graceful=False))
     with caplog.at_level(logging.WARNING, logger="fedsam"):
-        disturbed = simulate(described("ray", **{"rounds": 4, "engine.workers": 3}), remove)
+        disturbed = simulate(described("ray", **{**changes, "engine.workers": 3}), remove)
     assert disturbed.digest == undisturbed.digest
 
 
@@ -129,3 +131,16 @@ def test_a_client_that_raises_is_named_and_can_be_left_out(cluster: Any) -> None
 def test_what_the_cluster_lacks_is_an_input_error(cluster: Any) -> None:
     with pytest.raises(InputError, match=r"engine\.threads = 64: the cluster has \d cores"):
         simulate(described("ray", **{"engine.threads": 64}))
+
+
+def test_blocks_grow_as_the_work_of_a_client_shrinks(cluster: Any) -> None:
+    def blocks(**changes: Any) -> list[list[int]]:
+        simulation = Simulation(described("ray", **{"engine.workers": 1, "cohort": 20, **changes}))
+        order = simulation.order(simulation.clock(), 0.1)
+        found = simulation.trainer.blocks(order)  # type: ignore[attr-defined]
+        simulation.close()
+        assert sorted(row for block in found for row in block) == list(range(20))
+        return list(found)
+
+    assert len(blocks()) == 1
+    assert [len(block) for block in blocks(**{"model.width": 50_000})] == [3] * 6 + [2]

@@ -17,6 +17,7 @@ from torch import Tensor
 from fedsam.config import Component, key
 from fedsam.data.base import Federation
 from fedsam.errors import InputError
+from fedsam.params import weighted_sum
 
 if TYPE_CHECKING:
     from fedsam.engine.task import Task
@@ -83,8 +84,20 @@ class Trained:
 
     def sum(self) -> Trained:
         """The same with the updates added up: Σ_k weight_k · delta_k."""
-        total_P = torch.mv(self.update_JP.T, self.weight_J)
-        return replace(self, update_JP=total_P[None], weight_J=torch.ones_like(self.weight_J[:1]))
+        total_P = weighted_sum(self.update_JP, self.weight_J)
+        return replace(self, update_JP=total_P[None], weight_J=total_P.new_ones(1))
+
+    def plus(self, other: Trained) -> Trained:
+        """Two sums as one."""
+        return Trained(
+            self.ids + other.ids,
+            self.update_JP + other.update_JP,
+            self.weight_J,
+            torch.cat([self.weight_K, other.weight_K]),
+            torch.cat([self.loss_K, other.loss_K]),
+            torch.cat([self.check_K, other.check_K]),
+            self.failed + other.failed,
+        )
 
 
 class Trainer(ABC):

@@ -10,6 +10,7 @@ Shapes: K clients of a round, P parameters.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import sys
@@ -26,6 +27,7 @@ from fedsam.data.base import Federation
 from fedsam.data.plan import local_steps
 from fedsam.engine.auto import Auto
 from fedsam.engine.base import Engine, Order, Trained, Trainer
+from fedsam.engine.board import Board, Place, board_of
 from fedsam.engine.cohort import Cohort, default_block, longest_first
 from fedsam.engine.task import Task
 from fedsam.engine.worker import Blueprint, Packed, Worker
@@ -34,6 +36,7 @@ from fedsam.errors import InputError, RunError
 log = logging.getLogger("fedsam")
 
 SHARES = 8  # of a round's clients, so that up to so many workers have something to do
+GRAIN = 2**27  # parameters times examples; a core needs some tens of milliseconds for them, a message several
 SMALLEST_ON_GPU = 8  # clients of a block, below which a GPU is badly used
 DEATHS = 3  # of workers on the same block, after which the block is taken to be the cause
 PATIENCE = 120.0  # seconds without any worker
@@ -64,6 +67,7 @@ class _Actor:
     """A process with a worker, which it makes when it is first needed: also after a restart."""
 
     worker: Worker | None = None
+    board_RP: np.ndarray | None = None
 
     def ready(self, made_of: list[Any]) -> Worker:
         """The worker."""
@@ -74,13 +78,29 @@ class _Actor:
             self.worker = Worker(*ray.get(placed), *rest)
         return self.worker
 
-    def come_up(self, made_of: list[Any]) -> None:
-        """Make the worker; an answer says that it is there."""
+    def come_up(self, made_of: list[Any], place: Place | None) -> bool:
+        """Make the worker; an answer says that it is there, and whether it reaches the board."""
         self.ready(made_of)
+        return self.reach(place)
 
-    def train(self, made_of: list[Any], theta_P: np.ndarray, order: Order) -> list[Packed]:
-        """Have the worker train a block."""
-        return self.ready(made_of).train(theta_P, order)
+    def reach(self, place: Place | None) -> bool:
+        """Open the board, if this is the machine where it is."""
+        if place is not None and self.board_RP is None:
+            self.board_RP = place.open()
+        return self.board_RP is not None
+
+    def train(
+        self, made_of: list[Any], place: Place, row: int, theta_P: np.ndarray | None, order: Order
+    ) -> list[Packed]:
+        """Have the worker train a block. Without weights, these are on the board, and what comes of them goes there."""
+        worker = self.ready(made_of)
+        if theta_P is not None:
+            return worker.train(theta_P, order)
+        self.reach(place)
+        assert self.board_RP is not None
+        blocks = worker.train(self.board_RP[0], order)
+        one = len(blocks) == 1 and blocks[0].update_JP is not None and len(blocks[0].update_JP) == 1
+        return [blocks[0].put_on(self.board_RP[row])] if one else blocks
 
 
 class RayTrainer(Trainer):
@@ -115,9 +135,13 @@ class RayTrainer(Trainer):
         self.made_of = [placed, self.engine, "cuda" if gpus else "cpu", threads]
         actor = ray.remote(_Actor).options(**share, max_restarts=-1, max_task_retries=0)
         self.workers = [actor.remote() for _ in range(number)]
-        self.idle: list[Any] = []
-        self.coming = {worker.come_up.remote(self.made_of): (worker, 0) for worker in self.workers}
-        self.running: dict[Any, tuple[Any, int]] = {}
+        self.board: Board | None = board_of(number + 1, task.layout.total, str(task.dtype).removeprefix("torch."))
+        self.near: set[int] = set()  # workers that reach the board
+        self.idle: list[int] = []
+        self.running: dict[Any, tuple[int, int]] = {}
+        self.coming: dict[Any, tuple[int, int]] = {}
+        for worker in range(number):
+            self._call(worker)
         self.about = f"{number} worker{'s' * (number > 1)} on {'GPUs' if gpus else f'{threads} thread each'}"
         self.about += f", running {self.engine.name}"
         self._next()
@@ -129,18 +153,23 @@ class RayTrainer(Trainer):
         for worker in getattr(self, "workers", []):
             ray.kill(worker)
         self.workers = []
+        board: Board | None = getattr(self, "board", None)
+        if board:
+            board.close()
+            self.board = None
         if self.stop_it:
             ray.shutdown()
             self.stop_it = False
 
     def blocks(self, order: Order) -> list[list[int]]:
-        """Which rows of an order form a block, in the order in which updates are added up."""
-        total = len(order.ids)
-        if self.engine.name == "loop":
-            return [[row] for row in range(total)]
-        size = max(-(-total // SHARES), SMALLEST_ON_GPU if self.on_gpu else 1)
-        size = self.settings.block or min(size, default_block(self.task.layout.total))
-        line = longest_first(self._steps(order))
+        """Which rows of an order form a block, in the order in which updates are added up: an eighth of the clients, or
+        as many as are worth a message, by parameters and examples.
+        """
+        total, parameters = len(order.ids), self.task.layout.total
+        line = list(range(total)) if self.engine.name == "loop" else longest_first(self._steps(order))
+        work = parameters * self.sizes(order.ids).mean() * self.task.optimizer.bottom.epochs
+        size = max(-(-total // SHARES), math.ceil(GRAIN / work), SMALLEST_ON_GPU if self.on_gpu else 1)
+        size = self.settings.block or min(size, default_block(parameters))
         return [line[begin : begin + size] for begin in range(0, total, size)]
 
     def _steps(self, order: Order) -> list[int]:
@@ -154,16 +183,21 @@ class RayTrainer(Trainer):
         self._forget()
         steps, blocks = self._steps(order), self.blocks(order)
         waiting = deque(longest_first([sum(steps[row] for row in block) for block in blocks]))
-        sent, deaths, done = ray.put(theta_P.detach().cpu().numpy()), [0] * len(blocks), {}
+        theta, deaths, done = theta_P.detach().cpu().numpy(), [0] * len(blocks), {}
+        if self.board:
+            self.board.rows_RP[0] = theta
+        sent = None  # for workers on other machines, once for all of them
         for wanted in range(len(blocks)):
             while wanted not in done:
                 while waiting and self.idle:
                     worker, block = self.idle.pop(), waiting.popleft()
-                    self.running[worker.train.remote(self.made_of, sent, order.part(blocks[block]))] = (worker, block)
+                    if worker not in self.near and sent is None:
+                        sent = ray.put(theta)
+                    self._hand(worker, block, None if worker in self.near else sent, order.part(blocks[block]))
                 for ref in self._next():
                     worker, block = self.running.pop(ref)
                     try:
-                        done[block] = ray.get(ref)
+                        done[block] = [packed.take_from(self._row(worker)) for packed in ray.get(ref)]
                         self.idle.append(worker)
                     except ray.exceptions.RayTaskError as error:
                         raise RunError(f"a worker raised {error.cause!r} in round {order.round + 1}") from error
@@ -171,8 +205,22 @@ class RayTrainer(Trainer):
                         deaths[block] += 1
                         self._lost(error, [order.ids[row] for row in blocks[block]], order.round, deaths[block])
                         waiting.appendleft(block)
-                        self.coming[worker.come_up.remote(self.made_of)] = (worker, 0)
+                        self._call(worker)
             yield from self._unpacked(done.pop(wanted))
+
+    def _hand(self, worker: int, block: int, sent: Any, order: Order) -> None:
+        place = self.board.place if self.board else None
+        ref = self.workers[worker].train.remote(self.made_of, place, worker + 1, sent, order)
+        self.running[ref] = (worker, block)
+
+    def _row(self, worker: int) -> np.ndarray:
+        return self.board.rows_RP[worker + 1] if self.board else np.empty(0)
+
+    def _call(self, worker: int, tries: int = 0) -> None:
+        """Have a worker come up, for the first time or again."""
+        place = self.board.place if self.board else None
+        self.near.discard(worker)
+        self.coming[self.workers[worker].come_up.remote(self.made_of, place)] = (worker, tries)
 
     def _unpacked(self, blocks: list[Packed]) -> Iterator[Trained]:
         for block in blocks:
@@ -207,7 +255,8 @@ class RayTrainer(Trainer):
 
         worker, tries = self.coming.pop(ref)
         try:
-            ray.get(ref)
+            if ray.get(ref):
+                self.near.add(worker)
             self.idle.append(worker)
         except ray.exceptions.RayTaskError as error:
             raise RunError(f"a Ray worker could not be started: {error.cause!r}") from error
@@ -215,7 +264,7 @@ class RayTrainer(Trainer):
             if tries >= DEATHS:
                 log.warning("a Ray worker does not come up any more (%s); going on without it", _brief(error))
                 return
-            self.coming[worker.come_up.remote(self.made_of)] = (worker, tries + 1)
+            self._call(worker, tries + 1)
 
     def _lost(self, error: Exception, ids: list[int], round: int, deaths: int) -> None:
         some = ", ".join(map(str, ids[:10])) + (f" and {len(ids) - 10} more" if len(ids) > 10 else "")
@@ -239,7 +288,7 @@ class RayTrainer(Trainer):
                     ray.get(ref)
                     self.idle.append(worker)
                 except ray.exceptions.RayError:
-                    self.coming[worker.come_up.remote(self.made_of)] = (worker, 0)
+                    self._call(worker)
 
 
 def _connect(settings: Ray) -> bool:

@@ -6,12 +6,12 @@ Shapes: K clients of a block, J rows of its updates, P parameters.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import reduce
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from fedsam.data.augment.base import Augment
 from fedsam.data.base import Facts, Federation
@@ -48,10 +48,10 @@ class Blueprint:
 
 @dataclass(frozen=True)
 class Packed:
-    """A `Trained` block as arrays."""
+    """A `Trained` block as arrays; without updates where these lie on a board."""
 
     ids: list[int]
-    update_JP: np.ndarray
+    update_JP: np.ndarray | None
     weight_J: np.ndarray
     weight_K: np.ndarray
     loss_K: np.ndarray
@@ -65,8 +65,19 @@ class Packed:
         update_JP, weight_J, weight_K, loss_K, check_K = (tensor.cpu().numpy() for tensor in tensors)
         return cls(block.ids, update_JP, weight_J, weight_K, loss_K, check_K, block.failed)
 
+    def put_on(self, row_P: np.ndarray) -> Packed:
+        """The same with its one row of updates on a board."""
+        assert self.update_JP is not None
+        row_P[:] = self.update_JP[0]
+        return replace(self, update_JP=None)
+
+    def take_from(self, row_P: np.ndarray) -> Packed:
+        """The same with a copy of the row on the board, if its updates are there."""
+        return replace(self, update_JP=row_P[None].copy()) if self.update_JP is None else self
+
     def unpack(self, device: torch.device) -> Trained:
         """The block again, on this device."""
+        assert self.update_JP is not None
         arrays = self.update_JP, self.weight_J, self.weight_K, self.loss_K, self.check_K
         update_JP, weight_J, weight_K, loss_K, check_K = (shared(array).to(device) for array in arrays)
         return Trained(self.ids, update_JP, weight_J, weight_K, loss_K, check_K, self.failed)
@@ -93,9 +104,8 @@ class Worker:
         self.trainer = engine.start(self.task, federation)
 
     def train(self, theta_P: np.ndarray, order: Order) -> list[Packed]:
-        """Train the clients of an order; where sums are enough, updates are added up here, block by block."""
-        return list(self._train(shared(theta_P).to(self.task.device), order))
-
-    def _train(self, theta_P: Tensor, order: Order) -> Iterator[Packed]:
-        for block in self.trainer.train(theta_P, order):
-            yield Packed.of(block.sum() if order.summed and block.ids else block)
+        """Train the clients of an order; where sums are enough, updates are added up here, to one row."""
+        blocks = self.trainer.train(shared(theta_P).to(self.task.device), order)
+        if order.summed:
+            return [Packed.of(reduce(Trained.plus, (block.sum() for block in blocks)))]
+        return [Packed.of(block) for block in blocks]

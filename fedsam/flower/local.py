@@ -108,7 +108,7 @@ def _train(message: Message, site: Site, client: int) -> RecordDict:
     config, task, run = config_of(message), site.task, site.run
     round = int(config.get("server-round", 1)) - 1  # type: ignore[arg-type]
     lr = float(config["lr"]) if "lr" in config else run.client.bottom.lr  # type: ignore[arg-type]
-    theta_P = theta_from(task.layout, _arrays(message), theta_of(task.module))
+    theta_P = theta_from(task.layout, _arrays(message), torch.empty(0, dtype=task.dtype, device=task.device))
     with numerics(run.engine.precision):
         torch.set_num_threads(run.engine.threads or 1)
         store, (plan,) = task.plan(site.federation, Order(round, lr, [client], np.ones(1)))
@@ -130,7 +130,7 @@ def _evaluate(message: Message, site: Site, client: int) -> RecordDict:
     store, (index,) = site.federation.local_test([client])
     if not len(index):
         raise InputError("data.local_test", site.run.data.local_test, f"client {client} holds out no test examples")
-    theta_P = theta_from(task.layout, _arrays(message), theta_of(task.module))
+    theta_P = theta_from(task.layout, _arrays(message), torch.empty(0, dtype=task.dtype, device=task.device))
     with numerics(site.run.engine.precision):
         torch.set_num_threads(site.run.engine.threads or 1)
         loss, accuracy = evaluate_on(task, theta_P, task.place(Split(store.images[index], store.labels[index])))

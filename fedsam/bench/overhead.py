@@ -1,0 +1,81 @@
+"""What a round costs in which clients do nothing: 3 MB of weights go out, come back and are averaged.
+
+`limit_ratio` of Flower is its time over that of a minimal stock Flower app, on the same nodes, in alternation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from torch import Tensor
+
+from fedsam.bench import Row, alternate
+from fedsam.data.synthetic import Synthetic
+from fedsam.engine.task import numerics
+from fedsam.optim.base import Oracle, State
+from fedsam.optim.sgd import SGD
+from fedsam.run import Run
+from fedsam.simulation import Simulation
+
+CASES = ((5, 100), (10, 10_000), (50, 100))  # cohort, clients
+WIDTH = 10_640  # of an MLP with 798,010 parameters
+
+
+class Idle(SGD):
+    """Leaves the weights as they are."""
+
+    def step(self, theta_P: Tensor, state: State, oracle: Oracle, lr: float | Tensor) -> tuple[Tensor, State]:
+        """No gradient; the loss is reported as 0."""
+        oracle.loss = theta_P.new_zeros(())  # type: ignore[attr-defined]
+        return theta_P, state
+
+
+def rows(rounds: int) -> Iterator[Row]:
+    """Each case in this process, on Ray, and over Flower."""
+    with numerics("fp32"):
+        for cohort, clients in CASES:
+            yield from _without_flower(cohort, clients, rounds)
+        for cohort, clients in CASES:
+            yield from _flower(cohort, clients, rounds)
+
+
+def _simulation(engine: Any, cohort: int, clients: int) -> Simulation:
+    data = Synthetic(clients=clients, samples_per_client=1, test_samples=10)
+    model = {"name": "mlp", "width": WIDTH}
+    return Simulation(
+        Run(data=data, model=model, client=Idle(batch_size=1, epochs=1), engine=engine, cohort=cohort, rounds=10**6)  # type: ignore[arg-type]
+    )
+
+
+def _without_flower(cohort: int, clients: int, rounds: int) -> Iterator[Row]:
+    simulations = {name: _simulation({"name": name}, cohort, clients) for name in ("loop", "cohort", "ray")}
+    try:
+        parts: dict[str, Callable[[], object]] = {name: each.advance for name, each in simulations.items()}
+        seconds = alternate(parts, rounds)
+    finally:
+        for simulation in simulations.values():
+            simulation.close()
+    for name, times in seconds.items():
+        yield Row(f"{cohort} of {clients:,} clients", name, "fp32", times, None)
+
+
+def _flower(cohort: int, clients: int, rounds: int) -> Iterator[Row]:
+    from fedsam.engine.flower import Flower
+    from fedsam.flower.minimal import StockRounds
+    from fedsam.flower.records import arrays_of
+    from fedsam.flower.runtime import Runtime
+
+    runtime = Runtime(clients, 1, 0.0)
+    try:
+        simulation = _simulation(Flower(threads=1).over(runtime.grid), cohort, clients)
+        arrays = arrays_of(simulation.task.layout, simulation.theta_P)
+        stock = StockRounds(runtime.grid, arrays, clients, cohort)
+        seconds = alternate({"flower": simulation.advance, "stock flower": stock.round}, rounds)
+    finally:
+        runtime.stop()
+    import numpy as np
+
+    limit = float(np.median(seconds["stock flower"]))
+    for name, times in seconds.items():
+        yield Row(f"{cohort} of {clients:,} clients", name, "fp32", times, float(np.median(times)) / limit)

@@ -1,0 +1,53 @@
+"""Memory that this process shares with others on the same machine, so that weights cross without being copied through a
+broker: a few tenths of a millisecond for 3 MB, where an object store takes several milliseconds.
+
+Shapes: P numbers of a row.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a board is, for another process."""
+
+    path: str
+    rows: int
+    numbers: int
+    dtype: str
+
+    def open(self) -> np.ndarray | None:
+        """The board's rows, [rows, P]; None where this process cannot reach it."""
+        try:
+            return np.memmap(self.path, dtype=self.dtype, mode="r+", shape=(self.rows, self.numbers))
+        except OSError:
+            return None
+
+
+class Board:
+    """Rows of numbers in anonymous memory (Linux's memfd), which ends with the last process that has it open."""
+
+    def __init__(self, rows: int, numbers: int, dtype: str) -> None:
+        self._file = os.memfd_create("fedsam")
+        os.ftruncate(self._file, rows * numbers * np.dtype(dtype).itemsize)
+        self.place = Place(f"/proc/{os.getpid()}/fd/{self._file}", rows, numbers, dtype)
+        opened = self.place.open()
+        assert opened is not None
+        self.rows_RP = opened
+
+    def close(self) -> None:
+        """Let go of it."""
+        os.close(self._file)
+
+
+def board_of(rows: int, numbers: int, dtype: str) -> Board | None:
+    """A board, where the system has such memory."""
+    try:
+        return Board(rows, numbers, dtype)
+    except (AttributeError, OSError, AssertionError):
+        return None
