@@ -22,5 +22,8 @@ def assemble(run: Run) -> tuple[Federation, Task]:
     facts, precision = federation.facts, run.engine.precision
     with under("model"):
         module = run.model.module(facts.shape, facts.classes, run.seed)
-    task = Task(module, layout_of(module), facts, run.data.augment, run.client, device, precision, run.seed, run.keys())
+    layout = layout_of(module)
+    task = Task(
+        module, layout, facts, run.data.augment, run.client, run.server, device, precision, run.seed, run.keys()
+    )
     return federation, task

@@ -61,6 +61,10 @@ class Run(Groups):
         if self.cohort > self.data.clients:
             raise InputError("cohort", self.cohort, f"must be at most data.clients = {self.data.clients}")
         try:
+            self.server.check(self.client)
+        except InputError as error:
+            raise error.under("client") from None
+        try:
             self.average.check(self.rounds)
         except InputError as error:
             raise error.under("average") from None
@@ -104,7 +108,7 @@ class Run(Groups):
 
     def digest(self) -> str:
         """sha256 of every key that decides the result: all but where it is written and how often it is saved."""
-        aside = {"out", "checkpoint_every"}
+        aside = {"out", "checkpoint_every", "server.state_memory"}
         text = json.dumps({k: v for k, v in self.keys().items() if k not in aside}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 

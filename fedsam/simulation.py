@@ -24,13 +24,15 @@ from fedsam.data.plan import sample_cohort
 from fedsam.engine.base import Engine, Failure, Order
 from fedsam.engine.memory import keep_freed_memory
 from fedsam.engine.task import numerics
-from fedsam.errors import Interrupted, RunError, under
+from fedsam.errors import InputError, Interrupted, RunError, under
 from fedsam.evaluate import evaluate
 from fedsam.params import named, theta_of
 from fedsam.record import Checkpoint, Record, RunDirectory, must_be_free
 from fedsam.result import Listener, Result
 from fedsam.run import Run
 from fedsam.schedule.base import Clock
+from fedsam.slots import Slots
+from fedsam.strategy import Gathered
 
 log = logging.getLogger("fedsam")
 
@@ -103,6 +105,7 @@ class _Arrived:
 
     loss: Tensor
     ids: list[int] = field(default_factory=list)
+    uploads: dict[str, Tensor] = field(default_factory=dict)
     failed: bool = False
 
     def __post_init__(self) -> None:
@@ -112,6 +115,10 @@ class _Arrived:
         """Of the round's examples, those of the clients that delivered."""
         came = set(self.ids)
         return float(sum(weight for client, weight in zip(order.ids, order.weight_K, strict=True) if client in came))
+
+
+def _size(*tensors: Tensor) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 class Simulation:
@@ -132,6 +139,7 @@ class Simulation:
         self.test = self.task.place(self.federation.test)
         self.theta_P = theta_of(self.task.module)
         self.server = run.server.init(self.theta_P)
+        self.slots = Slots(run.server.slots, self.task.layout.total, self.task.dtype, 2**30 * run.server.state_memory)
         self.average: dict[str, Tensor] = {}
         self.done = 0
         self.metrics: list[Record] = []
@@ -189,12 +197,10 @@ class Simulation:
         """One federated round; the ids of the clients that trained and their learning rate."""
         run, clock, began = self.run, self.clock(), time.perf_counter()
         lr = run.average.lr(run.client.bottom.schedule.lr(run.client.bottom.lr, clock), clock)
-        order, sent_P = self.order(clock, lr), self.theta_P
+        order, before_P = self.order(clock, lr), self.theta_P
         ids = self._train(order, clock) if order.ids else []
-        self.average = run.average.update(sent_P, self.theta_P, self.average, clock)
+        self.average = run.average.update(before_P, self.theta_P, self.average, clock)
         self.done += 1
-        size = sent_P.numel() * sent_P.element_size()
-        self.bytes_up, self.bytes_down = self.bytes_up + len(ids) * size, self.bytes_down + len(order.ids) * size
         self.seconds += time.perf_counter() - began
         return ids, lr
 
@@ -207,35 +213,47 @@ class Simulation:
         ids = sample_cohort(self.run.seed, clock.round, self.federation.clients, self.run.cohort)
         sizes_K = self.trainer.sizes(ids)
         ids, sizes_K = [client for client, n in zip(ids, sizes_K, strict=True) if n], sizes_K[sizes_K > 0]
-        return Order(clock.round, lr, ids, sizes_K / sizes_K.sum() if ids else sizes_K, self.run.server.linear)
+        weight_K = sizes_K / sizes_K.sum() if ids else sizes_K
+        slots = self.slots.rows(ids) if self.slots.names and not self.trainer.keeps_slots else {}
+        server = self.run.server
+        return Order(clock.round, lr, ids, weight_K, server.linear, server.broadcast(self.server), slots)
 
     def _train(self, order: Order, clock: Clock) -> list[int]:
         """Have the clients trained and take the server's step; the ids of the clients that delivered."""
-        server, sent_P, arrived = self.run.server, self.theta_P, _Arrived(self.loss)
-        blocks = self._arriving(order, arrived)
+        server, theta_P, arrived = self.run.server, self.theta_P, _Arrived(self.loss)
+        sent_P = server.sent(theta_P, self.server)
+        blocks = self._arriving(sent_P, order, arrived)
         if server.linear:
-            delta_P = server.aggregate(blocks, sent_P)
+            delta_P = server.aggregate(blocks, theta_P)
             if arrived.failed:
                 delta_P = delta_P / arrived.share(order)
-            self.theta_P, self.server = server.update(sent_P, delta_P, self.server, clock)
+            gathered = Gathered(arrived.uploads, delta_P, len(arrived.ids), self.federation.clients, order.lr)
+            self.server = server.absorb(gathered, self.server)
+            self.theta_P, self.server = server.update(theta_P, delta_P, self.server, clock)
         else:
             updates = list(blocks)
             if arrived.failed:
                 updates = [(delta_KP, weight_K / arrived.share(order)) for delta_KP, weight_K in updates]
-            self.theta_P, self.server = server.step(sent_P, updates, self.server, clock)
+            self.theta_P, self.server = server.step(theta_P, updates, self.server, clock)
+        self.bytes_down += len(order.ids) * _size(sent_P, *order.sent.values())
+        self.bytes_up += len(arrived.ids) * _size(sent_P, *arrived.uploads.values())
         self.loss = self.loss + (arrived.loss / arrived.share(order) if arrived.failed else arrived.loss)
         self.trained += 1
         return sorted(arrived.ids)
 
-    def _arriving(self, order: Order, arrived: _Arrived) -> Iterator[tuple[Tensor, Tensor]]:
-        """Each block's updates and their weights; losses and failures are noted on the way."""
-        for block in self.trainer.train(self.theta_P, order):
+    def _arriving(self, sent_P: Tensor, order: Order, arrived: _Arrived) -> Iterator[tuple[Tensor, Tensor]]:
+        """Each block's updates and their weights; all else that comes is noted on the way."""
+        for block in self.trainer.train(sent_P, order):
             for failure in block.failed:
                 self._failed(failure, arrived)
             if block.ids:
                 arrived.ids += block.ids
                 arrived.loss = arrived.loss + torch.dot(block.loss_K, block.weight_K)
                 self.unchecked.append((self.done + 1, block.ids, block.check_K))
+                for name, total_P in block.uploads.items():
+                    arrived.uploads[name] = arrived.uploads[name] + total_P if name in arrived.uploads else total_P
+                if block.slots:
+                    self.slots.keep(block.ids, block.slots)
                 yield block.update_JP, block.weight_J
         if not arrived.ids:
             raise RunError(f"round {self.done + 1}: no client delivered anything{self._last_good()}")
@@ -306,6 +324,7 @@ class Simulation:
         tensors = {"theta": self.theta_P}
         tensors |= {f"server.{name}": tensor for name, tensor in self.server.items()}
         tensors |= {f"average.{name}": tensor for name, tensor in self.average.items()}
+        tensors |= {f"slots.{name}": tensor for name, tensor in self.slots.tensors().items()}
         pending = {
             "loss": float(self.loss),
             "trained": self.trained,
@@ -322,14 +341,18 @@ class Simulation:
         self.metrics = self.directory.rewind(checkpoint.round if checkpoint else 0)
         if checkpoint is None:
             return
+        if self.slots.names and self.trainer.keeps_slots:
+            allowed = f"clients of {self.run.server.name} keep vectors at Flower's nodes, which no checkpoint holds"
+            raise InputError("engine.name", self.engine.name, f"{allowed}; use another engine, or start anew")
+
+        def part(group: str, device: torch.device) -> dict[str, Tensor]:
+            found = {name: t for name, t in checkpoint.tensors.items() if name.startswith(group)}
+            return {name.removeprefix(group): tensor.to(device) for name, tensor in found.items()}
+
         device = self.task.device
         self.theta_P = checkpoint.tensors["theta"].to(device)
-        self.server = {
-            n.removeprefix("server."): t.to(device) for n, t in checkpoint.tensors.items() if n.startswith("server.")
-        }
-        self.average = {
-            n.removeprefix("average."): t.to(device) for n, t in checkpoint.tensors.items() if n.startswith("average.")
-        }
+        self.server, self.average = part("server.", device), part("average.", device)
+        self.slots.restore(part("slots.", torch.device("cpu")))
         self.done = checkpoint.round
         pending = checkpoint.pending
         self.loss += pending["loss"]

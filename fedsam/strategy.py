@@ -6,26 +6,54 @@ Shapes: K clients of a block, P parameters.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, ClassVar, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
-from fedsam.config import Component
+from fedsam.client_half import ClientHalf, State
+from fedsam.config import Component, key
 from fedsam.params import weighted_sum
 from fedsam.schedule.base import Clock
 
-State = dict[str, Tensor]
+if TYPE_CHECKING:
+    from fedsam.optim.base import ClientOptimizer
+
+__all__ = ["Average", "Gathered", "State", "Strategy"]
 
 
-class Strategy(Component):
-    """A server rule: how the clients' updates become the next global model.
+@dataclass(frozen=True)
+class Gathered:
+    """What came from a round's clients beside their updates.
+
+    Args:
+        uploads: the sums over these clients of what each sent, by name.
+        delta_P: Σ_k p_k delta_k.
+        clients: |S|, how many there were.
+        population: N, all clients.
+        lr: the clients' learning rate in this round.
+    """
+
+    uploads: State
+    delta_P: Tensor
+    clients: int
+    population: int
+    lr: float
+
+
+class Strategy(ClientHalf):
+    """An algorithm: how the clients' updates become the next global model, and what clients do beside training.
 
     A client's update is delta = theta_client − theta_sent.
     """
 
     kind: ClassVar[str] = "strategy"
     package: ClassVar[str] = "strategies"
+
+    state_memory: float = key(
+        4.0, "GiB of memory for what clients keep from round to round; beyond it a file is used", "convention", ge=0.0
+    )
 
     linear: ClassVar[bool] = True
     """Whether the updates' weighted sum is all that is used of them, so that engines may add up where they train."""
@@ -47,9 +75,34 @@ class Strategy(Component):
 
         return adopted(found, name)  # type: ignore[return-value]
 
+    @property
+    def plain(self) -> bool:
+        """Whether clients do nothing but train, so that any client will do."""
+        hooks = (*ClientHalf.HOOKS, "sent", "broadcast", "absorb")
+        return all(getattr(type(self), hook) is getattr(Strategy, hook) for hook in hooks)
+
     def init(self, theta_P: Tensor) -> State:
         """The server's state before the first round."""
         return {}
+
+    def check(self, client: ClientOptimizer) -> None:
+        """Refuse a client optimiser with which the algorithm has no meaning.
+
+        Raises:
+            InputError: with what to use instead; its key is of the group `client.`.
+        """
+
+    def sent(self, theta_P: Tensor, state: State) -> Tensor:
+        """The model that clients are sent: the global one."""
+        return theta_P
+
+    def broadcast(self, state: State) -> State:
+        """What clients are sent beside it."""
+        return {}
+
+    def absorb(self, gathered: Gathered, state: State) -> State:
+        """The server's state after what the clients sent beside their updates; `update` comes after it."""
+        return state
 
     def aggregate(self, updates: Iterable[tuple[Tensor, Tensor]], theta_P: Tensor) -> Tensor:
         """One update from many: Δ = Σ_k weight_k · delta_k, summed block by block as they arrive, in their order.
@@ -72,7 +125,7 @@ class Strategy(Component):
         return self.update(theta_P, self.aggregate(updates, theta_P), state, clock)
 
     def update(self, theta_P: Tensor, delta_P: Tensor, state: State, clock: Clock) -> tuple[Tensor, State]:
-        """The next global model and server state: w ← w + Δ."""
+        """The next global model and server state: w ← w + Δ, from the model that was sent."""
         return theta_P + delta_P, state
 
 

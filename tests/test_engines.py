@@ -206,11 +206,11 @@ def test_out_of_memory_halves_the_block_and_says_so_once(
     whole = cohort_module.CohortTrainer._train_block
     tried = []
 
-    def scarce(self: Any, theta_P: Tensor, store: Any, plans: list[ClientPlan], lr: float) -> Any:
+    def scarce(self: Any, theta_P: Tensor, store: Any, plans: list[ClientPlan], order: Any) -> Any:
         tried.append(len(plans))
         if len(plans) > 3:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return whole(self, theta_P, store, plans, lr)
+        return whole(self, theta_P, store, plans, order)
 
     monkeypatch.setattr(cohort_module.CohortTrainer, "_train_block", scarce)
     assert_same(expected, trained(run))

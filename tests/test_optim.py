@@ -19,7 +19,7 @@ from fedsam.config import find, names
 from fedsam.errors import InputError
 from fedsam.optim.adamw import AdamW
 from fedsam.optim.asam import ASAM
-from fedsam.optim.base import BaseOptimizer, ClientOptimizer, State
+from fedsam.optim.base import BaseOptimizer, ClientOptimizer, Oracle, State
 from fedsam.optim.sam import SAM
 from fedsam.optim.sgd import SGD
 from fedsam.params import Layout, layout_of
@@ -51,7 +51,7 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-class Points:
+class Points(Oracle):
     """A gradient oracle that remembers where it was asked, and what it answered."""
 
     t = 0

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fedsam.client_half import State
 from fedsam.config import Component, key
 from fedsam.data.base import Federation
 from fedsam.errors import InputError
@@ -35,6 +36,8 @@ class Order:
         ids: the clients, each with at least one example.
         weight_K: their shares in the mean, n_k / Σ n, float64.
         summed: whether their weighted sum is enough, so that an engine may add updates up where they are made.
+        sent: what clients are sent beside the model.
+        slots: the vectors that each client kept from its last round, [K, P] by name.
     """
 
     round: int
@@ -42,10 +45,14 @@ class Order:
     ids: list[int]
     weight_K: np.ndarray
     summed: bool = False
+    sent: State = field(default_factory=dict)
+    slots: State = field(default_factory=dict)
 
     def part(self, rows: Sequence[int]) -> Order:
         """The same for some of the clients; their shares stay those in the whole round."""
-        return replace(self, ids=[self.ids[row] for row in rows], weight_K=self.weight_K[list(rows)])
+        rows = list(rows)
+        slots = {name: kept_KP[rows] for name, kept_KP in self.slots.items()}
+        return replace(self, ids=[self.ids[row] for row in rows], weight_K=self.weight_K[rows], slots=slots)
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,8 @@ class Trained:
         loss_K: each client's mean training loss, over its samples, each at the weights before its step.
         check_K: a number of each client that is NaN or infinite if anything in its loss or update is.
         failed: those that did not.
+        uploads: the sums over these clients of what they send beside their updates.
+        slots: the vectors that each of them keeps, [K, P] by name.
     """
 
     ids: list[int]
@@ -81,6 +90,8 @@ class Trained:
     loss_K: Tensor
     check_K: Tensor
     failed: list[Failure] = field(default_factory=list)
+    uploads: State = field(default_factory=dict)
+    slots: State = field(default_factory=dict)
 
     def sum(self) -> Trained:
         """The same with the updates added up: Σ_k weight_k · delta_k."""
@@ -97,6 +108,8 @@ class Trained:
             torch.cat([self.loss_K, other.loss_K]),
             torch.cat([self.check_K, other.check_K]),
             self.failed + other.failed,
+            {name: total + other.uploads[name] for name, total in self.uploads.items()},
+            {name: torch.cat([kept_KP, other.slots[name]]) for name, kept_KP in self.slots.items()},
         )
 
 
@@ -104,6 +117,8 @@ class Trainer(ABC):
     """An engine at work on one task and one federation; `about` says what it has found to work with, if anything."""
 
     about = ""
+    keeps_slots = False
+    """Whether clients keep their own vectors where they are trained, so that an order needs none."""
 
     def __init__(self, task: Task, federation: Federation) -> None:
         self.task, self.federation = task, federation
@@ -119,11 +134,25 @@ class Trainer(ABC):
     def close(self) -> None:  # noqa: B027
         """Stop what was started; the default has started nothing."""
 
-    def trained(self, order: Order, theta_KP: Tensor, loss_K: Tensor, sent_P: Tensor) -> Trained:
-        """The clients of `order` at their trained weights; here, and nowhere else, is the sign of an update."""
+    def trained(
+        self,
+        order: Order,
+        theta_KP: Tensor,
+        loss_K: Tensor,
+        sent_P: Tensor,
+        uploads: State | None = None,
+        slots: State | None = None,
+    ) -> Trained:
+        """The clients of `order` at their trained weights; here, and nowhere else, is the sign of an update.
+
+        Args:
+            uploads: the sums over them of what they send beside their updates.
+            slots: the vectors they keep, [K, P] by name.
+        """
         delta_KP = theta_KP - sent_P
         weight_K = torch.from_numpy(order.weight_K).to(delta_KP.device, delta_KP.dtype)
-        return Trained(order.ids, delta_KP, weight_K, weight_K, loss_K, loss_K + delta_KP.sum(dim=1))
+        check_K = loss_K + delta_KP.sum(dim=1)
+        return Trained(order.ids, delta_KP, weight_K, weight_K, loss_K, check_K, [], uploads or {}, slots or {})
 
     def failed(self, failures: list[Failure]) -> Trained:
         """A block in which no client trained."""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
+from fedsam.client_half import Here, State
 from fedsam.data.base import Federation
 from fedsam.data.plan import ClientPlan
 from fedsam.engine.base import Engine, Order, Trained, Trainer
@@ -63,8 +64,8 @@ class CohortTrainer(Trainer):
             return
         store, plans = self.task.store(planned[0]), dict(zip(rows, planned[1], strict=True))
 
-        def train(at: list[int]) -> tuple[Tensor, Tensor]:
-            return self._train_block(theta_P, store, [plans[row] for row in at], order.lr)
+        def train(at: list[int]) -> tuple[Tensor, Tensor, State, State]:
+            return self._train_block(theta_P, store, [plans[row] for row in at], order.part(at))
 
         line, begin = [rows[i] for i in longest_first([len(plans[row].count_T) for row in rows])], 0
         while begin < len(line):
@@ -80,14 +81,26 @@ class CohortTrainer(Trainer):
             if failures:
                 yield self.failed(failures)
             if done is not None:
-                yield self.trained(order.part(trained), *done, theta_P)
+                theta_KP, loss_K, slots, uploads = done
+                yield self.trained(order.part(trained), theta_KP, loss_K, theta_P, uploads, slots)
 
-    def _train_block(self, theta_P: Tensor, store: Store, plans: list[ClientPlan], lr: float) -> tuple[Tensor, Tensor]:
-        def one(steps: list[dict[str, Any]]) -> tuple[Tensor, Tensor]:
-            return train_client(self.task, store, theta_P, [Step(**step) for step in steps], lr)
+    def _train_block(
+        self, theta_P: Tensor, store: Store, plans: list[ClientPlan], order: Order
+    ) -> tuple[Tensor, Tensor, State, State]:
+        task = self.task
 
-        theta_KP, loss_K = vmap(one)(stack_steps(plans, self.task.device, self.task.dtype))
-        return theta_KP, loss_K
+        def one(
+            steps: list[dict[str, Any]], slot: State, number: Tensor, weight: Tensor
+        ) -> tuple[Tensor, Tensor, State, State]:
+            here = Here(theta_P, order.sent, slot, number, order.lr, weight, task.optimizer)
+            return train_client(task, store, [Step(**step) for step in steps], here)
+
+        slots = {name: kept_KP.to(theta_P) for name, kept_KP in order.slots.items()}
+        number_K = torch.tensor([float(len(plan.count_T)) for plan in plans], dtype=task.dtype, device=task.device)
+        weight_K = torch.from_numpy(order.weight_K).to(task.device, task.dtype)
+        steps = stack_steps(plans, task.device, task.dtype)
+        theta_KP, loss_K, slots, uploads = vmap(one)(steps, slots, number_K, weight_K)
+        return theta_KP, loss_K, slots, {name: each_KP.sum(dim=0) for name, each_KP in uploads.items()}
 
     def _halve(self) -> None:
         if self.block == 1:

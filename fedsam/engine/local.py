@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
+from fedsam.client_half import Here, State
 from fedsam.engine.task import Store, Task
 from fedsam.params import Layout
 
@@ -39,12 +40,13 @@ class Step:
 
 class BatchOracle:
     """The gradient of one mini-batch's mean loss, at any point; remembers the loss at the first point it was asked
-    for. `t` is the number of the local step, from 0.
+    for. `t` is the number of the local step, from 0. What the strategy adds to a step goes through it; `here` is the
+    client's round as far as it has come.
     """
 
-    def __init__(self, task: Task, store: Store, step: Step, t: int) -> None:
+    def __init__(self, task: Task, store: Store, step: Step, t: int, here: Here) -> None:
         self.layout: Layout = task.layout
-        self.t = t
+        self.t, self.here = t, here
         self.loss: Tensor | None = None
         self._task, self._step = task, step
         self._inputs, self._targets = task.batch(store, step.index_B, step.draws)
@@ -57,6 +59,22 @@ class BatchOracle:
         if self.loss is None:
             self.loss = loss
         return gradient_P  # type: ignore[no-any-return]
+
+    def point(self, theta_P: Tensor) -> Tensor:
+        """Where a gradient for a step from theta is to be taken, if the optimiser does not perturb."""
+        return self._task.strategy.point(theta_P, self.here, self.t)
+
+    def ascent(self, gradient_P: Tensor, theta_P: Tensor) -> Tensor:
+        """What a perturbation at theta is to be made of."""
+        return self._task.strategy.ascent(gradient_P, theta_P, self.here)
+
+    def ascended(self, epsilon_P: Tensor) -> None:
+        """Tell the strategy of a perturbation."""
+        self.here = self._task.strategy.ascended(epsilon_P, self.here)
+
+    def descent(self, gradient_P: Tensor, theta_P: Tensor) -> Tensor:
+        """What is to be descended along from theta."""
+        return self._task.strategy.descent(gradient_P, theta_P, self.here)
 
 
 def mean_loss(
@@ -104,27 +122,29 @@ class _Gradient(torch.autograd.Function):
         return (gradient_KP, loss_K.detach()), (0, 0)
 
 
-def train_client(
-    task: Task, store: Store, theta_P: Tensor, steps: Iterable[Step], lr: float | Tensor
-) -> tuple[Tensor, Tensor]:
-    """Train one client from `theta_P`: a pure function, also under `torch.func.vmap`.
+def train_client(task: Task, store: Store, steps: Iterable[Step], here: Here) -> tuple[Tensor, Tensor, State, State]:
+    """Train one client from the model it was sent: a pure function, also under `torch.func.vmap`.
 
     Returns:
-        theta_client, [P], and the mean loss over the samples it trained on, each at the weights before its step.
+        theta_client, [P]; the mean loss over the samples it trained on, each at the weights before its step; the
+        vectors it keeps; and what it sends beside its update.
     """
-    optimizer = task.optimizer
+    optimizer, strategy, theta_P = task.optimizer, task.strategy, here.sent_P
+    here = strategy.begin(here)
     state = optimizer.init(theta_P)
     total = samples = torch.zeros((), dtype=theta_P.dtype, device=theta_P.device)
     for t, step in enumerate(steps):
-        oracle = BatchOracle(task, store, step, t)
-        new_P, new_state = optimizer.step(theta_P, state, oracle, lr)
+        oracle = BatchOracle(task, store, step, t, here)
+        new_P, new_state = optimizer.step(theta_P, state, oracle, strategy.rate(t, here))
         if oracle.loss is None:
             raise TypeError(f"client optimiser {optimizer.name} took a step without asking for a gradient")
         loss, count = oracle.loss * step.count, step.count
         if step.active is not None:  # a client without this step keeps what it had, whatever was computed for it
             new_P = torch.where(step.active, new_P, theta_P)
             new_state = {name: torch.where(step.active, new_state[name], state[name]) for name in state}
+            slot = {name: torch.where(step.active, new, here.slot[name]) for name, new in oracle.here.slot.items()}
+            oracle.here = oracle.here.keep(**slot)
             loss, count = torch.where(step.active, loss, 0.0), torch.where(step.active, count, 0.0)
-        theta_P, state = new_P, new_state
+        theta_P, state, here = new_P, new_state, oracle.here
         total, samples = total + loss, samples + count
-    return theta_P, total / samples
+    return theta_P, total / samples, *strategy.finish(theta_P, here)

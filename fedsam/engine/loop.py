@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from fedsam.client_half import Here, State
 from fedsam.data.base import Federation
 from fedsam.data.plan import ClientPlan
 from fedsam.engine.base import Engine, Order, Trained, Trainer
@@ -42,19 +43,28 @@ class LoopTrainer(Trainer):
             return
         store, plans = self.task.store(planned[0]), dict(zip(rows, planned[1], strict=True))
 
-        def train(at: list[int]) -> tuple[Tensor, Tensor]:
-            return self.one(theta_P, store, plans[at[0]], order.lr)
+        def train(at: list[int]) -> tuple[Tensor, Tensor, State, State]:
+            return self.one(theta_P, store, plans[at[0]], order.part(at))
 
         for row in rows:
             _, done, failures = attempt([row], order.ids, train)
             if done is None:
                 yield self.failed(failures)
             else:
-                yield self.trained(order.part([row]), done[0][None], done[1][None], theta_P)
+                client_P, loss, slot, uploads = done
+                slots = {name: kept_P[None] for name, kept_P in slot.items()}
+                yield self.trained(order.part([row]), client_P[None], loss[None], theta_P, uploads, slots)
 
-    def one(self, theta_P: Tensor, store: Store, plan: ClientPlan, lr: float) -> tuple[Tensor, Tensor]:
-        """One client's trained weights, [P], and its loss."""
-        return train_client(self.task, store, theta_P, self._steps(plan), lr)
+    def one(self, theta_P: Tensor, store: Store, plan: ClientPlan, order: Order) -> tuple[Tensor, Tensor, State, State]:
+        """One client's trained weights, [P], its loss, the vectors it keeps and what it sends beside its update.
+
+        Args:
+            order: for this client alone.
+        """
+        slot = {name: kept_KP[0].to(theta_P) for name, kept_KP in order.slots.items()}
+        steps, weight = float(len(plan.count_T)), float(order.weight_K[0])
+        here = Here(theta_P, order.sent, slot, steps, order.lr, weight, self.task.optimizer)
+        return train_client(self.task, store, self._steps(plan), here)
 
     def _steps(self, plan: ClientPlan) -> Iterator[Step]:
         device = self.task.device

@@ -18,6 +18,7 @@ from torch.func import functional_call
 from torch.nn import functional as F  # noqa: N812
 from torch.nn.modules.conv import _ConvNd
 
+from fedsam.client_half import ClientHalf
 from fedsam.data.augment.base import Augment
 from fedsam.data.base import Facts, Federation, Split
 from fedsam.data.plan import ClientPlan, plan_clients
@@ -46,6 +47,7 @@ class Task:
         facts: of the data set.
         augment: of the training batches.
         optimizer: of the clients.
+        strategy: the algorithm, of which clients do their half.
         device: where it runs.
         precision: fp32, tf32, bf16 (autocast; parameters and loss stay fp32) or fp64.
         seed: of the run; batches and augmentation draws are keyed by it.
@@ -57,6 +59,7 @@ class Task:
     facts: Facts
     augment: Augment
     optimizer: ClientOptimizer
+    strategy: ClientHalf
     device: torch.device
     precision: str
     seed: int = 0

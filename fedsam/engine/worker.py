@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from fedsam.client_half import ClientHalf
 from fedsam.data.augment.base import Augment
 from fedsam.data.base import Facts, Federation
 from fedsam.engine.base import Engine, Failure, Order, Trained
@@ -30,6 +31,7 @@ class Blueprint:
     facts: Facts
     augment: Augment
     optimizer: ClientOptimizer
+    strategy: ClientHalf
     precision: str
     seed: int
 
@@ -37,13 +39,14 @@ class Blueprint:
     def of(cls, task: Task) -> Blueprint:
         """What a task consists of."""
         module = copy.deepcopy(task.module).cpu()
-        return cls(module, task.facts, task.augment, task.optimizer, task.precision, task.seed)
+        return cls(module, task.facts, task.augment, task.optimizer, task.strategy, task.precision, task.seed)
 
     def build(self, device: torch.device) -> Task:
         """The task, on this device."""
         module = copy.deepcopy(self.module)
         layout = layout_of(module)
-        return Task(module, layout, self.facts, self.augment, self.optimizer, device, self.precision, self.seed)
+        parts = self.augment, self.optimizer, self.strategy
+        return Task(module, layout, self.facts, *parts, device, self.precision, self.seed)
 
 
 @dataclass(frozen=True)
@@ -57,13 +60,18 @@ class Packed:
     loss_K: np.ndarray
     check_K: np.ndarray
     failed: list[Failure]
+    uploads: dict[str, np.ndarray]
+    slots: dict[str, np.ndarray]
 
     @classmethod
     def of(cls, block: Trained) -> Packed:
         """The block's tensors, on the host."""
         tensors = block.update_JP, block.weight_J, block.weight_K, block.loss_K, block.check_K
         update_JP, weight_J, weight_K, loss_K, check_K = (tensor.cpu().numpy() for tensor in tensors)
-        return cls(block.ids, update_JP, weight_J, weight_K, loss_K, check_K, block.failed)
+        uploads, slots = (
+            {name: tensor.cpu().numpy() for name, tensor in held.items()} for held in (block.uploads, block.slots)
+        )
+        return cls(block.ids, update_JP, weight_J, weight_K, loss_K, check_K, block.failed, uploads, slots)
 
     def put_on(self, row_P: np.ndarray) -> Packed:
         """The same with its one row of updates on a board."""
@@ -80,7 +88,10 @@ class Packed:
         assert self.update_JP is not None
         arrays = self.update_JP, self.weight_J, self.weight_K, self.loss_K, self.check_K
         update_JP, weight_J, weight_K, loss_K, check_K = (shared(array).to(device) for array in arrays)
-        return Trained(self.ids, update_JP, weight_J, weight_K, loss_K, check_K, self.failed)
+        uploads, slots = (
+            {name: shared(array).to(device) for name, array in held.items()} for held in (self.uploads, self.slots)
+        )
+        return Trained(self.ids, update_JP, weight_J, weight_K, loss_K, check_K, self.failed, uploads, slots)
 
 
 class Worker:
@@ -105,6 +116,7 @@ class Worker:
 
     def train(self, theta_P: np.ndarray, order: Order) -> list[Packed]:
         """Train the clients of an order; where sums are enough, updates are added up here, to one row."""
+        order = replace(order, sent={name: vector_P.to(self.task.device) for name, vector_P in order.sent.items()})
         blocks = self.trainer.train(shared(theta_P).to(self.task.device), order)
         if order.summed:
             return [Packed.of(reduce(Trained.plus, (block.sum() for block in blocks)))]

@@ -66,6 +66,9 @@ class AsFlower(FedAvg):
         given: dict[str, Any] = {"server": server, "average": average, "rounds": rounds, "lr": lr}
         parts = _Parts(**given)
         self.server, self.average, self.rounds, self.lr = parts.server, parts.average, parts.rounds, parts.lr
+        if not self.server.plain:
+            allowed = "its clients do more than train, which other ClientApps do not know; run fedsam's own Flower app"
+            raise InputError("server.name", self.server.name, allowed)
         super().__init__(**fedavg)
         self._begin(self.rounds)
 

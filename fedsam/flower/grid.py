@@ -23,8 +23,8 @@ from fedsam.engine.base import Failure, Order, Trained, Trainer
 from fedsam.engine.flower import Flower
 from fedsam.engine.task import Task
 from fedsam.errors import RunError
-from fedsam.flower.names import ARRAYS, CONFIG, EXAMPLES, METRICS, PARTITION
-from fedsam.flower.records import arrays_of, theta_from
+from fedsam.flower.names import ARRAYS, CONFIG, EXAMPLES, METRICS, PARTITION, SENT, UPLOADS
+from fedsam.flower.records import arrays_of, theta_from, vectors_from, vectors_of
 
 log = logging.getLogger("fedsam")
 
@@ -33,15 +33,18 @@ LOST = {  # errors of the network, not of the client's work
     ErrorCode.REPLY_MESSAGE_UNAVAILABLE,
     ErrorCode.NODE_UNAVAILABLE,
 }
-QUICK, SLOW = 0.005, 0.1  # seconds between looks for answers, from the first to the later ones
+QUICK, SLOW = 0.02, 0.1  # seconds between looks for answers, from the first to the later ones
 ALIVE = 2.0  # seconds between looks whether the nodes that have not answered are still there
 
 
 class GridTrainer(Trainer):
     """Asks the nodes once who they are; then a round is one message to each sampled client's node.
 
-    Answers are taken in the order of the clients, whatever node ids and order of replies Flower hands out.
+    What a client keeps from round to round is at its node. Answers are taken in the order of the clients, whatever
+    node ids and order of replies Flower hands out.
     """
+
+    keeps_slots = True
 
     def __init__(
         self,
@@ -126,23 +129,33 @@ class GridTrainer(Trainer):
     def train(self, theta_P: Tensor, order: Order) -> Iterator[Trained]:
         """Send each client's node the weights; take the answers in the clients' order."""
         self._find(order.ids)
-        config = ConfigRecord({"server-round": order.round + 1, "lr": order.lr, "run": self.keys})
-        content = RecordDict({ARRAYS: arrays_of(self.task.layout, theta_P), CONFIG: config})
-        asked = {self.nodes[client]: content for client in order.ids if client in self.nodes}
-        answers = dict(self._answers(asked, MessageType.TRAIN, self.settings.timeout))
+        same: dict[str, Any] = {"server-round": order.round + 1, "lr": order.lr, "run": self.keys}
+        weights = {ARRAYS: arrays_of(self.task.layout, theta_P)}
+        if order.sent:
+            weights[SENT] = vectors_of(order.sent)
+        asked = {
+            self.nodes[client]: RecordDict({**weights, CONFIG: ConfigRecord({**same, "weight": float(weight)})})
+            for client, weight in zip(order.ids, order.weight_K, strict=True)
+            if client in self.nodes
+        }
+        coming = self._answers(asked, MessageType.TRAIN, self.settings.timeout)
+        answers: dict[int, Message | Failure] = {}
         for row, client in enumerate(order.ids):
-            answer = (
-                answers.pop(self.nodes[client])
-                if client in self.nodes
-                else Failure(client, "it has no node", lost=True)
-            )
+            if client not in self.nodes:
+                yield self.failed([Failure(client, "it has no node", lost=True)])
+                continue
+            while self.nodes[client] not in answers:
+                node, answer = next(coming)
+                answers[node] = answer
+            answer = answers.pop(self.nodes[client])
             if isinstance(answer, Failure):
                 yield self.failed([Failure(client, answer.error, answer.trace, answer.lost)])
                 continue
             client_P = theta_from(self.task.layout, answer.content.array_records[ARRAYS], theta_P)
             loss = float(answer.content.metric_records[METRICS]["train_loss"])  # type: ignore[arg-type]
             loss_K = torch.tensor([loss], dtype=theta_P.dtype, device=theta_P.device)
-            yield self.trained(order.part([row]), client_P[None], loss_K, theta_P)
+            sums = {name: tensor[0] for name, tensor in vectors_from(answer.content, UPLOADS, theta_P).items()}
+            yield self.trained(order.part([row]), client_P[None], loss_K, theta_P, sums)
 
     def _find(self, ids: Sequence[int]) -> None:
         """Look for nodes that have come back under another id."""
@@ -163,9 +176,7 @@ class GridTrainer(Trainer):
         began = looked = time.monotonic()
         pause = QUICK
         while nodes:
-            answered = False
             for answer in self.grid.pull_messages(list(nodes)):
-                answered = True
                 node = nodes.pop(answer.metadata.reply_to_message_id)
                 yield node, _failure(answer) if answer.has_error() else answer
             now = time.monotonic()
@@ -177,7 +188,7 @@ class GridTrainer(Trainer):
                 looked, there = now, set(self.grid.get_node_ids())
                 for message in [message for message, node in nodes.items() if node not in there]:
                     yield nodes.pop(message), Failure(-1, "its node is gone", lost=True)
-            pause = QUICK if answered else min(SLOW, 1.2 * pause)
+            pause = min(SLOW, 1.5 * pause)
             if nodes:
                 time.sleep(pause)
 

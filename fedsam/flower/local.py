@@ -20,11 +20,23 @@ from fedsam.data.base import Federation, Split
 from fedsam.engine.base import Order
 from fedsam.engine.blame import failure
 from fedsam.engine.loop import Loop, LoopTrainer
+from fedsam.engine.memory import keep_freed_memory
 from fedsam.engine.task import Task, numerics
 from fedsam.errors import InputError
 from fedsam.evaluate import evaluate as evaluate_on
-from fedsam.flower.names import ARRAYS, EXAMPLES, METRICS, PARTITION, config_of, identity, introduce
-from fedsam.flower.records import arrays_of, theta_from
+from fedsam.flower.names import (
+    ARRAYS,
+    EXAMPLES,
+    METRICS,
+    PARTITION,
+    SENT,
+    SLOTS,
+    UPLOADS,
+    config_of,
+    identity,
+    introduce,
+)
+from fedsam.flower.records import arrays_of, theta_from, vectors_from, vectors_of
 from fedsam.params import theta_of
 from fedsam.run import Run
 
@@ -46,6 +58,8 @@ def _site(keys: str) -> Site:
 
 def _built(run: Run) -> Site:
     federation, task = assemble(run)
+    if task.device.type == "cpu":
+        keep_freed_memory()
     settings = {field: getattr(run.engine, field) for field in Loop.model_fields}
     return Site(run, federation, task, Loop(**settings).start(task, federation))
 
@@ -89,7 +103,8 @@ def site_of(message: Message, context: Context, run: Run | None = None) -> Site:
 
 
 def train(message: Message, context: Context, run: Run | None = None) -> Message:
-    """Train the node's client from the weights in a message, and answer with the trained weights.
+    """Train the node's client from the weights in a message, and answer with the trained weights. Vectors that a client
+    of the run's strategy keeps from round to round are in the node's `context.state`.
 
     The message holds `arrays` (the global model's parameters by name) and `config`: `server-round` (from 1), and
     optionally `lr` (the client learning rate of this round; without it that of the run's schedule). The answer holds
@@ -104,17 +119,25 @@ def train(message: Message, context: Context, run: Run | None = None) -> Message
     return _answered(message, context, run, _train)
 
 
-def _train(message: Message, site: Site, client: int) -> RecordDict:
+def _train(message: Message, context: Context, site: Site, client: int) -> RecordDict:
     config, task, run = config_of(message), site.task, site.run
     round = int(config.get("server-round", 1)) - 1  # type: ignore[arg-type]
     lr = float(config["lr"]) if "lr" in config else run.client.bottom.lr  # type: ignore[arg-type]
     theta_P = theta_from(task.layout, _arrays(message), torch.empty(0, dtype=task.dtype, device=task.device))
     with numerics(run.engine.precision):
         torch.set_num_threads(run.engine.threads or 1)
-        store, (plan,) = task.plan(site.federation, Order(round, lr, [client], np.ones(1)))
-        client_P, loss = site.trainer.one(theta_P, task.store(store), plan, lr)
+        sent = {name: tensor[0] for name, tensor in vectors_from(message.content, SENT, theta_P).items()}
+        slots = vectors_from(context.state, SLOTS, theta_P)
+        slots = slots or {name: torch.zeros_like(theta_P)[None] for name in task.strategy.slots}
+        weight = float(config.get("weight", 1.0))  # type: ignore[arg-type]
+        order = Order(round, lr, [client], np.array([weight]), sent=sent, slots=slots)
+        store, (plan,) = task.plan(site.federation, order)
+        client_P, loss, slot, uploads = site.trainer.one(theta_P, task.store(store), plan, order)
+    if slot:
+        context.state[SLOTS] = vectors_of(slot)
     metrics = MetricRecord({EXAMPLES: plan.examples, "train_loss": float(loss), PARTITION: client})
-    return RecordDict({ARRAYS: arrays_of(task.layout, client_P), METRICS: metrics})
+    more = {UPLOADS: vectors_of(uploads)} if uploads else {}
+    return RecordDict({ARRAYS: arrays_of(task.layout, client_P), METRICS: metrics, **more})
 
 
 def evaluate(message: Message, context: Context, run: Run | None = None) -> Message:
@@ -125,7 +148,7 @@ def evaluate(message: Message, context: Context, run: Run | None = None) -> Mess
     return _answered(message, context, run, _evaluate)
 
 
-def _evaluate(message: Message, site: Site, client: int) -> RecordDict:
+def _evaluate(message: Message, context: Context, site: Site, client: int) -> RecordDict:
     task = site.task
     store, (index,) = site.federation.local_test([client])
     if not len(index):
@@ -144,11 +167,12 @@ def query(message: Message, context: Context, run: Run | None = None) -> Message
     """
     if run is None and "run" not in config_of(message):
         return introduce(message, context)
-    return _answered(message, context, run, lambda _, site, client: _counted(identity(context), site, client))
+    return _answered(message, context, run, _counted)
 
 
-def _counted(found: dict[str, int], site: Site, client: int) -> RecordDict:
-    return RecordDict({METRICS: MetricRecord({**found, EXAMPLES: int(site.federation.sizes([client])[0])})})
+def _counted(message: Message, context: Context, site: Site, client: int) -> RecordDict:
+    examples = {EXAMPLES: int(site.federation.sizes([client])[0])}
+    return RecordDict({METRICS: MetricRecord({**identity(context), **examples})})
 
 
 def _answered(message: Message, context: Context, run: Run | None, work: Any) -> Message:
@@ -156,7 +180,7 @@ def _answered(message: Message, context: Context, run: Run | None, work: Any) ->
         client, site = int(context.node_config[PARTITION]), site_of(message, context, run)
         if not 0 <= client < site.federation.clients:
             raise InputError(PARTITION, client, f"there are {site.federation.clients} clients, from 0 on")
-        return Message(work(message, site, client), reply_to=message)
+        return Message(work(message, context, site, client), reply_to=message)
     except Exception as error:
         found = failure(-1, error)
         reason = f"{found.error}\n{found.trace}"

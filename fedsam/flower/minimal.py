@@ -1,25 +1,40 @@
-"""A minimal stock Flower app, to measure against: FedAvg, and clients that send back what they were sent."""
+"""A minimal stock Flower app, to measure against: FedAvg, and clients that load the model and send it back, as those of
+Flower's own quickstart do but for the training.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from functools import lru_cache
 
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg
+from torch import nn
 
 from fedsam.flower.client_app import app
 from fedsam.flower.names import ARRAYS, EXAMPLES, METRICS
+from fedsam.models.mlp import MLP
+
+WIDTH = 10_640  # of an MLP with 798,010 parameters
 
 STOCK = "train.stock"  # an action of its own, so that both apps run on the same nodes
 
 
 @app.train("stock")
 def send_back(message: Message, context: Context) -> Message:
-    """The weights as they came."""
-    content = RecordDict({ARRAYS: message.content[ARRAYS], METRICS: MetricRecord({EXAMPLES: 1})})
+    """A model with the weights that came, and its weights."""
+    model = _model()
+    model.load_state_dict(message.content.array_records[ARRAYS].to_torch_state_dict())
+    arrays = ArrayRecord(model.state_dict())
+    content = RecordDict({ARRAYS: arrays, METRICS: MetricRecord({EXAMPLES: 1})})
     return Message(content, reply_to=message)
+
+
+@lru_cache(maxsize=1)
+def _model() -> nn.Module:
+    return MLP(width=WIDTH).module((8, 8, 1), 10, 0)
 
 
 class _FedAvg(FedAvg):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 
 ARRAYS, METRICS, CONFIG = "arrays", "metrics", "config"  # the names of a message's records
+SENT, UPLOADS, SLOTS = "sent", "uploads", "slots"  # of strategies whose clients do more than train
 EXAMPLES = "num-examples"  # the weight in the metrics
 PARTITION, PARTITIONS = "partition-id", "num-partitions"  # of a node
 

@@ -87,7 +87,7 @@ class Stock(Strategy):
 
     def flower(self) -> stock.Strategy:
         """Flower's own object with these settings, fresh."""
-        return type(self).made_by(**self.keys())
+        return type(self).made_by(**{field: getattr(self, field) for field in _own(type(self))})
 
     def step(
         self, theta_P: Tensor, updates: Iterable[tuple[Tensor, Tensor]], state: State, clock: Clock
@@ -143,10 +143,10 @@ def FromFlower(flower: stock.Strategy) -> Stock:  # noqa: N802
     cls = find(Strategy, name)
     if not issubclass(cls, Stock) or cls.made_by is not held:
         raise InputError("name", name, "must be a Flower strategy whose class can be imported by this name")
-    missing = [field for field in cls.model_fields if not hasattr(flower, field)]
+    missing = [field for field in _own(cls) if not hasattr(flower, field)]
     if missing:
         raise InputError(missing[0], InputError.ABSENT, f"cannot be read back from the {held.__name__} object")
-    made = cls(**{field: getattr(flower, field) for field in cls.model_fields})
+    made = cls(**{field: getattr(flower, field) for field in _own(cls)})
     with apart(0):
         fresh = vars(made.flower())
     for attribute, value in vars(flower).items():
@@ -203,6 +203,11 @@ def adopted(found: Any, name: str) -> type[Stock]:
     cls: Any = create_model(attribute, __base__=Stock, __module__=module, __doc__=inspect.getdoc(found), **fields)
     cls.made_by = found
     return cls  # type: ignore[no-any-return]
+
+
+def _own(cls: type[Strategy]) -> list[str]:
+    """The fields that are parameters of the Flower class."""
+    return [field for field in cls.model_fields if field not in Strategy.model_fields]
 
 
 def _name(cls: type) -> str:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from fedsam.config import Component, key
+from fedsam.errors import InputError
 from fedsam.schedule.base import Schedule
 
 if TYPE_CHECKING:
@@ -29,6 +30,21 @@ class Oracle(Protocol):
 
     def __call__(self, theta_P: Tensor) -> Tensor:
         """∇L_B(theta), [P]."""
+
+    def point(self, theta_P: Tensor) -> Tensor:
+        """Where an optimiser that does not perturb is to take the gradient for a step from theta; from the strategy."""
+        return theta_P
+
+    def ascent(self, gradient_P: Tensor, theta_P: Tensor) -> Tensor:
+        """What a perturbation at theta is to be made of, given the gradient there; from the strategy."""
+        return gradient_P
+
+    def ascended(self, epsilon_P: Tensor) -> None:
+        """Tell the strategy of a perturbation."""
+
+    def descent(self, gradient_P: Tensor, theta_P: Tensor) -> Tensor:
+        """What is to be descended along from theta, given a gradient; from the strategy."""
+        return gradient_P
 
 
 class ClientOptimizer(Component):
@@ -82,7 +98,8 @@ class BaseOptimizer(ClientOptimizer):
 
     def step(self, theta_P: Tensor, state: State, oracle: Oracle, lr: float | Tensor) -> tuple[Tensor, State]:
         """A step along the gradient at theta."""
-        return self.descend(theta_P, state, oracle(theta_P), lr)
+        gradient_P = oracle(oracle.point(theta_P))
+        return self.descend(theta_P, state, oracle.descent(gradient_P, theta_P), lr)
 
     @abstractmethod
     def descend(self, theta_P: Tensor, state: State, gradient_P: Tensor, lr: float | Tensor) -> tuple[Tensor, State]:
@@ -117,5 +134,45 @@ class Perturbed(ClientOptimizer):
 
     def step(self, theta_P: Tensor, state: State, oracle: Oracle, lr: float | Tensor) -> tuple[Tensor, State]:
         """The base's step with the gradient at theta + ε."""
-        epsilon_P = self.perturbation(theta_P, oracle(theta_P), oracle.layout)
-        return self.base.descend(theta_P, state, oracle(theta_P + epsilon_P), lr)
+        gradient_P = oracle(theta_P + self.ascend(theta_P, oracle(theta_P), oracle))
+        return self.base.descend(theta_P, state, oracle.descent(gradient_P, theta_P), lr)
+
+    def ascend(self, theta_P: Tensor, gradient_P: Tensor, oracle: Oracle) -> Tensor:
+        """ε at theta, of the gradient there, with what the strategy makes of both; [P]."""
+        epsilon_P = self.perturbation(theta_P, oracle.ascent(gradient_P, theta_P), oracle.layout)
+        oracle.ascended(epsilon_P)
+        return epsilon_P
+
+
+def must_perturb(client: ClientOptimizer, server: str) -> None:
+    """Refuse a client optimiser that takes its gradient at w itself.
+
+    Raises:
+        InputError: it does; the key is of the group `client.`.
+    """
+    if isinstance(client, BaseOptimizer):
+        allowed = f"server.name={server} needs a client that perturbs: sam, asam or one made of them"
+        raise InputError("name", client.name, allowed)
+
+
+def must_not_perturb(client: ClientOptimizer, server: str) -> None:
+    """Refuse a client optimiser that perturbs by itself.
+
+    Raises:
+        InputError: it does; the key is of the group `client.`.
+    """
+    if not isinstance(client, BaseOptimizer):
+        allowed = f"server.name={server} perturbs by itself (server.rho), and this would be ignored; use sgd"
+        raise InputError("name", client.name, allowed)
+
+
+def must_step_with_sgd(client: ClientOptimizer, server: str) -> None:
+    """Refuse a base other than SGD.
+
+    Raises:
+        InputError: it is another; the key is of the group `client.`.
+    """
+    if client.bottom.name != "sgd":
+        key = "name" if client.bottom is client else "base"
+        allowed = f"server.name={server} takes the clients' way for a sum of gradients; use sgd"
+        raise InputError(key, client.bottom.name, allowed)

@@ -42,6 +42,6 @@ class FSAM(ClientOptimizer):
         gradient_P = oracle(theta_P)
         mean_P = self.lmbda * state["fsam_m"] + (1 - self.lmbda) * gradient_P
         noise_P = gradient_P - self.sigma * mean_P
-        sharp_P = oracle(theta_P + self.ascent.perturbation(theta_P, noise_P, oracle.layout))
-        theta_P, state = self.bottom.descend(theta_P, state, sharp_P, lr)
+        sharp_P = oracle(theta_P + self.ascent.ascend(theta_P, noise_P, oracle))
+        theta_P, state = self.bottom.descend(theta_P, state, oracle.descent(sharp_P, theta_P), lr)
         return theta_P, {**state, "fsam_m": mean_P}

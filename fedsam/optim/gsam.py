@@ -34,9 +34,10 @@ class GSAM(ClientOptimizer):
     def step(self, theta_P: Tensor, state: State, oracle: Oracle, lr: float | Tensor) -> tuple[Tensor, State]:
         """The base's step along g_p − α · g_⊥."""
         gradient_P = oracle(theta_P)
-        sharp_P = oracle(theta_P + self.ascent.perturbation(theta_P, gradient_P, oracle.layout))
+        sharp_P = oracle(theta_P + self.ascent.ascend(theta_P, gradient_P, oracle))
         orthogonal_P = orthogonal(gradient_P, sharp_P)
-        return self.bottom.descend(theta_P, state, sharp_P - self.alpha * orthogonal_P, lr)
+        direction_P = sharp_P - self.alpha * orthogonal_P
+        return self.bottom.descend(theta_P, state, oracle.descent(direction_P, theta_P), lr)
 
 
 def orthogonal(vector_P: Tensor, axis_P: Tensor) -> Tensor:

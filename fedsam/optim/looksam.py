@@ -40,10 +40,10 @@ class LookSAM(ClientOptimizer):
         """A step of SAM, or one along g with the kept g_v."""
         gradient_P, kept_P = oracle(theta_P), state["looksam_g_v"]
         if oracle.t % self.k == 0:
-            direction_P = oracle(theta_P + self.ascent.perturbation(theta_P, gradient_P, oracle.layout))
+            direction_P = oracle(theta_P + self.ascent.ascend(theta_P, gradient_P, oracle))
             kept_P = orthogonal(direction_P, gradient_P)
         else:
             ratio = torch.linalg.vector_norm(gradient_P) / (torch.linalg.vector_norm(kept_P) + 1e-16)
             direction_P = gradient_P + self.alpha * ratio * kept_P
-        theta_P, state = self.bottom.descend(theta_P, state, direction_P, lr)
+        theta_P, state = self.bottom.descend(theta_P, state, oracle.descent(direction_P, theta_P), lr)
         return theta_P, {**state, "looksam_g_v": kept_P}

@@ -1,0 +1,94 @@
+"""What an algorithm adds to a client's training; the defaults add nothing, as FedAvg's clients.
+
+All functions are pure and run under `torch.func.vmap` over the clients of a block. Shapes: P parameters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
+
+from torch import Tensor
+
+from fedsam.config import Component
+
+if TYPE_CHECKING:
+    from fedsam.optim.base import ClientOptimizer
+
+State = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Here:
+    """A client in its round.
+
+    Args:
+        sent_P: the model it was sent.
+        sent: what it was sent beside it.
+        slot: its own vectors [P], kept from its last round; zeros at first.
+        steps: K_k, the local steps it takes in this round.
+        lr: the clients' learning rate in this round.
+        weight: p_k, its share of the round's examples.
+        optimizer: the client optimiser.
+    """
+
+    sent_P: Tensor
+    sent: State
+    slot: State
+    steps: Tensor | float
+    lr: float
+    weight: Tensor | float
+    optimizer: ClientOptimizer
+
+    def given(self, **sent: Tensor) -> Here:
+        """The same with more that was sent, or made of it."""
+        return replace(self, sent={**self.sent, **sent})
+
+    def keep(self, **slot: Tensor) -> Here:
+        """The same with other vectors of its own."""
+        return replace(self, slot={**self.slot, **slot})
+
+
+class ClientHalf(Component):
+    """The client's half of an algorithm.
+
+    In each local step, with g the gradient of the mini-batch's mean loss:
+
+        ε = perturbation(w, ascent(g(w)))                        of a client optimiser that perturbs
+        w ← base(w, descent(g(w + ε)))                           or descent(g(point(w))) of one that does not
+    """
+
+    HOOKS: ClassVar[tuple[str, ...]] = ("begin", "point", "ascent", "ascended", "descent", "rate", "finish")
+
+    slots: ClassVar[tuple[str, ...]] = ()
+    """Names of the vectors that a client keeps from round to round."""
+
+    def begin(self, here: Here) -> Here:
+        """Before the first step."""
+        return here
+
+    def point(self, theta_P: Tensor, here: Here, t: int) -> Tensor:
+        """Where a client optimiser that does not perturb takes its gradient in step t: at w."""
+        return theta_P
+
+    def ascent(self, gradient_P: Tensor, theta_P: Tensor, here: Here) -> Tensor:
+        """What a perturbation is made of: g."""
+        return gradient_P
+
+    def ascended(self, epsilon_P: Tensor, here: Here) -> Here:
+        """After the perturbation."""
+        return here
+
+    def descent(self, gradient_P: Tensor, theta_P: Tensor, here: Here) -> Tensor:
+        """What is descended along, before clipping and weight decay: g."""
+        return gradient_P
+
+    def rate(self, t: int, here: Here) -> Tensor | float:
+        """The learning rate in step t."""
+        return here.lr
+
+    def finish(self, theta_P: Tensor, here: Here) -> tuple[State, State]:
+        """After the last step, at theta_client: the vectors it keeps, and what it sends beside its update; of that the
+        server gets the plain sum over the round's clients.
+        """
+        return here.slot, {}

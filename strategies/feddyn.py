@@ -1,0 +1,48 @@
+"""FedDyn: dynamic regularisation, with duals that make the clients' optima agree."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from fedsam.client_half import Here
+from fedsam.config import key
+from fedsam.schedule.base import Clock
+from fedsam.strategy import Gathered, State, Strategy
+
+
+class FedDyn(Strategy):
+    """Clients descend along g − h_k + α (w − w_sent), and then h_k ← h_k − α (w_k − w_sent).
+
+    Server: h ← h − α (1/N) Σ_S (w_k − w_sent);  w ← Σ p_k w_k − h / α. h and every h_k are 0 at first.
+
+    Acar et al., ICLR 2021, algorithm 1 (h_k is the paper's ∇L_k(θ_k)); there the mean of the models is plain, here
+    it is weighted by examples as everywhere. With a client that perturbs, only the descent is corrected.
+    """
+
+    slots: ClassVar[tuple[str, ...]] = ("dual",)
+
+    alpha: float = key(0.1, "α, weight of the dynamic regulariser", "Acar et al. 2021, who try 0.001 to 0.1", gt=0.0)
+
+    def init(self, theta_P: Tensor) -> State:
+        """h = 0."""
+        return {"dual": torch.zeros_like(theta_P)}
+
+    def descent(self, gradient_P: Tensor, theta_P: Tensor, here: Here) -> Tensor:
+        """g − h_k + α (w − w_sent)."""
+        return gradient_P - here.slot["dual"] + self.alpha * (theta_P - here.sent_P)
+
+    def finish(self, theta_P: Tensor, here: Here) -> tuple[State, State]:
+        """h_k, and w_k − w_sent, whose plain sum the server needs."""
+        moved_P = theta_P - here.sent_P
+        return {"dual": here.slot["dual"] - self.alpha * moved_P}, {"moved": moved_P}
+
+    def absorb(self, gathered: Gathered, state: State) -> State:
+        """h ← h − α (1/N) Σ_S (w_k − w_sent)."""
+        return {"dual": state["dual"] - self.alpha * gathered.uploads["moved"] / gathered.population}
+
+    def update(self, theta_P: Tensor, delta_P: Tensor, state: State, clock: Clock) -> tuple[Tensor, State]:
+        """w ← Σ p_k w_k − h / α."""
+        return theta_P + delta_P - state["dual"] / self.alpha, state

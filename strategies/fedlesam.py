@@ -1,0 +1,49 @@
+"""FedLESAM: clients perturb along the way the global model has gone since they last took part."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from fedsam.client_half import ClientHalf, Here
+from fedsam.config import key
+from fedsam.optim.base import ClientOptimizer, must_not_perturb
+from fedsam.strategy import State
+from strategies.fedavg import FedAvg
+
+
+class LESAM(ClientHalf):
+    """ε = ρ (w_prev − w_sent) / ‖w_prev − w_sent‖ in every step of a round, w_prev the model that the client was
+    sent when it last took part; 0 at its first time. One gradient a step, at w + ε.
+
+    Fan et al., ICML 2024, algorithm 1.
+    """
+
+    rho: float = key(0.5, "ρ, radius of the perturbation", "Fan et al. 2024, the authors' example", ge=0.0)
+
+    def check(self, client: ClientOptimizer) -> None:
+        """Clients must not perturb by themselves."""
+        must_not_perturb(client, self.name)
+
+    def begin(self, here: Here) -> Here:
+        """Fix ε, and remember this model; a previous one of zeros alone is none."""
+        back_P = here.slot["previous"] - here.sent_P
+        length = torch.linalg.vector_norm(back_P) + 1e-16
+        seen = (here.slot["previous"] != 0).any()
+        return here.given(epsilon=torch.where(seen, self.rho * back_P / length, 0.0)).keep(previous=here.sent_P)
+
+    def point(self, theta_P: Tensor, here: Here, t: int) -> Tensor:
+        """w + ε."""
+        return theta_P + here.sent["epsilon"]
+
+
+class FedLESAM(LESAM, FedAvg):
+    """FedAvg with such clients. ρ = 0 is FedAvg."""
+
+    slots: ClassVar[tuple[str, ...]] = ("previous",)
+
+    def finish(self, theta_P: Tensor, here: Here) -> tuple[State, State]:
+        """The model that was sent."""
+        return here.slot, {}

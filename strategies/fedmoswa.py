@@ -1,0 +1,53 @@
+"""FedMoSWA: FedSWA with control variates and a momentum of them."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from fedsam.client_half import Here
+from fedsam.config import key
+from fedsam.optim.base import ClientOptimizer, must_step_with_sgd
+from fedsam.strategy import Gathered, State
+from strategies.fedswa import FedSWA
+
+
+class FedMoSWA(FedSWA):
+    """Clients descend along g − c_k + m, and then c_k⁺ = c_k − m + (w_sent − w_k) / Σ_t lr_t.
+
+    Server: FedSWA's, and m ← m + γ (1/|S|) Σ_S (c_k⁺ − m). m and every c_k are 0 at first.
+
+    Liu et al., ICML 2025, algorithm 2.
+    """
+
+    slots: ClassVar[tuple[str, ...]] = ("control",)
+
+    gamma: float = key(0.2, "γ, step of the momentum", "Liu et al. 2025", ge=0.0, le=1.0)
+
+    def init(self, theta_P: Tensor) -> State:
+        """m = 0."""
+        return {"momentum": torch.zeros_like(theta_P)}
+
+    def check(self, client: ClientOptimizer) -> None:
+        """Clients must step with SGD, or (w_sent − w_k) / Σ lr is no mean gradient."""
+        must_step_with_sgd(client, self.name)
+
+    def broadcast(self, state: State) -> State:
+        """m."""
+        return {"momentum": state["momentum"]}
+
+    def descent(self, gradient_P: Tensor, theta_P: Tensor, here: Here) -> Tensor:
+        """g − c_k + m."""
+        return gradient_P - here.slot["control"] + here.sent["momentum"]
+
+    def finish(self, theta_P: Tensor, here: Here) -> tuple[State, State]:
+        """c_k⁺, and c_k⁺ − m. Σ_t lr_t = lr (K − (1 − ρ) (K − 1) / 2)."""
+        total = here.lr * (here.steps - (1 - self.decay) * (here.steps - 1) / 2)
+        control_P = here.slot["control"] - here.sent["momentum"] + (here.sent_P - theta_P) / total
+        return {"control": control_P}, {"momentum": control_P - here.sent["momentum"]}
+
+    def absorb(self, gathered: Gathered, state: State) -> State:
+        """m ← m + γ (1/|S|) Σ_S (c_k⁺ − m)."""
+        return {"momentum": state["momentum"] + self.gamma * gathered.uploads["momentum"] / gathered.clients}

@@ -1,0 +1,85 @@
+"""FedWMSAM: clients look ahead along a personalised momentum, mixed in with a weight that adapts."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from fedsam.client_half import Here
+from fedsam.config import key
+from fedsam.optim.base import ClientOptimizer, must_not_perturb, must_step_with_sgd
+from fedsam.strategy import Gathered, State
+from strategies.fedavg import FedAvg
+
+
+class FedWMSAM(FedAvg):
+    """With D_k = D + α / (1 − α) (c − c_k), in step b, from 0, of a client's K at x:
+
+        δ = (w_sent + b D_k) − x,   g = ∇L_B(x + ρ δ / ‖δ‖),   descent along α g + (1 − α) D_k
+
+    and then c_k⁺ = c_k − c + (w_sent − w_k) / (K_k · client lr). Server: FedAvg's, D ← − Σ p_k Δ_k / (K_k · client lr),
+    c ← c + (1/N) Σ_S (c_k⁺ − c_k), and α ← (1 − λ) α + λ clip(s, 0.1, 0.9) with s the mean of 1 + cos(D, Δ_k) over the
+    round's clients. D, c and every c_k are 0 at first.
+
+    Li et al., NeurIPS 2025, from the authors' poster and README, which leave open of what the cosine is: 1 + cos, as in
+    their code, is the reading in which α is small while clients agree with D and grows as they stop to. The control
+    variates are those of their code too.
+    """
+
+    slots: ClassVar[tuple[str, ...]] = ("control",)
+
+    rho: float = key(0.01, "ρ, radius of the perturbation", "Li et al. 2025, the best of five", ge=0.0)
+    alpha: float = key(0.1, "α at first, share of the client's own gradient", "Li et al. 2025", gt=0.0, lt=1.0)
+    adaptation: float = key(0.01, "λ, step of α", "Li et al. 2025, the authors' code", ge=0.0, le=1.0)
+
+    def init(self, theta_P: Tensor) -> State:
+        """D = 0, c = 0, α."""
+        zero_P = torch.zeros_like(theta_P)
+        return {"direction": zero_P, "control": zero_P.clone(), "alpha": theta_P.new_tensor([self.alpha])}
+
+    def check(self, client: ClientOptimizer) -> None:
+        """Clients must not perturb by themselves, and step with SGD."""
+        must_not_perturb(client, self.name)
+        must_step_with_sgd(client, self.name)
+
+    def broadcast(self, state: State) -> State:
+        """D, c and α."""
+        return state
+
+    def begin(self, here: Here) -> Here:
+        """D_k."""
+        alpha = here.sent["alpha"]
+        own_P = here.sent["direction"] + alpha / (1 - alpha) * (here.sent["control"] - here.slot["control"])
+        return here.given(own=own_P)
+
+    def point(self, theta_P: Tensor, here: Here, t: int) -> Tensor:
+        """x + ρ δ / ‖δ‖."""
+        ahead_P = (here.sent_P + t * here.sent["own"]) - theta_P
+        epsilon_P: Tensor = self.rho * ahead_P / (torch.linalg.vector_norm(ahead_P) + 1e-16)
+        return theta_P + epsilon_P
+
+    def descent(self, gradient_P: Tensor, theta_P: Tensor, here: Here) -> Tensor:
+        """α g + (1 − α) D_k."""
+        return here.sent["alpha"] * gradient_P + (1 - here.sent["alpha"]) * here.sent["own"]
+
+    def finish(self, theta_P: Tensor, here: Here) -> tuple[State, State]:
+        """c_k⁺; its change, the client's part of the next D, and 1 + cos(D, Δ_k)."""
+        moved_P, direction_P = theta_P - here.sent_P, here.sent["direction"]
+        mean_P = -moved_P / (here.steps * here.lr)
+        change_P = mean_P - here.sent["control"]
+        norms = torch.linalg.vector_norm(moved_P) * torch.linalg.vector_norm(direction_P)
+        agreement = torch.where(norms > 0, 1 + (moved_P * direction_P).sum() / norms, 0.0)
+        uploads = {"control": change_P, "direction": here.weight * mean_P, "agreement": agreement[None]}
+        return {"control": here.slot["control"] + change_P}, uploads
+
+    def absorb(self, gathered: Gathered, state: State) -> State:
+        """D, c and α."""
+        uploads = gathered.uploads
+        agreement = (uploads["agreement"] / gathered.clients).clamp(0.1, 0.9)
+        return {
+            "direction": uploads["direction"],
+            "control": state["control"] + uploads["control"] / gathered.population,
+            "alpha": (1 - self.adaptation) * state["alpha"] + self.adaptation * agreement,
+        }
