@@ -154,7 +154,7 @@ def test_names_and_keys() -> None:
     eta = find(Strategy, "flwr:FedAdam").model_fields["eta"]
     assert (eta.annotation, eta.default, eta.description) == (float, 0.1, "Server-side learning rate")
     mine = FromFlower(Mine(scale=2, bonus=1.0, fraction_train=0.1))
-    assert (mine.name, mine.keys()) == (f"{HERE}:Mine", {"scale": 2.0, "bonus": 1.0})
+    assert (mine.name, mine.keys()) == (f"{HERE}:Mine", {"state_memory": 4.0, "scale": 2.0, "bonus": 1.0})
     assert set(mine.step(torch.ones(7), rounds_of(0), {}, Clock(0, 1))[1]) == {"past[0]", "rounds"}
 
 

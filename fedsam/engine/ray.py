@@ -161,39 +161,26 @@ class RayTrainer(Trainer):
             ray.shutdown()
             self.stop_it = False
 
-    def blocks(self, order: Order) -> list[list[int]]:
-        """Which rows of an order form a block, in the order in which updates are added up: an eighth of the clients, or
-        as many as are worth a message, by parameters and examples.
-        """
-        total, parameters = len(order.ids), self.task.layout.total
-        line = list(range(total)) if self.engine.name == "loop" else longest_first(self._steps(order))
-        work = parameters * self.sizes(order.ids).mean() * self.task.optimizer.bottom.epochs
-        size = max(-(-total // SHARES), math.ceil(GRAIN / work), SMALLEST_ON_GPU if self.on_gpu else 1)
-        size = self.settings.block or min(size, default_block(parameters))
-        return [line[begin : begin + size] for begin in range(0, total, size)]
-
-    def _steps(self, order: Order) -> list[int]:
-        local = self.task.optimizer.bottom
-        return [int(n) for n in local_steps(self.sizes(order.ids), local.batch_size, local.epochs)]
-
     def train(self, theta_P: Tensor, order: Order) -> Iterator[Trained]:
         """Hand out the blocks, longest first; take the answers in the blocks' own order."""
         import ray
 
         self._forget()
-        steps, blocks = self._steps(order), self.blocks(order)
-        waiting = deque(longest_first([sum(steps[row] for row in block) for block in blocks]))
-        theta, deaths, done = theta_P.detach().cpu().numpy(), [0] * len(blocks), {}
+        settings, sizes_K = self.settings, self.sizes(order.ids)
+        steps = _steps(self.task, sizes_K)
+        found = blocks(self.task, order, sizes_K, settings.block, self.engine.name == "loop", self.on_gpu)
+        waiting = deque(longest_first([sum(steps[row] for row in block) for block in found]))
+        theta, deaths, done = theta_P.detach().cpu().numpy(), [0] * len(found), {}
         if self.board:
             self.board.rows_RP[0] = theta
         sent = None  # for workers on other machines, once for all of them
-        for wanted in range(len(blocks)):
+        for wanted in range(len(found)):
             while wanted not in done:
                 while waiting and self.idle:
                     worker, block = self.idle.pop(), waiting.popleft()
                     if worker not in self.near and sent is None:
                         sent = ray.put(theta)
-                    self._hand(worker, block, None if worker in self.near else sent, order.part(blocks[block]))
+                    self._hand(worker, block, None if worker in self.near else sent, order.part(found[block]))
                 for ref in self._next():
                     worker, block = self.running.pop(ref)
                     try:
@@ -203,7 +190,7 @@ class RayTrainer(Trainer):
                         raise RunError(f"a worker raised {error.cause!r} in round {order.round + 1}") from error
                     except ray.exceptions.RayError as error:
                         deaths[block] += 1
-                        self._lost(error, [order.ids[row] for row in blocks[block]], order.round, deaths[block])
+                        self._lost(error, [order.ids[row] for row in found[block]], order.round, deaths[block])
                         waiting.appendleft(block)
                         self._call(worker)
             yield from self._unpacked(done.pop(wanted))
@@ -289,6 +276,31 @@ class RayTrainer(Trainer):
                     self.idle.append(worker)
                 except ray.exceptions.RayError:
                     self._call(worker)
+
+
+def blocks(
+    task: Task, order: Order, sizes_K: np.ndarray, block: int, one_by_one: bool, on_gpu: bool
+) -> list[list[int]]:
+    """Which rows of an order form a block, in the order in which updates are added up: an eighth of the clients, or as
+    many as are worth a message, by parameters and examples.
+
+    Args:
+        sizes_K: the clients' examples.
+        block: clients of a block; 0 = as above.
+        one_by_one: whether a worker trains them one after the other, in their order; else those with most steps first.
+        on_gpu: whether on a GPU.
+    """
+    total, parameters = len(order.ids), task.layout.total
+    line = list(range(total)) if one_by_one else longest_first(_steps(task, sizes_K))
+    work = parameters * sizes_K.mean() * task.optimizer.bottom.epochs
+    size = max(-(-total // SHARES), math.ceil(GRAIN / work), SMALLEST_ON_GPU if on_gpu else 1)
+    size = block or min(size, default_block(parameters))
+    return [line[begin : begin + size] for begin in range(0, total, size)]
+
+
+def _steps(task: Task, sizes_K: np.ndarray) -> list[int]:
+    local = task.optimizer.bottom
+    return [int(n) for n in local_steps(sizes_K, local.batch_size, local.epochs)]
 
 
 def _connect(settings: Ray) -> bool:
