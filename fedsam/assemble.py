@@ -24,6 +24,16 @@ def assemble(run: Run) -> tuple[Federation, Task]:
         module = run.model.module(facts.shape, facts.classes, run.seed)
     layout = layout_of(module)
     task = Task(
-        module, layout, facts, run.data.augment, run.client, run.server, device, precision, run.seed, run.keys()
+        module,
+        layout,
+        facts,
+        run.data.augment,
+        run.client,
+        run.server,
+        device,
+        precision,
+        run.seed,
+        run.rounds,
+        run.keys(),
     )
     return federation, task

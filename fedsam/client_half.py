@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 from torch import Tensor
 
 from fedsam.config import Component
+from fedsam.schedule.base import Clock
 
 if TYPE_CHECKING:
     from fedsam.optim.base import ClientOptimizer
@@ -29,6 +30,7 @@ class Here:
         steps: K_k, the local steps it takes in this round.
         lr: the clients' learning rate in this round.
         weight: p_k, its share of the round's examples.
+        clock: the round.
         optimizer: the client optimiser.
     """
 
@@ -39,6 +41,7 @@ class Here:
     lr: float
     weight: Tensor | float
     optimizer: ClientOptimizer
+    clock: Clock
 
     def given(self, **sent: Tensor) -> Here:
         """The same with more that was sent, or made of it."""
@@ -62,6 +65,9 @@ class ClientHalf(Component):
 
     slots: ClassVar[tuple[str, ...]] = ()
     """Names of the vectors that a client keeps from round to round."""
+
+    derived: ClassVar[tuple[str, ...]] = ()
+    """Names of uploads that a server could make of the client's update itself, and that are no traffic therefore."""
 
     def begin(self, here: Here) -> Here:
         """Before the first step."""

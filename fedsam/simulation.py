@@ -139,7 +139,7 @@ class Simulation:
         self.test = self.task.place(self.federation.test)
         self.theta_P = theta_of(self.task.module)
         self.server = run.server.init(self.theta_P)
-        self.slots = Slots(run.server.slots, self.task.layout.total, self.task.dtype, 2**30 * run.server.state_memory)
+        self.slots = Slots(self.task.slots, self.task.layout.total, self.task.dtype, 2**30 * run.server.state_memory)
         self.average: dict[str, Tensor] = {}
         self.done = 0
         self.metrics: list[Record] = []
@@ -236,7 +236,8 @@ class Simulation:
                 updates = [(delta_KP, weight_K / arrived.share(order)) for delta_KP, weight_K in updates]
             self.theta_P, self.server = server.step(theta_P, updates, self.server, clock)
         self.bytes_down += len(order.ids) * _size(sent_P, *order.sent.values())
-        self.bytes_up += len(arrived.ids) * _size(sent_P, *arrived.uploads.values())
+        beside = [total for name, total in arrived.uploads.items() if name not in server.derived]
+        self.bytes_up += len(arrived.ids) * _size(sent_P, *beside)
         self.loss = self.loss + (arrived.loss / arrived.share(order) if arrived.failed else arrived.loss)
         self.trained += 1
         return sorted(arrived.ids)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -19,6 +21,8 @@ class FedCM(FedAvg):
     equal K_k is the same up to its learning rate. With a client that perturbs, only the descent is corrected
     (MoFedSAM).
     """
+
+    derived: ClassVar[tuple[str, ...]] = ("direction",)
 
     alpha: float = key(0.1, "α, share of the client's own gradient in a step", "Xu et al. 2021", gt=0.0, le=1.0)
 

@@ -23,6 +23,7 @@ class FedDyn(Strategy):
     """
 
     slots: ClassVar[tuple[str, ...]] = ("dual",)
+    derived: ClassVar[tuple[str, ...]] = ("moved",)
 
     alpha: float = key(0.1, "α, weight of the dynamic regulariser", "Acar et al. 2021, who try 0.001 to 0.1", gt=0.0)
 

@@ -24,6 +24,7 @@ class FedGloSS(Strategy):
     """
 
     slots: ClassVar[tuple[str, ...]] = ("dual",)
+    derived: ClassVar[tuple[str, ...]] = ("moved",)
 
     rho: float = key(0.15, "ρ, radius of the server's perturbation", "Caldarola et al. 2025, CIFAR-10", ge=0.0)
     beta: float = key(10.0, "β, inverse weight of the proximal term", "Caldarola et al. 2025, CIFAR-10", gt=0.0)

@@ -24,6 +24,7 @@ class FedSpeed(Strategy):
     """
 
     slots: ClassVar[tuple[str, ...]] = ("correction",)
+    derived: ClassVar[tuple[str, ...]] = ("moved",)
 
     proximal_weight: float = key(0.1, "λ, weight of the proximal term", "Sun et al. 2023, FL-Simulator", gt=0.0)
 

@@ -29,6 +29,7 @@ class FedWMSAM(FedAvg):
     """
 
     slots: ClassVar[tuple[str, ...]] = ("control",)
+    derived: ClassVar[tuple[str, ...]] = ("direction", "agreement")
 
     rho: float = key(0.01, "ρ, radius of the perturbation", "Li et al. 2025, the best of five", ge=0.0)
     alpha: float = key(0.1, "α at first, share of the client's own gradient", "Li et al. 2025", gt=0.0, lt=1.0)

@@ -23,6 +23,7 @@ from fedsam.optim.base import BaseOptimizer, ClientOptimizer, Oracle, State
 from fedsam.optim.sam import SAM
 from fedsam.optim.sgd import SGD
 from fedsam.params import Layout, layout_of
+from fedsam.schedule.base import Clock
 from tests.oracles import asam, sam
 from tests.oracles.descent import Descent
 from tests.oracles.networks import NETWORKS, gradients, random_network
@@ -55,6 +56,7 @@ class Points(Oracle):
     """A gradient oracle that remembers where it was asked, and what it answered."""
 
     t = 0
+    clock = Clock(0, 1)
 
     def __init__(self, gradient: Callable[[Tensor], Tensor], layout: Layout) -> None:
         self.gradient, self.layout = gradient, layout

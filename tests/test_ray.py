@@ -94,7 +94,10 @@ def test_a_worker_killed_in_mid_round_costs_no_bit(
     assert "are trained again elsewhere" in message
 
 
-def test_clients_that_kill_every_worker_are_named(cluster: Any, tmp_path: Path) -> None:
+def test_clients_that_kill_every_worker_are_named(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_engine, "DEATHS", 2)
     flag = tmp_path / "deaths"
     flag.write_text("100")
     changes = {
@@ -104,7 +107,7 @@ def test_clients_that_kill_every_worker_are_named(cluster: Any, tmp_path: Path) 
         "data.clients": 3,
         "cohort": 3,
     }
-    with pytest.raises(RunError, match=r"round 1: 3 workers in turn died training clients 0, 1, 2: .*engine\.block"):
+    with pytest.raises(RunError, match=r"round 1: 2 workers in turn died training clients 0, 1, 2: .*engine\.block"):
         simulate(described("ray", **changes))
 
 

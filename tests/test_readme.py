@@ -26,6 +26,13 @@ def example(name: str) -> str:
     return found
 
 
+def test_the_tables_of_methods_are_those_of_the_modules() -> None:
+    from fedsam.methods import markdown
+
+    (found,) = re.findall(r"<!-- methods -->\n(.*)<!-- end of methods -->", README, re.DOTALL)
+    assert found == markdown()
+
+
 @pytest.fixture
 def apps(inside: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The modules client_app and server_app, from the README."""

@@ -57,7 +57,7 @@ def test_flower_gives_the_bits_of_the_loop(inside: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for processes in /proc")
-@pytest.mark.parametrize("engine", ["flower", "ray"])
+@pytest.mark.parametrize("engine", ["ray", pytest.param("flower", marks=pytest.mark.slow)])
 def test_an_interrupt_stops_everything_that_was_started(engine: str, inside: Path) -> None:
     environment = {**os.environ, MARK: "1"}
     process = subprocess.Popen(command(engine, "rounds=100000"), stderr=subprocess.PIPE, text=True, env=environment)

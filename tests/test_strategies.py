@@ -15,6 +15,7 @@ from fedsam import InputError, Run
 from fedsam.client_half import Here
 from fedsam.config import names
 from fedsam.engine.local import BatchOracle, Step
+from fedsam.schedule.base import Clock
 from fedsam.simulation import Simulation
 from fedsam.strategy import Average, Strategy
 from tests.conftest import Ragged
@@ -118,7 +119,7 @@ class Problem:
         task = self.simulation.task
         store, (plan,) = task.plan(self.simulation.federation, order.part([order.ids.index(client)]))
         placed = task.store(store)
-        here = Here(self.theta, {}, {}, 1.0, LR, 1.0, task.optimizer)
+        here = Here(self.theta, {}, {}, 1.0, LR, 1.0, task.optimizer, Clock(0, 1))
         found = []
         for t, count in enumerate(plan.count_T.tolist()):
             step = Step(torch.from_numpy(plan.index_TB[t, :count]), float(count))
@@ -215,7 +216,7 @@ def test_full_participation_and_one_local_step_is_a_centralised_step() -> None:
     simulation = Simulation(run)
     store, index = simulation.federation.examples(range(7))
     order = torch.cat([torch.from_numpy(own) for own in index])
-    here = Here(simulation.theta_P, {}, {}, 1.0, LR, 1.0, run.client)
+    here = Here(simulation.theta_P, {}, {}, 1.0, LR, 1.0, run.client, Clock(0, 1))
     gradient = BatchOracle(simulation.task, simulation.task.store(store), Step(order, float(len(order))), 0, here)
     expected_P = simulation.theta_P - LR * gradient(simulation.theta_P)
     simulation.advance()

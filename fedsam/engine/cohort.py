@@ -92,7 +92,7 @@ class CohortTrainer(Trainer):
         def one(
             steps: list[dict[str, Any]], slot: State, number: Tensor, weight: Tensor
         ) -> tuple[Tensor, Tensor, State, State]:
-            here = Here(theta_P, order.sent, slot, number, order.lr, weight, task.optimizer)
+            here = Here(theta_P, order.sent, slot, number, order.lr, weight, task.optimizer, task.clock(order))
             return train_client(task, store, [Step(**step) for step in steps], here)
 
         slots = {name: kept_KP.to(theta_P) for name, kept_KP in order.slots.items()}

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.func import vmap
 
 from fedsam.client_half import Here, State
-from fedsam.engine.task import Store, Task
+from fedsam.engine.task import KEPT, Store, Task
 from fedsam.params import Layout
 
 
@@ -46,7 +46,7 @@ class BatchOracle:
 
     def __init__(self, task: Task, store: Store, step: Step, t: int, here: Here) -> None:
         self.layout: Layout = task.layout
-        self.t, self.here = t, here
+        self.t, self.clock, self.here = t, here.clock, here
         self.loss: Tensor | None = None
         self._task, self._step = task, step
         self._inputs, self._targets = task.batch(store, step.index_B, step.draws)
@@ -131,7 +131,7 @@ def train_client(task: Task, store: Store, steps: Iterable[Step], here: Here) ->
     """
     optimizer, strategy, theta_P = task.optimizer, task.strategy, here.sent_P
     here = strategy.begin(here)
-    state = optimizer.init(theta_P)
+    state = optimizer.init(theta_P) | {name: here.slot[KEPT + name] for name in optimizer.kept}
     total = samples = torch.zeros((), dtype=theta_P.dtype, device=theta_P.device)
     for t, step in enumerate(steps):
         oracle = BatchOracle(task, store, step, t, here)
@@ -147,4 +147,6 @@ def train_client(task: Task, store: Store, steps: Iterable[Step], here: Here) ->
             loss, count = torch.where(step.active, loss, 0.0), torch.where(step.active, count, 0.0)
         theta_P, state, here = new_P, new_state, oracle.here
         total, samples = total + loss, samples + count
-    return theta_P, total / samples, *strategy.finish(theta_P, here)
+    slot, uploads = strategy.finish(theta_P, here)
+    slot = {**slot, **{KEPT + name: state[name] for name in optimizer.kept}}
+    return theta_P, total / samples, slot, uploads

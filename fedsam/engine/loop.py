@@ -63,7 +63,7 @@ class LoopTrainer(Trainer):
         """
         slot = {name: kept_KP[0].to(theta_P) for name, kept_KP in order.slots.items()}
         steps, weight = float(len(plan.count_T)), float(order.weight_K[0])
-        here = Here(theta_P, order.sent, slot, steps, order.lr, weight, self.task.optimizer)
+        here = Here(theta_P, order.sent, slot, steps, order.lr, weight, self.task.optimizer, self.task.clock(order))
         return train_client(self.task, store, self._steps(plan), here)
 
     def _steps(self, plan: ClientPlan) -> Iterator[Step]:

@@ -25,7 +25,9 @@ from fedsam.data.plan import ClientPlan, plan_clients
 from fedsam.engine.base import Order
 from fedsam.optim.base import ClientOptimizer
 from fedsam.params import Layout
+from fedsam.schedule.base import Clock
 
+KEPT = "client "  # before the name of a vector of the client optimiser's state, among those a client keeps
 LIMIT = 2**17  # parameters of a model without convolutions whose kernels are still short
 
 
@@ -51,6 +53,7 @@ class Task:
         device: where it runs.
         precision: fp32, tf32, bf16 (autocast; parameters and loss stay fp32) or fp64.
         seed: of the run; batches and augmentation draws are keyed by it.
+        rounds: of the run.
         keys: of the run, by which another machine can build this task.
     """
 
@@ -63,6 +66,7 @@ class Task:
     device: torch.device
     precision: str
     seed: int = 0
+    rounds: int = 1
     keys: dict[str, Any] = field(default_factory=dict, repr=False)
     _kept: tuple[Split, Store] | None = field(default=None, repr=False)
 
@@ -84,6 +88,11 @@ class Task:
         return not self.convolutional and self.layout.total <= LIMIT
 
     @property
+    def slots(self) -> tuple[str, ...]:
+        """Names of the vectors that a client keeps from round to round, for the strategy and for its optimiser."""
+        return *self.strategy.slots, *(KEPT + name for name in self.optimizer.kept)
+
+    @property
     def dtype(self) -> torch.dtype:
         """The type of parameters and inputs."""
         return torch.float64 if self.precision == "fp64" else torch.float32
@@ -97,6 +106,10 @@ class Task:
     def place(self, split: Split) -> Store:
         """The split on the device; on a CPU the same memory. Nothing writes to a store."""
         return Store(shared(split.images).to(self.device), shared(split.labels).to(self.device))
+
+    def clock(self, order: Order) -> Clock:
+        """The round of an order."""
+        return Clock(order.round, self.rounds)
 
     def plan(self, federation: Federation, order: Order) -> tuple[Split, list[ClientPlan]]:
         """The clients' batches and draws in this round, and the store that they point into."""

@@ -34,19 +34,22 @@ class Blueprint:
     strategy: ClientHalf
     precision: str
     seed: int
+    rounds: int
 
     @classmethod
     def of(cls, task: Task) -> Blueprint:
         """What a task consists of."""
         module = copy.deepcopy(task.module).cpu()
-        return cls(module, task.facts, task.augment, task.optimizer, task.strategy, task.precision, task.seed)
+        return cls(
+            module, task.facts, task.augment, task.optimizer, task.strategy, task.precision, task.seed, task.rounds
+        )
 
     def build(self, device: torch.device) -> Task:
         """The task, on this device."""
         module = copy.deepcopy(self.module)
         layout = layout_of(module)
         parts = self.augment, self.optimizer, self.strategy
-        return Task(module, layout, self.facts, *parts, device, self.precision, self.seed)
+        return Task(module, layout, self.facts, *parts, device, self.precision, self.seed, self.rounds)
 
 
 @dataclass(frozen=True)

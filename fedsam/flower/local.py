@@ -128,7 +128,7 @@ def _train(message: Message, context: Context, site: Site, client: int) -> Recor
         torch.set_num_threads(run.engine.threads or 1)
         sent = {name: tensor[0] for name, tensor in vectors_from(message.content, SENT, theta_P).items()}
         slots = vectors_from(context.state, SLOTS, theta_P)
-        slots = slots or {name: torch.zeros_like(theta_P)[None] for name in task.strategy.slots}
+        slots = slots or {name: torch.zeros_like(theta_P)[None] for name in task.slots}
         weight = float(config.get("weight", 1.0))  # type: ignore[arg-type]
         order = Order(round, lr, [client], np.array([weight]), sent=sent, slots=slots)
         store, (plan,) = task.plan(site.federation, order)

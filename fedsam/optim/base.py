@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fedsam.config import Component, key
 from fedsam.errors import InputError
-from fedsam.schedule.base import Schedule
+from fedsam.schedule.base import Clock, Schedule
 
 if TYPE_CHECKING:
     from fedsam.params import Layout
@@ -27,6 +27,8 @@ class Oracle(Protocol):
     layout: Layout
     t: int
     """Number of the local step in the client's round, from 0."""
+    clock: Clock
+    """The round."""
 
     def __call__(self, theta_P: Tensor) -> Tensor:
         """∇L_B(theta), [P]."""
@@ -41,6 +43,7 @@ class Oracle(Protocol):
 
     def ascended(self, epsilon_P: Tensor) -> None:
         """Tell the strategy of a perturbation."""
+        return
 
     def descent(self, gradient_P: Tensor, theta_P: Tensor) -> Tensor:
         """What is to be descended along from theta, given a gradient; from the strategy."""
@@ -61,8 +64,13 @@ class ClientOptimizer(Component):
     def bottom(self) -> BaseOptimizer:
         """The base optimiser that takes the steps in the end; it holds learning rate, batch size and epochs."""
 
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Which vectors of the state a client keeps from round to round."""
+        return self.bottom.kept
+
     def init(self, theta_P: Tensor) -> State:
-        """The state at the beginning of a client's round."""
+        """The state at the beginning of a client's round, or of its first where it keeps some of it."""
         return self.bottom.init(theta_P)
 
     @abstractmethod
@@ -95,6 +103,11 @@ class BaseOptimizer(ClientOptimizer):
     def bottom(self) -> BaseOptimizer:
         """This optimiser itself."""
         return self
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Nothing."""
+        return ()
 
     def step(self, theta_P: Tensor, state: State, oracle: Oracle, lr: float | Tensor) -> tuple[Tensor, State]:
         """A step along the gradient at theta."""

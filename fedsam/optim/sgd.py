@@ -14,16 +14,27 @@ class SGD(BaseOptimizer):
     """v ← μ v + (g + λ w);  w ← w − lr · v, or with Nesterov's momentum  w ← w − lr · (g + λ w + μ v).
 
     `torch.optim.SGD` without dampening (Sutskever et al., ICML 2013, in torch's form). The buffer v starts at zero in
-    every round.
+    every round; with `persistent` a client keeps it from one of its rounds to the next, so that training with one
+    client is centralised training.
     """
 
     momentum: float = key(0.0, "μ", "Caldarola et al. 2022", ge=0.0, lt=1.0)
     nesterov: bool = key(False, "Nesterov's momentum; needs momentum > 0", "torch.optim.SGD")
 
+    persistent: bool = key(
+        False, "a client keeps its momentum from round to round; needs momentum > 0", "off in Caldarola et al. 2022"
+    )
+
     def model_post_init(self, context: object) -> None:
-        """Refuse Nesterov's momentum without momentum."""
-        if self.nesterov and self.momentum == 0.0:
-            raise InputError("nesterov", True, "needs momentum > 0")
+        """Refuse what needs momentum without it."""
+        for field in ("nesterov", "persistent"):
+            if getattr(self, field) and self.momentum == 0.0:
+                raise InputError(field, True, "needs momentum > 0")
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """The momentum, if it is persistent."""
+        return ("momentum",) if self.persistent else ()
 
     def init(self, theta_P: Tensor) -> State:
         """A momentum buffer of zeros, if there is momentum."""

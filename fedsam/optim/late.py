@@ -1,0 +1,51 @@
+"""A perturbed optimiser in one part of training alone: SAM late, or SAM early."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from torch import Tensor
+
+from fedsam.config import key
+from fedsam.optim.base import BaseOptimizer, ClientOptimizer, Oracle, Perturbed, State
+from fedsam.schedule.base import Clock
+
+
+class Late(ClientOptimizer):
+    """θ_{SGD→SAM, t}: the base alone in rounds 0 ... t − 1, the perturbed optimiser from round t on; with
+    `first=perturbed` the other way round, θ_{SAM→SGD, t}.
+
+    Zhou et al., ICLR 2025, with rounds for their epochs: a federation of one client with `client.persistent` trains as
+    they do. The momentum buffer is kept at the switch, or set to zero as in their code (in round t; buffers that
+    clients do not keep from round to round start at zero in every round anyway). t = 0 is the perturbed optimiser, t
+    = T the base, bit for bit. One gradient evaluation a step before the switch, the perturbed optimiser's after it,
+    or vice versa.
+    """
+
+    ascent: Perturbed = key("sam", "the perturbed optimiser, with its base", "Zhou et al. 2025")
+    switch: float = key(
+        0.9, "t, the round of the switch; below 1 a share of the rounds, ⌊switch · T⌋", "Zhou et al. 2025", ge=0.0
+    )
+    first: Literal["base", "perturbed"] = key("base", "which of the two comes first", "Zhou et al. 2025")
+    reset: bool = key(False, "set a kept momentum buffer to zero at the switch", "on in Zhou et al. 2025, their code")
+
+    @property
+    def bottom(self) -> BaseOptimizer:
+        """The base of the perturbed optimiser."""
+        return self.ascent.bottom
+
+    def begin(self, rounds: int) -> int:
+        """t, the first round after the switch."""
+        return math.floor(round(self.switch * rounds, 6)) if self.switch < 1 else int(self.switch)
+
+    def active(self, clock: Clock) -> ClientOptimizer:
+        """The optimiser of this round."""
+        late = clock.round >= self.begin(clock.rounds)
+        return self.ascent if late == (self.first == "base") else self.bottom
+
+    def step(self, theta_P: Tensor, state: State, oracle: Oracle, lr: float | Tensor) -> tuple[Tensor, State]:
+        """A step of the round's optimiser."""
+        if self.reset and oracle.t == 0 and oracle.clock.round == self.begin(oracle.clock.rounds):
+            state = self.init(theta_P)
+        return self.active(oracle.clock).step(theta_P, state, oracle, lr)
