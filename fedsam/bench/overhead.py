@@ -8,18 +8,35 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from fedsam.bench import Row, alternate
-from fedsam.data.synthetic import Synthetic
+from fedsam.data.base import Dataset, Facts, Federation, Split
+from fedsam.data.partition.base import Assignment
+from fedsam.data.stored import StoredFederation
 from fedsam.engine.task import numerics
 from fedsam.optim.base import Oracle, State
 from fedsam.optim.sgd import SGD
+from fedsam.rng import stream
 from fedsam.run import Run
 from fedsam.simulation import Simulation
 
 CASES = ((5, 100), (10, 10_000), (50, 100))  # cohort, clients
 WIDTH = 10_640  # of an MLP with 798,010 parameters
+
+
+class OneEach(Dataset):
+    """One random 8 x 8 image for each client."""
+
+    def load(self, seed: int) -> Federation:
+        """As many images as clients."""
+        rng = stream(seed, "bench")
+        images = rng.integers(256, size=(self.clients, 8, 8, 1), dtype=np.uint8)
+        train = Split(images, rng.integers(10, size=self.clients))
+        own = Assignment(np.arange(self.clients), np.arange(self.clients + 1))
+        nothing = Assignment(np.empty(0, dtype=np.int64), np.zeros(self.clients + 1, dtype=np.int64))
+        return StoredFederation(Facts(10, (8, 8, 1), (0.5,), (0.3,)), train, train, own, nothing)
 
 
 class Idle(SGD):
@@ -41,7 +58,7 @@ def rows(rounds: int) -> Iterator[Row]:
 
 
 def _simulation(engine: Any, cohort: int, clients: int) -> Simulation:
-    data = Synthetic(clients=clients, samples_per_client=1, test_samples=10)
+    data = OneEach(clients=clients)
     model = {"name": "mlp", "width": WIDTH}
     return Simulation(
         Run(data=data, model=model, client=Idle(batch_size=1, epochs=1), engine=engine, cohort=cohort, rounds=10**6)  # type: ignore[arg-type]
@@ -74,8 +91,6 @@ def _flower(cohort: int, clients: int, rounds: int) -> Iterator[Row]:
         seconds = alternate({"flower": simulation.advance, "stock flower": stock.round}, rounds)
     finally:
         runtime.stop()
-    import numpy as np
-
     limit = float(np.median(seconds["stock flower"]))
     for name, times in seconds.items():
         yield Row(f"{cohort} of {clients:,} clients", name, "fp32", times, float(np.median(times)) / limit)
