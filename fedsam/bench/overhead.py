@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,8 +51,9 @@ class Idle(SGD):
 def rows(rounds: int) -> Iterator[Row]:
     """Each case in this process, on Ray, and over Flower."""
     with numerics("fp32"):
-        for cohort, clients in CASES:
-            yield from _without_flower(cohort, clients, rounds)
+        for engines in (("loop", "cohort"), ("ray",)):  # apart: Ray's own processes compete for the cores
+            for cohort, clients in CASES:
+                yield from _without_flower(engines, cohort, clients, rounds)
         for cohort, clients in CASES:
             yield from _flower(cohort, clients, rounds)
 
@@ -65,8 +66,8 @@ def _simulation(engine: Any, cohort: int, clients: int) -> Simulation:
     )
 
 
-def _without_flower(cohort: int, clients: int, rounds: int) -> Iterator[Row]:
-    simulations = {name: _simulation({"name": name}, cohort, clients) for name in ("loop", "cohort", "ray")}
+def _without_flower(engines: Sequence[str], cohort: int, clients: int, rounds: int) -> Iterator[Row]:
+    simulations = {name: _simulation({"name": name}, cohort, clients) for name in engines}
     try:
         parts: dict[str, Callable[[], object]] = {name: each.advance for name, each in simulations.items()}
         seconds = alternate(parts, rounds)

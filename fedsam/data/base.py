@@ -14,6 +14,7 @@ import numpy as np
 
 from fedsam.config import Component, key
 from fedsam.data.augment.base import Augment
+from fedsam.data.label_noise import NoiseKind
 
 
 @dataclass(frozen=True)
@@ -71,10 +72,16 @@ class Federation(ABC):
 
     @abstractmethod
     def local_test(self, ids: Sequence[int]) -> tuple[Split, list[np.ndarray]]:
-        """As `examples`, for what each client holds out as its local test set (empty if `data.local_test` is 0)."""
+        """As `examples`, for what each client holds out as its local test set (empty if `data.local_test` is 0).
+
+        Its labels are true whatever `data.label_noise` is.
+        """
 
     def label_counts(self, ids: Sequence[int]) -> np.ndarray:
-        """Training examples of each class at each of these clients, int64 [K, L]."""
+        """Training examples of each class at each of these clients, int64 [K, L].
+
+        Counts the labels that clients train on: with `data.label_noise` the noisy ones.
+        """
         store, index = self.examples(ids)
         return np.stack([np.bincount(store.labels[i], minlength=self.facts.classes) for i in index])
 
@@ -90,14 +97,26 @@ class Dataset(Component):
     local_test: float = key(
         0.0, "share of each client's examples held out as its local test set, same label skew", "off", ge=0.0, lt=1.0
     )
+    label_noise: float = key(
+        0.0,
+        "share of the training labels that are replaced by wrong ones; test labels stay true",
+        "off; Kwon et al. 2021 test 0.2 to 0.8",
+        ge=0.0,
+        lt=1.0,
+    )
+    label_noise_kind: NoiseKind = key(
+        "symmetric",
+        "what replaces them: symmetric = any other class, all alike; asymmetric = the next class",
+        "Kwon et al. 2021",
+    )
 
     @abstractmethod
     def load(self, seed: int) -> Federation:
         """Read or generate the data and divide it among the clients.
 
         Args:
-            seed: the run's seed; partition and hold-out are keyed by it.
+            seed: the run's seed; partition, hold-out and label noise are keyed by it.
 
         Raises:
-            InputError: a file is missing or unusable, or the partition is impossible.
+            InputError: a file is missing or unusable, or the partition or the label noise is impossible.
         """

@@ -14,6 +14,7 @@ import numpy as np
 
 from fedsam.config import key
 from fedsam.data.base import Dataset, Facts, Federation, Split
+from fedsam.data.label_noise import with_label_noise
 from fedsam.data.partition.base import Assignment, Partition
 from fedsam.rng import stream
 
@@ -23,7 +24,7 @@ class StoredFederation(Federation):
 
     Args:
         facts: of the data set.
-        train: all training examples; also the store of what is held out.
+        train: all training examples; also the store of what is held out, whose labels are true.
         test: the global test set.
         own: each client's training examples.
         held_out: each client's local test set.
@@ -67,19 +68,32 @@ class Partitioned(Dataset):
         """
 
     def load(self, seed: int) -> Federation:
-        """Read the data, divide it, and hold out each client's local test set."""
+        """Read the data, divide it, hold out each client's local test set, and replace labels of what is left.
+
+        Partition and hold-out go by the true labels: label noise changes neither which examples a client has nor how
+        heterogeneous the clients are. It is one draw over all examples that clients train on, so a client's own share
+        of wrong labels varies; those that are held out, or that no client has, keep theirs.
+        """
         facts, train, test = self.read()
         own = self.partition.assign(train.labels, self.clients, self.samples_per_client, stream(seed, "partition"))
-        if not self.local_test:
-            nothing = Assignment(np.empty(0, dtype=np.int64), np.zeros(own.clients + 1, dtype=np.int64))
-            return StoredFederation(facts, train, test, own, nothing)
+        held_out = Assignment(np.empty(0, dtype=np.int64), np.zeros(own.clients + 1, dtype=np.int64))
+        if self.local_test:
+            own, held_out = self._hold_out(train.labels, own, seed)
+        if self.label_noise:
+            at, rng = np.sort(own.index), stream(seed, "label noise")
+            labels = with_label_noise(train.labels, at, self.label_noise, self.label_noise_kind, facts.classes, rng)
+            train = Split(train.images, labels).read_only()
+        return StoredFederation(facts, train, test, own, held_out)
+
+    def _hold_out(self, labels: np.ndarray, own: Assignment, seed: int) -> tuple[Assignment, Assignment]:
+        """What each client trains on, and what it holds out."""
         kept, held_out = [], []
         for k in range(own.clients):
             index = own.of_client(k)
-            out = hold_out(train.labels[index], self.local_test, stream(seed, "local_test", client=k))
+            out = hold_out(labels[index], self.local_test, stream(seed, "local_test", client=k))
             kept.append(index[~out])
             held_out.append(index[out])
-        return StoredFederation(facts, train, test, Assignment.of(kept), Assignment.of(held_out))
+        return Assignment.of(kept), Assignment.of(held_out)
 
 
 class Stored(Partitioned):

@@ -12,6 +12,7 @@ import numpy as np
 
 from fedsam.config import key
 from fedsam.data.base import Dataset, Facts, Federation, Split
+from fedsam.data.label_noise import with_label_noise
 from fedsam.data.partition.base import log_dirichlet, normalised
 from fedsam.data.stored import held_out_size, hold_out
 from fedsam.errors import InputError
@@ -31,7 +32,8 @@ class Synthetic(Dataset):
     `noise` and hardly on the size of the images.
 
     Each client draws its own mix of classes q ~ Dir(alpha / L, ..., alpha / L), as in `data.partition=dirichlet` (Hsu
-    et al. 2019) but without a common pool that runs out. A client's data depend on the seed and its id alone.
+    et al. 2019) but without a common pool that runs out. A client's data depend on the seed and its id alone. So does
+    its label noise: each client has the same share of wrong labels, on images of the true class.
     """
 
     samples_per_client: int = key(50, "examples of each client", "convention", ge=1)
@@ -94,7 +96,8 @@ class SyntheticFederation(Federation):
         counts_KL = np.zeros((len(ids), self.facts.classes), dtype=np.int64)
         for row, client in enumerate(ids):
             labels = self._labels(client)[0]
-            counts_KL[row] = np.bincount(labels[~self._held_out(labels, client)], minlength=self.facts.classes)
+            held = self._held_out(labels, client)
+            counts_KL[row] = np.bincount(self._noisy(labels, held, client)[~held], minlength=self.facts.classes)
         return counts_KL
 
     def _made(self, ids: Sequence[int]) -> tuple[Split, list[np.ndarray]]:
@@ -108,6 +111,7 @@ class SyntheticFederation(Federation):
                 labels[own], rng = self._labels(client)
                 images[own] = self._images(labels[own], rng)
                 out.append(self._held_out(labels[own], client))
+                labels[own] = self._noisy(labels[own], out[-1], client)
             self._kept = asked, Split(images, labels), out
         return self._kept[1:]
 
@@ -121,6 +125,14 @@ class SyntheticFederation(Federation):
 
     def _held_out(self, labels: np.ndarray, client: int) -> np.ndarray:
         return hold_out(labels, self.settings.local_test, stream(self.seed, "local_test", client=client))
+
+    def _noisy(self, labels: np.ndarray, held: np.ndarray, client: int) -> np.ndarray:
+        """A client's labels with noise on those that it does not hold out; the same array if there is none."""
+        share, kind = self.settings.label_noise, self.settings.label_noise_kind
+        if not share:
+            return labels
+        rng = stream(self.seed, "label noise", client=client)
+        return with_label_noise(labels, np.flatnonzero(~held), share, kind, self.facts.classes, rng)
 
     def _images(self, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         noise = rng.standard_normal((len(labels), *self.facts.shape), dtype=np.float32)

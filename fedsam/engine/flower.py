@@ -19,7 +19,7 @@ class Flower(Engine):
     """
 
     timeout: float = key(3600.0, "seconds to wait for a client's answer in a round", "Flower's own", gt=0.0)
-    wait: float = key(60.0, "seconds to wait for nodes to connect", "convention", ge=0.0)
+    wait: float = key(60.0, "seconds to wait for another node to connect", "convention", ge=0.0)
     _grid: Any = PrivateAttr(default=None)
 
     def over(self, grid: Any) -> Self:

@@ -34,6 +34,7 @@ LOST = {  # errors of the network, not of the client's work
     ErrorCode.NODE_UNAVAILABLE,
 }
 QUICK, SLOW = 0.02, 0.1  # seconds between looks for answers, from the first to the later ones
+TOGETHER = 200  # nodes asked at once: what Flower's simulation does for a message grows with those under way
 ALIVE = 2.0  # seconds between looks whether the nodes that have not answered are still there
 
 
@@ -83,10 +84,13 @@ class GridTrainer(Trainer):
         """
         began = told = time.monotonic()
         while True:
+            known = len(self.nodes)
             self._meet()
             if len(self.nodes) >= self.federation.clients:
                 return
             now = time.monotonic()
+            if len(self.nodes) > known:
+                began = now
             if now - began > self.settings.wait:
                 break
             if now - told > 10:
@@ -112,6 +116,10 @@ class GridTrainer(Trainer):
         if not new:
             return
         self.asked |= set(new)
+        for begin in range(0, len(new), TOGETHER):
+            self._ask(new[begin : begin + TOGETHER], there)
+
+    def _ask(self, new: list[int], there: list[int]) -> None:
         content = RecordDict({CONFIG: ConfigRecord({"run": self.keys})})
         for node, answer in self._answers(dict.fromkeys(new, content), MessageType.QUERY, self.settings.timeout):
             if isinstance(answer, Failure):
