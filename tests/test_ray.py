@@ -147,3 +147,11 @@ def test_blocks_grow_as_the_work_of_a_client_shrinks() -> None:
 
     assert len(blocks()) == 1
     assert [len(block) for block in blocks(**{"model.width": 50_000})] == [3] * 6 + [2]
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere", "127.0.0.1:port"])
+def test_an_address_without_a_cluster_is_refused_at_once(address: str) -> None:
+    with pytest.raises(InputError, match=f"address = {address}: no Ray cluster could be reached there"):
+        ray_engine._must_answer(address)
+    with pytest.raises(InputError, match="Ray Client cannot share memory"):
+        ray_engine._must_answer("ray://127.0.0.1:10001")

@@ -13,6 +13,7 @@ import logging
 import math
 import os
 import signal
+import socket
 import sys
 import time
 from collections import deque
@@ -314,11 +315,8 @@ def _connect(settings: Ray) -> bool:
         raise InputError("name", "ray", "ray is not installed: pip install 'ray', or use engine.name=auto") from None
     if ray.is_initialized():
         return False
-    if (settings.address or "").startswith("ray://"):
-        allowed = (
-            "Ray Client cannot share memory with its workers; run on a node of the cluster, with host:port or auto"
-        )
-        raise InputError("address", settings.address, allowed)
+    if settings.address not in (None, "auto"):
+        _must_answer(str(settings.address))
     path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     local: dict[str, Any] = {} if settings.address else {"include_dashboard": False}
@@ -334,6 +332,20 @@ def _connect(settings: Ray) -> bool:
     finally:
         _put_back(handlers)
     return True
+
+
+def _must_answer(address: str) -> None:
+    """Refuse an address at which nothing listens: Ray itself would try for minutes."""
+    if address.startswith("ray://"):
+        allowed = "Ray Client cannot share memory with its workers; run on one of its nodes, with host:port or auto"
+        raise InputError("address", address, allowed)
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=10):
+            return
+    except (OSError, ValueError) as error:
+        allowed = f"no Ray cluster could be reached there ({error}); give its head as host:port, or auto on a node"
+        raise InputError("address", address, allowed) from None
 
 
 def _put_back(handlers: dict[signal.Signals, Any]) -> None:
