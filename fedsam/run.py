@@ -6,7 +6,8 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -159,11 +160,15 @@ def describe_keys() -> list[KeyRow]:
     return list(rows.values())
 
 
-def _allowed(info: FieldInfo) -> str:
-    held = info.annotation
+def _kind(held: Any) -> str:
     if get_origin(held) is Literal:
         return " ".join(map(str, get_args(held)))
-    kind = held.__name__ if isinstance(held, type) else str(held).replace("typing.", "")
+    return "none" if held is NoneType else held.__name__ if isinstance(held, type) else str(held)
+
+
+def _allowed(info: FieldInfo) -> str:
+    held = info.annotation
+    parts = get_args(held) if get_origin(held) in (Union, UnionType) else (held,)
     signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
     limits = [f"{sign} {getattr(m, name)}" for m in info.metadata for name, sign in signs.items() if hasattr(m, name)]
-    return " ".join([kind, *limits])
+    return " or ".join([" ".join([_kind(parts[0]), *limits]), *map(_kind, parts[1:])])
