@@ -7,7 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from fedsam.engine.base import Failure
+from fedsam.data.base import Federation
+from fedsam.data.plan import ClientPlan
+from fedsam.engine.base import Failure, Order
+from fedsam.engine.task import Store, Task
 from fedsam.errors import FedsamError, RunError
 
 T = TypeVar("T")
@@ -62,3 +65,17 @@ def attempt(
     bad = {found.client for found in failed}
     rows = [row for row in rows if ids[row] not in bad]
     return rows, work(rows) if rows else None, failed
+
+
+def planned(
+    task: Task, federation: Federation, order: Order
+) -> tuple[Store | None, dict[int, ClientPlan], list[Failure]]:
+    """The plans of an order's clients by their rows, the store on the device that they point into (None if no client
+    can be planned), and the clients whose data raise an error.
+    """
+    rows, found, failures = attempt(
+        range(len(order.ids)), order.ids, lambda rows: task.plan(federation, order.part(rows))
+    )
+    if found is None:
+        return None, {}, failures
+    return task.store(found[0]), dict(zip(rows, found[1], strict=True)), failures

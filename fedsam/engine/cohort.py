@@ -18,7 +18,7 @@ from fedsam.client_half import Here, State
 from fedsam.data.base import Federation
 from fedsam.data.plan import ClientPlan
 from fedsam.engine.base import Engine, Order, Trained, Trainer
-from fedsam.engine.blame import attempt, out_of_memory
+from fedsam.engine.blame import attempt, out_of_memory, planned
 from fedsam.engine.local import Step, train_client
 from fedsam.engine.task import Store, Task
 from fedsam.errors import RunError
@@ -55,18 +55,16 @@ class CohortTrainer(Trainer):
         """Train the clients in blocks, those with the most steps first; if memory runs out, in smaller blocks from
         then on.
         """
-        rows, planned, failures = attempt(
-            range(len(order.ids)), order.ids, lambda rows: self.task.plan(self.federation, order.part(rows))
-        )
+        store, plans, failures = planned(self.task, self.federation, order)
         if failures:
             yield self.failed(failures)
-        if planned is None:
+        if store is None:
             return
-        store, plans = self.task.store(planned[0]), dict(zip(rows, planned[1], strict=True))
 
         def train(at: list[int]) -> tuple[Tensor, Tensor, State, State]:
             return self._train_block(theta_P, store, [plans[row] for row in at], order.part(at))
 
+        rows = list(plans)
         line, begin = [rows[i] for i in longest_first([len(plans[row].count_T) for row in rows])], 0
         while begin < len(line):
             asked = line[begin : begin + self.block]

@@ -14,7 +14,7 @@ from fedsam.client_half import Here, State
 from fedsam.data.base import Federation
 from fedsam.data.plan import ClientPlan
 from fedsam.engine.base import Engine, Order, Trained, Trainer
-from fedsam.engine.blame import attempt
+from fedsam.engine.blame import attempt, planned
 from fedsam.engine.local import Step, train_client
 from fedsam.engine.task import Store, Task
 
@@ -34,19 +34,16 @@ class LoopTrainer(Trainer):
 
     def train(self, theta_P: Tensor, order: Order) -> Iterator[Trained]:
         """Train the clients in their order."""
-        rows, planned, failures = attempt(
-            range(len(order.ids)), order.ids, lambda rows: self.task.plan(self.federation, order.part(rows))
-        )
+        store, plans, failures = planned(self.task, self.federation, order)
         if failures:
             yield self.failed(failures)
-        if planned is None:
+        if store is None:
             return
-        store, plans = self.task.store(planned[0]), dict(zip(rows, planned[1], strict=True))
 
         def train(at: list[int]) -> tuple[Tensor, Tensor, State, State]:
             return self.one(theta_P, store, plans[at[0]], order.part(at))
 
-        for row in rows:
+        for row in plans:
             _, done, failures = attempt([row], order.ids, train)
             if done is None:
                 yield self.failed(failures)
