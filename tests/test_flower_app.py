@@ -173,6 +173,22 @@ def test_nodes_that_contradict_each_other_are_refused() -> None:
         Simulation(over(described(), Nodes(0), wait=0.0))
 
 
+def test_a_node_that_is_lost_while_it_is_asked_is_asked_again() -> None:
+    grid, lost = Nodes(7), {"left": 2}
+
+    def flaky(message: Message, partition: int) -> Message | None:
+        if partition != 3 or not lost["left"]:
+            return None
+        lost["left"] -= 1
+        return error(message, ErrorCode.NODE_UNAVAILABLE, "Node Unavailable")
+
+    grid.before = flaky
+    simulation = Simulation(over(described(cohort=7), grid))
+    ids, _ = simulation.advance()
+    assert ids == list(range(7))
+    assert [kind for kind, partition in grid.log if partition == 3] == ["query"] * 3 + ["train"]
+
+
 def test_missing_nodes_are_waited_for_and_then_done_without(caplog: pytest.LogCaptureFixture) -> None:
     Simulation(over(described(), Nodes(5), wait=0.2))
     assert "going on with 5 of 7 nodes; without one: clients 5, 6" in caplog.messages

@@ -122,6 +122,9 @@ class GridTrainer(Trainer):
     def _ask(self, new: list[int], there: list[int]) -> None:
         content = RecordDict({CONFIG: ConfigRecord({"run": self.keys})})
         for node, answer in self._answers(dict.fromkeys(new, content), MessageType.QUERY, self.settings.timeout):
+            if isinstance(answer, Failure) and answer.lost:
+                self.asked.discard(node)  # it may come back
+                continue
             if isinstance(answer, Failure):
                 raise RunError(f"Flower node {node} cannot take part: {answer.error}")
             said = answer.content.metric_records[METRICS]
