@@ -283,7 +283,7 @@ class Simulation:
                 cure = "lower client.lr or set client.clip_norm"
                 raise RunError(f"round {round}: loss or update of {some} is not finite; {cure}{self._last_good()}")
         self.unchecked.clear()
-        if not bool(self.theta_P.isfinite().all()):
+        if not bool(self.theta_P.sum().isfinite()):
             raise RunError(
                 f"round {self.done}: the global model is not finite; lower server.lr or client.lr{self._last_good()}"
             )

@@ -51,7 +51,7 @@ class Idle(SGD):
 def rows(rounds: int) -> Iterator[Row]:
     """Each case in this process, on Ray, and over Flower."""
     with numerics("fp32"):
-        for engines in (("loop", "cohort"), ("ray",)):  # apart: Ray's own processes compete for the cores
+        for engines in (("loop",), ("cohort",), ("ray",)):  # apart, or they compete for caches and cores
             for cohort, clients in CASES:
                 yield from _without_flower(engines, cohort, clients, rounds)
         for cohort, clients in CASES:

@@ -33,7 +33,7 @@ LOST = {  # errors of the network, not of the client's work
     ErrorCode.REPLY_MESSAGE_UNAVAILABLE,
     ErrorCode.NODE_UNAVAILABLE,
 }
-QUICK, SLOW = 0.02, 0.1  # seconds between looks for answers, from the first to the later ones
+QUICK, SLOW = 0.02, 0.05  # seconds between looks for answers, from the first to the later ones
 TOGETHER = 200  # nodes asked at once: what Flower's simulation does for a message grows with those under way
 ALIVE = 2.0  # seconds between looks whether the nodes that have not answered are still there
 
