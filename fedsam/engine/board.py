@@ -7,6 +7,7 @@ Shapes: P numbers of a row.
 from __future__ import annotations
 
 import os
+import uuid
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +15,13 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Place:
-    """Where a board is, for another process."""
+    """Where a board is, for another process.
+
+    `name` is the memory's own, and unique: on another machine the same path may lead to a file of somebody else's.
+    """
 
     path: str
+    name: str
     rows: int
     numbers: int
     dtype: str
@@ -24,6 +29,8 @@ class Place:
     def open(self) -> np.ndarray | None:
         """The board's rows, [rows, P]; None where this process cannot reach it."""
         try:
+            if os.readlink(self.path).removesuffix(" (deleted)") != f"/memfd:{self.name}":
+                return None
             return np.memmap(self.path, dtype=self.dtype, mode="r+", shape=(self.rows, self.numbers))
         except OSError:
             return None
@@ -33,9 +40,10 @@ class Board:
     """Rows of numbers in anonymous memory (Linux's memfd), which ends with the last process that has it open."""
 
     def __init__(self, rows: int, numbers: int, dtype: str) -> None:
-        self._file = os.memfd_create("fedsam")
+        name = f"fedsam-{uuid.uuid4().hex}"
+        self._file = os.memfd_create(name)
         os.ftruncate(self._file, rows * numbers * np.dtype(dtype).itemsize)
-        self.place = Place(f"/proc/{os.getpid()}/fd/{self._file}", rows, numbers, dtype)
+        self.place = Place(f"/proc/{os.getpid()}/fd/{self._file}", name, rows, numbers, dtype)
         opened = self.place.open()
         assert opened is not None
         self.rows_RP = opened
