@@ -40,7 +40,8 @@ SHARES = 8  # of a round's clients, so that up to so many workers have something
 GRAIN = 2**27  # parameters times examples; a core needs some tens of milliseconds for them, a message several
 SMALLEST_ON_GPU = 8  # clients of a block, below which a GPU is badly used
 DEATHS = 3  # of workers on the same block, after which the block is taken to be the cause
-PATIENCE = 120.0  # seconds without any worker
+PATIENCE = 120.0  # seconds for a worker to come up again
+PAUSE = 0.2  # seconds between two calls of one that is down
 
 
 class Ray(Engine):
@@ -140,7 +141,7 @@ class RayTrainer(Trainer):
         self.near: set[int] = set()  # workers that reach the board
         self.idle: list[int] = []
         self.running: dict[Any, tuple[int, int]] = {}
-        self.coming: dict[Any, tuple[int, int]] = {}
+        self.coming: dict[Any, tuple[int, float]] = {}  # the worker, and since when it is called
         for worker in range(number):
             self._call(worker)
         self.about = f"{number} worker{'s' * (number > 1)} on {'GPUs' if gpus else f'{threads} thread each'}"
@@ -204,11 +205,12 @@ class RayTrainer(Trainer):
     def _row(self, worker: int) -> np.ndarray:
         return self.board.rows_RP[worker + 1] if self.board else np.empty(0)
 
-    def _call(self, worker: int, tries: int = 0) -> None:
+    def _call(self, worker: int, since: float | None = None) -> None:
         """Have a worker come up, for the first time or again."""
         place = self.board.place if self.board else None
         self.near.discard(worker)
-        self.coming[self.workers[worker].come_up.remote(self.made_of, place)] = (worker, tries)
+        ref = self.workers[worker].come_up.remote(self.made_of, place)
+        self.coming[ref] = (worker, time.monotonic() if since is None else since)
 
     def _unpacked(self, blocks: list[Packed]) -> Iterator[Trained]:
         for block in blocks:
@@ -241,7 +243,7 @@ class RayTrainer(Trainer):
     def _came(self, ref: Any) -> None:
         import ray
 
-        worker, tries = self.coming.pop(ref)
+        worker, since = self.coming.pop(ref)
         try:
             if ray.get(ref):
                 self.near.add(worker)
@@ -249,10 +251,11 @@ class RayTrainer(Trainer):
         except ray.exceptions.RayTaskError as error:
             raise RunError(f"a Ray worker could not be started: {error.cause!r}") from error
         except ray.exceptions.RayError as error:
-            if tries >= DEATHS:
+            if time.monotonic() - since > PATIENCE:
                 log.warning("a Ray worker does not come up any more (%s); going on without it", _brief(error))
                 return
-            self._call(worker, tries + 1)
+            time.sleep(PAUSE)  # an actor that restarts answers at once that it is unavailable
+            self._call(worker, since)
 
     def _lost(self, error: Exception, ids: list[int], round: int, deaths: int) -> None:
         some = ", ".join(map(str, ids[:10])) + (f" and {len(ids) - 10} more" if len(ids) > 10 else "")
