@@ -6,11 +6,11 @@ All functions are pure and run under `torch.func.vmap` over the clients of a blo
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from torch import Tensor
 
-from fedsam.config import Component
+from fedsam.config import Component, key
 from fedsam.schedule.base import Clock
 
 if TYPE_CHECKING:
@@ -60,6 +60,12 @@ class ClientHalf(Component):
         ε = perturbation(w, ascent(g(w)))                        of a client optimiser that perturbs
         w ← base(w, descent(g(w + ε)))                           or descent(g(point(w))) of one that does not
     """
+
+    batchnorm: Literal["average", "local"] = key(
+        "average",
+        "running statistics of batch normalisation: averaged as the weights, or kept by each client",
+        "as released by Caldarola et al. 2022; local: Andreux et al. 2020",
+    )
 
     HOOKS: ClassVar[tuple[str, ...]] = ("begin", "point", "ascent", "ascended", "descent", "rate", "finish")
 

@@ -14,15 +14,19 @@ from fedsam.engine.task import Store, Task
 BATCH = 512  # fixed: another batch could round otherwise
 
 
-def evaluate(task: Task, theta_P: Tensor, store: Store) -> tuple[float, float]:
-    """Mean cross entropy and share of correct predictions over the whole split, in full precision (no autocast)."""
+def evaluate(task: Task, theta_P: Tensor, store: Store, *statistics: Tensor) -> tuple[float, float]:
+    """Mean cross entropy and share of correct predictions over the whole split, in full precision (no autocast).
+
+    Args:
+        statistics: of a model with batch normalisation, [S].
+    """
     total = torch.zeros((), dtype=torch.float64, device=task.device)
     correct = torch.zeros((), dtype=torch.int64, device=task.device)
     examples = len(store.labels)
     with torch.no_grad():
         for begin in range(0, examples, BATCH):
             labels_B = store.labels[begin : begin + BATCH]
-            logits_BL = task.logits(theta_P, task.normalise(store.images[begin : begin + BATCH]))
+            logits_BL = task.logits(theta_P, task.normalise(store.images[begin : begin + BATCH]), *statistics)
             total += F.cross_entropy(logits_BL, labels_B, reduction="sum")
             correct += (logits_BL.argmax(dim=1) == labels_B).sum()
     return float(total) / examples, int(correct) / examples

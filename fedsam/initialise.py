@@ -14,18 +14,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._ops import OpOverload
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from fedsam.batchnorm import replace_layers
 from fedsam.errors import InputError
 from fedsam.rng import stream
 
 log = logging.getLogger("fedsam")
 
-GROUP_NORM = "use torch.nn.GroupNorm (model.name=resnet18 and model.name=resnet20 have it)"
+NORMS = "use torch.nn.GroupNorm or BatchNorm, or track_running_stats=False"
 
 
 class UnkeyedDrawError(RuntimeError):
@@ -123,6 +123,7 @@ def initialised(build: Callable[[], Any], name: str, shape: tuple[int, int, int]
         if any(is_lazy(tensor) for tensor in module.parameters()):
             with _described(name, f"a forward pass on images {list(images_BCHW.shape)}"):
                 module(images_BCHW)
+    module = replace_layers(module)
     _check_layers(module, name)
     _check_parameters(module, name)
     _check_forward(module, name, images_BCHW, classes)
@@ -133,12 +134,9 @@ def _check_layers(module: nn.Module, name: str) -> None:
     for path, layer in module.named_modules():
         kind = type(layer).__name__
         label = f"its layer {path!r} is {kind}" if path else f"it is {kind}"
-        if isinstance(layer, _BatchNorm) or (isinstance(layer, _InstanceNorm) and layer.track_running_stats):
-            why = (
-                "its running statistics would be a state of each client, which is not supported, and its batch"
-                " statistics would count padding"
-            )
-            raise InputError("name", name, f"{label}: {why}; {GROUP_NORM}")
+        if isinstance(layer, _InstanceNorm) and layer.track_running_stats:
+            why = "its running statistics would be a state of each client, which is supported for BatchNorm alone"
+            raise InputError("name", name, f"{label}: {why}; {NORMS}")
         if isinstance(layer, _DropoutNd) and layer.p > 0:
             why = "it draws from torch's global generator, so the run could not be reproduced"
             raise InputError("name", name, f"{label}: {why}; set p=0 or leave it out")
@@ -179,7 +177,7 @@ def _check_forward(module: nn.Module, name: str, images_BCHW: Tensor, classes: i
     for path, buffer in module.named_buffers():
         if path not in before or not torch.equal(buffer, before[path]):
             why = "a forward pass in training changes it: it would be a state of each client, which is not supported"
-            raise InputError("name", name, f"its buffer {path!r} is no constant, {why}; for normalisation {GROUP_NORM}")
+            raise InputError("name", name, f"its buffer {path!r} is no constant, {why}; for normalisation {NORMS}")
 
 
 def _make_contiguous(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

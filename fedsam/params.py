@@ -99,16 +99,18 @@ def theta_of(module: nn.Module) -> Tensor:
     return layout_of(module).flatten(dict(module.named_parameters())).detach()
 
 
-def named(module: nn.Module, theta_P: Tensor) -> dict[str, Tensor]:
-    """A module's whole state by name, with theta in place of its trainable parameters.
+def named(module: nn.Module, theta_P: Tensor, buffers: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+    """A module's whole state by name, with theta in place of its trainable parameters, and these in place of buffers.
 
-    Constants and buffers are the module's own, tied parameters are there under each of their names. All are contiguous
-    copies that share no memory, fit for safetensors and for `module.load_state_dict(..., strict=True)`.
+    Constants and all other buffers are the module's own, tied parameters are there under each of their names. All are
+    contiguous copies that share no memory, fit for safetensors and for `module.load_state_dict(..., strict=True)`.
     """
     views = layout_of(module).views(theta_P)
     first = {id(tensor): name for name, tensor in module.named_parameters()}
     state = module.state_dict(keep_vars=True)
-    sources = {name: views.get(first.get(id(tensor), ""), tensor) for name, tensor in state.items()}
+    sources = {name: views.get(first.get(id(tensor), ""), tensor) for name, tensor in state.items()} | dict(
+        buffers or {}
+    )
     return {name: source.detach().clone(memory_format=torch.contiguous_format) for name, source in sources.items()}
 
 

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from fedsam import environment
 from fedsam.assemble import assemble
+from fedsam.batchnorm import NAME as BATCHNORM
 from fedsam.data.plan import sample_cohort
 from fedsam.engine.base import Engine, Failure, Order
 from fedsam.engine.memory import keep_freed_memory
@@ -32,6 +33,7 @@ from fedsam.result import Listener, Result
 from fedsam.run import Run
 from fedsam.schedule.base import Clock
 from fedsam.slots import Slots
+from fedsam.statistics import Statistics
 from fedsam.strategy import Gathered
 
 log = logging.getLogger("fedsam")
@@ -139,7 +141,8 @@ class Simulation:
         self.test = self.task.place(self.federation.test)
         self.theta_P = theta_of(self.task.module)
         self.server = run.server.init(self.theta_P)
-        self.slots = Slots(self.task.slots, self.task.layout.total, self.task.dtype, 2**30 * run.server.state_memory)
+        self.statistics = Statistics(self.task, self.federation, run.server.public_images)
+        self.slots = Slots(self.task.slots, self.task.dtype, 2**30 * run.server.state_memory)
         self.average: dict[str, Tensor] = {}
         self.done = 0
         self.metrics: list[Record] = []
@@ -216,7 +219,8 @@ class Simulation:
         weight_K = sizes_K / sizes_K.sum() if ids else sizes_K
         slots = self.slots.rows(ids) if self.slots.names and not self.trainer.keeps_slots else {}
         server = self.run.server
-        return Order(clock.round, lr, ids, weight_K, server.linear, server.broadcast(self.server), slots)
+        sent = server.broadcast(self.server) | self.statistics.sent()
+        return Order(clock.round, lr, ids, weight_K, server.linear, sent, slots)
 
     def _train(self, order: Order, clock: Clock) -> list[int]:
         """Have the clients trained and take the server's step; the ids of the clients that delivered."""
@@ -235,6 +239,7 @@ class Simulation:
             if arrived.failed:
                 updates = [(delta_KP, weight_K / arrived.share(order)) for delta_KP, weight_K in updates]
             self.theta_P, self.server = server.step(theta_P, updates, self.server, clock)
+        self.statistics.take(arrived.uploads, arrived.share(order) if arrived.failed else 1.0)
         self.bytes_down += len(order.ids) * _size(sent_P, *order.sent.values())
         beside = [total for name, total in arrived.uploads.items() if name not in server.derived]
         self.bytes_up += len(arrived.ids) * _size(sent_P, *beside)
@@ -299,7 +304,7 @@ class Simulation:
     def _record(self, ids: list[int], lr: float) -> None:
         began = time.perf_counter()
         served_P = self.run.average.served(self.theta_P, self.average)
-        loss, accuracy = evaluate(self.task, served_P, self.test)
+        loss, accuracy = self._evaluated(served_P)
         record: Record = {
             "round": self.done,
             "test_accuracy": accuracy,
@@ -311,7 +316,7 @@ class Simulation:
             "bytes_down": self.bytes_down,
         }
         if self.run.average.name != "none":
-            raw = accuracy if served_P is self.theta_P else evaluate(self.task, self.theta_P, self.test)[1]
+            raw = accuracy if served_P is self.theta_P else self._evaluated(self.theta_P)[1]
             record["raw_test_accuracy"] = raw
         if self.failures:
             record["failures"] = self.failures
@@ -321,8 +326,11 @@ class Simulation:
         if self.directory:
             self.directory.append(record)
 
+    def _evaluated(self, theta_P: Tensor) -> tuple[float, float]:
+        return evaluate(self.task, theta_P, self.test, *self.statistics.of(theta_P, self.theta_P))
+
     def _checkpoint(self) -> Checkpoint:
-        tensors = {"theta": self.theta_P}
+        tensors = {"theta": self.theta_P, **self.statistics.sent()}
         tensors |= {f"server.{name}": tensor for name, tensor in self.server.items()}
         tensors |= {f"average.{name}": tensor for name, tensor in self.average.items()}
         tensors |= {f"slots.{name}": tensor for name, tensor in self.slots.tensors().items()}
@@ -353,6 +361,7 @@ class Simulation:
         device = self.task.device
         self.theta_P = checkpoint.tensors["theta"].to(device)
         self.server, self.average = part("server.", device), part("average.", device)
+        self.statistics.now_S = checkpoint.tensors.get(BATCHNORM, self.statistics.now_S).to(device)
         self.slots.restore(part("slots.", torch.device("cpu")))
         self.done = checkpoint.round
         pending = checkpoint.pending
@@ -365,7 +374,10 @@ class Simulation:
         import safetensors.torch
 
         served_P = self.run.average.served(self.theta_P, self.average)
-        state = {name: tensor.cpu() for name, tensor in named(self.task.module, served_P).items()}
+        buffers: dict[str, Tensor] = {}
+        for statistics_S in self.statistics.of(served_P, self.theta_P):
+            buffers = self.statistics.norms.buffers(statistics_S) if self.statistics.norms else {}
+        state = {name: tensor.cpu() for name, tensor in named(self.task.module, served_P, buffers).items()}
         blob = safetensors.torch.save(state)
         if self.directory:
             self.directory.save_model(blob)

@@ -55,6 +55,14 @@ class Strategy(ClientHalf):
         4.0, "GiB of memory for what clients keep from round to round; beyond it a file is used", "convention", ge=0.0
     )
 
+    public_images: int = key(
+        2048,
+        "training images of all clients that stand for public data, by which the batch normalisation of an averaged"
+        " model is estimated",
+        "convention",
+        ge=2,
+    )
+
     linear: ClassVar[bool] = True
     """Whether the updates' weighted sum is all that is used of them, so that engines may add up where they train."""
 

@@ -83,7 +83,7 @@ def test_a_file_beyond_the_limit_changes_nothing() -> None:
 
 @pytest.mark.parametrize("limit", [0.0, 1e9])
 def test_vectors_of_clients(limit: float) -> None:
-    slots = Slots(["a", "b"], 3, torch.float64, limit)
+    slots = Slots({"a": 3, "b": 3}, torch.float64, limit)
     assert slots.tensors() == {}
     ids = list(range(5, 5 + CHUNK + 4))
     values = {name: torch.randn(len(ids), 3, dtype=torch.float64, generator=_seeded(name)) for name in ("a", "b")}
@@ -93,7 +93,7 @@ def test_vectors_of_clients(limit: float) -> None:
     for name in ("a", "b"):
         assert torch.equal(found[name], torch.stack([values[name][35], torch.zeros(3).double(), values[name][2]]))
     slots.keep([7], {name: torch.ones(1, 3) for name in ("a", "b")})
-    other = Slots(["a", "b"], 3, torch.float64, 1e9)
+    other = Slots({"a": 3, "b": 3}, torch.float64, 1e9)
     other.restore(slots.tensors())
     assert torch.equal(other.rows(ids)["a"], slots.rows(ids)["a"])
     assert torch.equal(other.rows([7])["b"], torch.ones(1, 3).double())

@@ -239,14 +239,6 @@ def failing(classes: int) -> nn.Module:
 
 
 REFUSED: dict[str, tuple[Callable[..., Any], str]] = {
-    "batch norm": (
-        lambda classes: flat(classes, nn.BatchNorm1d(768)),
-        r"'1' is BatchNorm1d.*running statistics.*GroupNorm.*resnet18",
-    ),
-    "batch norm without statistics": (
-        lambda classes: flat(classes, nn.BatchNorm1d(768, track_running_stats=False)),
-        "padding",
-    ),
     "instance norm": (
         lambda classes: nn.Sequential(nn.InstanceNorm2d(3, track_running_stats=True), Bare(classes)),
         "InstanceNorm2d",
@@ -270,6 +262,9 @@ REFUSED: dict[str, tuple[Callable[..., Any], str]] = {
     "unkeyed": (lambda classes: torch.native_dropout(torch.ones(3), 0.5, True), "native_dropout"),
 }
 ACCEPTED: dict[str, Callable[..., Any]] = {
+    "batch norm": lambda classes: flat(classes, nn.BatchNorm1d(768)),
+    "batch norm without statistics": lambda classes: flat(classes, nn.BatchNorm1d(768, track_running_stats=False)),
+    "batch norm whose size is yet unknown": lambda classes: flat(classes, nn.LazyBatchNorm1d()),
     "dropout of 0": lambda classes: flat(classes, nn.Dropout(0.0)),
     "instance norm without statistics": lambda classes: nn.Sequential(nn.InstanceNorm2d(3), Bare(classes)),
     "constant buffer": Bare,

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
+from fedsam.batchnorm import NAME as BATCHNORM
 from fedsam.client_half import Here, State
 from fedsam.engine.task import KEPT, Store, Task
 from fedsam.params import Layout
@@ -40,24 +41,29 @@ class Step:
 
 class BatchOracle:
     """The gradient of one mini-batch's mean loss, at any point; remembers the loss at the first point it was asked
-    for. `t` is the number of the local step, from 0. What the strategy adds to a step goes through it; `here` is the
-    client's round as far as it has come.
+    for, and the running statistics of batch normalisation after it: in later passes over the same batch, such as SAM's
+    second, these stand still. `t` is the number of the local step, from 0. What the strategy adds to a step goes
+    through it; `here` is the client's round as far as it has come.
     """
 
-    def __init__(self, task: Task, store: Store, step: Step, t: int, here: Here) -> None:
+    def __init__(
+        self, task: Task, store: Store, step: Step, t: int, here: Here, statistics: tuple[Tensor, ...] = ()
+    ) -> None:
         self.layout: Layout = task.layout
         self.t, self.clock, self.here = t, here.clock, here
         self.loss: Tensor | None = None
+        self.statistics = statistics
         self._task, self._step = task, step
         self._inputs, self._targets = task.batch(store, step.index_B, step.draws)
 
     def __call__(self, theta_P: Tensor) -> Tensor:
         """∇L_B(theta), [P]."""
-        gradient_P, loss = _Gradient.apply(
-            self._task, theta_P, self._inputs, self._targets, self._step.count, self._step.valid_B
+        step = self._step
+        gradient_P, loss, *statistics = _Gradient.apply(
+            self._task, theta_P, self._inputs, self._targets, step.count, step.valid_B, *self.statistics
         )
         if self.loss is None:
-            self.loss = loss
+            self.loss, self.statistics = loss, tuple(statistics)
         return gradient_P  # type: ignore[no-any-return]
 
     def point(self, theta_P: Tensor) -> Tensor:
@@ -78,18 +84,25 @@ class BatchOracle:
 
 
 def mean_loss(
-    task: Task, theta_P: Tensor, inputs: Tensor, targets: Tensor, count: Tensor | float, valid_B: Tensor | None
-) -> Tensor:
+    task: Task,
+    theta_P: Tensor,
+    inputs: Tensor,
+    targets: Tensor,
+    count: Tensor | float,
+    valid_B: Tensor | None,
+    *statistics: Tensor,
+) -> tuple[Tensor, ...]:
     """Mean loss of the valid samples; the others are left out by selection, so nothing of theirs is multiplied by
-    zero.
+    zero. After it the statistics of batch normalisation, if there are any.
     """
-    losses_B = task.losses(theta_P, inputs, targets)
-    return losses_B.mean() if valid_B is None else torch.where(valid_B, losses_B, 0.0).sum() / count
+    losses_B, *after = task.losses(theta_P, inputs, targets, valid_B, *statistics)
+    mean = losses_B.mean() if valid_B is None else torch.where(valid_B, losses_B, 0.0).sum() / count
+    return mean, *after
 
 
 class _Gradient(torch.autograd.Function):
-    """(∇L, L) of one client's batch, and under vmap of a block of clients by one backward pass through the batched
-    loss.
+    """(∇L, L) of one client's batch, with the statistics of batch normalisation if there are any, and under vmap of a
+    block of clients by one backward pass through the batched loss.
 
     The same as `torch.func.grad_and_value`, which would record and replay every operation under vmap (slower for small
     models), and whose first use imports torch's compiler (three seconds).
@@ -97,13 +110,13 @@ class _Gradient(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        task: Task, theta_P: Tensor, inputs: Tensor, targets: Tensor, count: Any, valid_B: Any
-    ) -> tuple[Tensor, Tensor]:
+        task: Task, theta_P: Tensor, inputs: Tensor, targets: Tensor, count: Any, valid_B: Any, *statistics: Tensor
+    ) -> tuple[Tensor, ...]:
         with torch.enable_grad():
             leaf_P = theta_P.detach().requires_grad_()
-            loss = mean_loss(task, leaf_P, inputs, targets, count, valid_B)
+            loss, *after = mean_loss(task, leaf_P, inputs, targets, count, valid_B, *statistics)
             (gradient_P,) = torch.autograd.grad(loss, leaf_P)
-        return gradient_P, loss.detach()
+        return gradient_P, loss.detach(), *after
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -112,14 +125,15 @@ class _Gradient(torch.autograd.Function):
     @staticmethod
     def vmap(
         info: Any, in_dims: tuple[Any, ...], task: Task, *tensors: Any
-    ) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
+    ) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
         at = in_dims[1:]
         theta_KP = tensors[0] if at[0] is not None else tensors[0].expand(info.batch_size, -1)
         with torch.enable_grad():
             leaf_KP = theta_KP.detach().requires_grad_()
-            loss_K = vmap(partial(mean_loss, task), in_dims=(0, *at[1:]))(leaf_KP, *tensors[1:])
+            loss_K, *after = vmap(partial(mean_loss, task), in_dims=(0, *at[1:]))(leaf_KP, *tensors[1:])
             (gradient_KP,) = torch.autograd.grad(loss_K.sum(), leaf_KP)
-        return (gradient_KP, loss_K.detach()), (0, 0)
+        found = gradient_KP, loss_K.detach(), *after
+        return found, (0,) * len(found)
 
 
 def train_client(task: Task, store: Store, steps: Iterable[Step], here: Here) -> tuple[Tensor, Tensor, State, State]:
@@ -133,8 +147,9 @@ def train_client(task: Task, store: Store, steps: Iterable[Step], here: Here) ->
     here = strategy.begin(here)
     state = optimizer.init(theta_P) | {name: here.slot[KEPT + name] for name in optimizer.kept}
     total = samples = torch.zeros((), dtype=theta_P.dtype, device=theta_P.device)
+    statistics = _received(task, here)
     for t, step in enumerate(steps):
-        oracle = BatchOracle(task, store, step, t, here)
+        oracle = BatchOracle(task, store, step, t, here, statistics)
         new_P, new_state = optimizer.step(theta_P, state, oracle, strategy.rate(t, here))
         if oracle.loss is None:
             raise TypeError(f"client optimiser {optimizer.name} took a step without asking for a gradient")
@@ -144,9 +159,26 @@ def train_client(task: Task, store: Store, steps: Iterable[Step], here: Here) ->
             new_state = {name: torch.where(step.active, new_state[name], state[name]) for name in state}
             slot = {name: torch.where(step.active, new, here.slot[name]) for name, new in oracle.here.slot.items()}
             oracle.here = oracle.here.keep(**slot)
+            pairs = zip(oracle.statistics, statistics, strict=True)
+            oracle.statistics = tuple(torch.where(step.active, new_S, old_S) for new_S, old_S in pairs)
             loss, count = torch.where(step.active, loss, 0.0), torch.where(step.active, count, 0.0)
-        theta_P, state, here = new_P, new_state, oracle.here
+        theta_P, state, here, statistics = new_P, new_state, oracle.here, oracle.statistics
         total, samples = total + loss, samples + count
     slot, uploads = strategy.finish(theta_P, here)
     slot = {**slot, **{KEPT + name: state[name] for name in optimizer.kept}}
+    if task.batchnorms and strategy.batchnorm == "local":
+        slot |= {BATCHNORM: statistics[0] - task.batchnorms.initial(theta_P)}
+    elif task.batchnorms:
+        uploads = {**uploads, BATCHNORM: here.weight * statistics[0]}
     return theta_P, total / samples, slot, uploads
+
+
+def _received(task: Task, here: Here) -> tuple[Tensor, ...]:
+    """The statistics of batch normalisation with which a client begins: those it was sent, or its own, which are kept
+    as the difference from the initial ones because what clients keep begins with zeros.
+    """
+    if task.batchnorms is None:
+        return ()
+    if task.strategy.batchnorm == "local":
+        return (task.batchnorms.initial(here.sent_P) + here.slot[BATCHNORM],)
+    return (here.sent[BATCHNORM],)

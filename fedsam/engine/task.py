@@ -18,6 +18,8 @@ from torch.func import functional_call
 from torch.nn import functional as F  # noqa: N812
 from torch.nn.modules.conv import _ConvNd
 
+from fedsam.batchnorm import NAME as BATCHNORM
+from fedsam.batchnorm import BatchNorms, batchnorms_of
 from fedsam.client_half import ClientHalf
 from fedsam.data.augment.base import Augment
 from fedsam.data.base import Facts, Federation, Split
@@ -76,6 +78,7 @@ class Task:
         std_C, mean_C = np.asarray(self.facts.std), np.asarray(self.facts.mean)
         self._gain_C = torch.tensor(1 / (self.facts.scale * std_C), dtype=self.dtype, device=self.device)
         self._shift_C = torch.tensor(-mean_C / std_C, dtype=self.dtype, device=self.device)
+        self.batchnorms: BatchNorms | None = batchnorms_of(self.module)
 
     @property
     def convolutional(self) -> bool:
@@ -88,9 +91,14 @@ class Task:
         return not self.convolutional and self.layout.total <= LIMIT
 
     @property
-    def slots(self) -> tuple[str, ...]:
-        """Names of the vectors that a client keeps from round to round, for the strategy and for its optimiser."""
-        return *self.strategy.slots, *(KEPT + name for name in self.optimizer.kept)
+    def slots(self) -> dict[str, int]:
+        """The vectors that a client keeps from round to round, for the strategy, for its optimiser and of its model's
+        batch normalisation: how long they are, by name.
+        """
+        names = *self.strategy.slots, *(KEPT + name for name in self.optimizer.kept)
+        local = self.batchnorms is not None and self.strategy.batchnorm == "local"
+        statistics = {BATCHNORM: self.batchnorms.total} if local and self.batchnorms else {}
+        return dict.fromkeys(names, self.layout.total) | statistics
 
     @property
     def dtype(self) -> torch.dtype:
@@ -127,8 +135,23 @@ class Task:
         """(p / scale − mean) / std, as [B, C, H, W]."""
         return torch.addcmul(self._shift_C, images_BHWC.to(self.dtype), self._gain_C).permute(0, 3, 1, 2)
 
-    def losses(self, theta_P: Tensor, inputs_BCHW: Tensor, targets: Tensor) -> Tensor:
-        """Cross entropy of each sample, [B]."""
+    def losses(
+        self, theta_P: Tensor, inputs_BCHW: Tensor, targets: Tensor, valid_B: Tensor | None = None, *statistics: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Cross entropy of each sample in training, [B]; of a model with batch normalisation also its statistics after
+        this batch, [S].
+
+        Args:
+            valid_B: which samples are valid, for batch normalisation; None = all.
+            statistics: [S] before this batch, of a model with batch normalisation.
+        """
+        if self.batchnorms is None:
+            return (self._cross_entropy(theta_P, inputs_BCHW, targets),)
+        with self.batchnorms.training(statistics[0], valid_B) as done:
+            losses_B = self._cross_entropy(theta_P, inputs_BCHW, targets)
+        return losses_B, self.batchnorms.after(done)
+
+    def _cross_entropy(self, theta_P: Tensor, inputs_BCHW: Tensor, targets: Tensor) -> Tensor:
         with self._autocast():
             logits_BL = functional_call(self.module, self.layout.views(theta_P), (inputs_BCHW,))
         # under vmap `cross_entropy` is decomposed in Python, slowly, and loads torch's symbolic shapes first (1.5 s)
@@ -137,9 +160,14 @@ class Task:
             return -(targets * log_p_BL).sum(dim=1)
         return -log_p_BL.gather(1, targets[:, None]).squeeze(1)
 
-    def logits(self, theta_P: Tensor, inputs_BCHW: Tensor) -> Tensor:
-        """The model's output in full precision, [B, L]."""
-        logits: Tensor = functional_call(self.module, self.layout.views(theta_P), (inputs_BCHW,))
+    def logits(self, theta_P: Tensor, inputs_BCHW: Tensor, *statistics: Tensor) -> Tensor:
+        """The model's output in evaluation and in full precision, [B, L].
+
+        Args:
+            statistics: [S], of a model with batch normalisation.
+        """
+        with self.batchnorms.evaluation(statistics[0]) if self.batchnorms else nullcontext():
+            logits: Tensor = functional_call(self.module, self.layout.views(theta_P), (inputs_BCHW,))
         return logits
 
     def _autocast(self) -> AbstractContextManager[object]:

@@ -14,8 +14,11 @@ import numpy as np
 import torch
 from flwr.app import ArrayRecord, Context, Error, Message, MetricRecord, RecordDict
 from flwr.common.constant import ErrorCode
+from torch import Tensor
 
 from fedsam.assemble import assemble
+from fedsam.batchnorm import NAME as BATCHNORM
+from fedsam.client_half import State
 from fedsam.data.base import Federation, Split
 from fedsam.engine.base import Order
 from fedsam.engine.blame import failure
@@ -36,7 +39,7 @@ from fedsam.flower.names import (
     identity,
     introduce,
 )
-from fedsam.flower.records import arrays_of, theta_from, vectors_from, vectors_of
+from fedsam.flower.records import arrays_of, statistics_from, theta_from, vectors_from, vectors_of
 from fedsam.params import theta_of
 from fedsam.run import Run
 
@@ -65,13 +68,22 @@ def _built(run: Run) -> Site:
 
 
 def initial_arrays(run: Run) -> ArrayRecord:
-    """The initial global model of a run, by parameter name, for a server of one's own.
+    """The initial global model of a run, by parameter name, with the running statistics of batch normalisation if these
+    are averaged as the weights; for a server of one's own.
 
     Raises:
         InputError: data or model cannot be had.
     """
     _, task = assemble(run)
-    return arrays_of(task.layout, theta_of(task.module))
+    theta_P = theta_of(task.module).to(task.device, task.dtype)
+    statistics = [task.batchnorms.initial(theta_P)] if task.batchnorms else []
+    return arrays_of(task.layout, theta_P, _buffers(task, *statistics))
+
+
+def _buffers(task: Task, *statistics: Tensor) -> State:
+    """The buffers that go with a model to and from a server of one's own."""
+    averaged = task.batchnorms is not None and task.strategy.batchnorm == "average"
+    return task.batchnorms.buffers(statistics[0]) if task.batchnorms and averaged else {}
 
 
 def site_of(message: Message, context: Context, run: Run | None = None) -> Site:
@@ -106,9 +118,10 @@ def train(message: Message, context: Context, run: Run | None = None) -> Message
     """Train the node's client from the weights in a message, and answer with the trained weights. Vectors that a client
     of the run's strategy keeps from round to round are in the node's `context.state`.
 
-    The message holds `arrays` (the global model's parameters by name) and `config`: `server-round` (from 1), and
+    The message holds `arrays` (the global model's parameters by name, and the running statistics of batch normalisation
+    if they are averaged) and `config`: `server-round` (from 1), and
     optionally `lr` (the client learning rate of this round; without it that of the run's schedule). The answer holds
-    `arrays` (the client's parameters) and `metrics`: `num-examples`, `train_loss`, `partition-id`. What goes wrong is
+    `arrays` (the client's, likewise) and `metrics`: `num-examples`, `train_loss`, `partition-id`. What goes wrong is
     answered as an error whose reason is one line and the traceback.
 
     Args:
@@ -128,16 +141,20 @@ def _train(message: Message, context: Context, site: Site, client: int) -> Recor
         torch.set_num_threads(run.engine.threads or 1)
         sent = {name: tensor[0] for name, tensor in vectors_from(message.content, SENT, theta_P).items()}
         slots = vectors_from(context.state, SLOTS, theta_P)
-        slots = slots or {name: torch.zeros_like(theta_P)[None] for name in task.slots}
+        slots = slots or {name: theta_P.new_zeros(1, size) for name, size in task.slots.items()}
+        alone = task.batchnorms is not None and task.strategy.batchnorm == "average" and BATCHNORM not in sent
+        if alone and task.batchnorms:
+            sent[BATCHNORM] = statistics_from(task.batchnorms, _arrays(message), theta_P)
         weight = float(config.get("weight", 1.0))  # type: ignore[arg-type]
         order = Order(round, lr, [client], np.array([weight]), sent=sent, slots=slots)
         store, (plan,) = task.plan(site.federation, order)
         client_P, loss, slot, uploads = site.trainer.one(theta_P, task.store(store), plan, order)
+    buffers = _buffers(task, uploads.pop(BATCHNORM) / weight) if alone else {}
     if slot:
         context.state[SLOTS] = vectors_of(slot)
     metrics = MetricRecord({EXAMPLES: plan.examples, "train_loss": float(loss), PARTITION: client})
     more = {UPLOADS: vectors_of(uploads)} if uploads else {}
-    return RecordDict({ARRAYS: arrays_of(task.layout, client_P), METRICS: metrics, **more})
+    return RecordDict({ARRAYS: arrays_of(task.layout, client_P, buffers), METRICS: metrics, **more})
 
 
 def evaluate(message: Message, context: Context, run: Run | None = None) -> Message:
@@ -156,9 +173,20 @@ def _evaluate(message: Message, context: Context, site: Site, client: int) -> Re
     theta_P = theta_from(task.layout, _arrays(message), torch.empty(0, dtype=task.dtype, device=task.device))
     with numerics(site.run.engine.precision):
         torch.set_num_threads(site.run.engine.threads or 1)
-        loss, accuracy = evaluate_on(task, theta_P, task.place(Split(store.images[index], store.labels[index])))
+        local = task.place(Split(store.images[index], store.labels[index]))
+        loss, accuracy = evaluate_on(task, theta_P, local, *_statistics(message, context, task, theta_P))
     metrics = MetricRecord({EXAMPLES: len(index), "loss": loss, "accuracy": accuracy, PARTITION: client})
     return RecordDict({METRICS: metrics})
+
+
+def _statistics(message: Message, context: Context, task: Task, theta_P: Tensor) -> list[Tensor]:
+    """Those with which the client evaluates: its own, or those that came with the model."""
+    if task.batchnorms is None:
+        return []
+    if task.strategy.batchnorm == "average":
+        return [statistics_from(task.batchnorms, _arrays(message), theta_P)]
+    initial_S, kept = task.batchnorms.initial(theta_P), vectors_from(context.state, SLOTS, theta_P)
+    return [initial_S + kept[BATCHNORM][0] if BATCHNORM in kept else initial_S]
 
 
 def query(message: Message, context: Context, run: Run | None = None) -> Message:

@@ -12,15 +12,18 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, RecordDict
 from torch import Tensor
 
+from fedsam.batchnorm import BatchNorms
 from fedsam.client_half import State
 from fedsam.engine.task import shared
+from fedsam.errors import InputError
 from fedsam.params import Layout
 
 
-def arrays_of(layout: Layout, theta_P: Tensor) -> ArrayRecord:
-    """The trainable parameters by name."""
+def arrays_of(layout: Layout, theta_P: Tensor, buffers: State | None = None) -> ArrayRecord:
+    """The trainable parameters by name, and these buffers."""
     views = layout.views(theta_P.detach().cpu())
-    return ArrayRecord({name: Array(np.ascontiguousarray(view.numpy())) for name, view in views.items()})
+    views |= {name: buffer.detach().cpu() for name, buffer in (buffers or {}).items()}
+    return ArrayRecord({name: Array(np.require(view.numpy(), requirements="C")) for name, view in views.items()})
 
 
 def theta_from(layout: Layout, arrays: ArrayRecord, like_P: Tensor) -> Tensor:
@@ -42,6 +45,21 @@ def _seen(array: Array) -> np.ndarray:
     shape, by_columns, dtype = np.lib.format.read_array_header_1_0(head)
     order: Literal["F", "C"] = "F" if by_columns else "C"
     return np.frombuffer(array.data, dtype=dtype, offset=head.tell()).reshape(shape, order=order)
+
+
+def statistics_from(norms: BatchNorms, arrays: ArrayRecord, like_P: Tensor) -> Tensor:
+    """The running statistics of batch normalisation among these arrays, [S], with the type and on the device of
+    `like_P`.
+
+    Raises:
+        InputError: an array is missing.
+    """
+    found = {name: shared(np.atleast_1d(_seen(array))) for name, array in arrays.items()}
+    try:
+        return norms.vector(found, like_P)
+    except KeyError as error:
+        missing = f"there is no array {error}, of the model's batch normalisation"
+        raise InputError("", InputError.ABSENT, missing) from None
 
 
 def vectors_of(vectors: State) -> ArrayRecord:

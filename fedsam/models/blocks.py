@@ -1,4 +1,4 @@
-"""Residual networks of basic blocks (He et al., CVPR 2016) with group normalisation (Wu and He, ECCV 2018).
+"""Residual networks of basic blocks (He et al., CVPR 2016), with a normalisation to choose.
 
 Shapes: B batch, C channels, H height, W width, L classes.
 """
@@ -6,6 +6,8 @@ Shapes: B batch, C channels, H height, W width, L classes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,16 +15,28 @@ from torch.nn import functional as F  # noqa: N812
 
 from fedsam.errors import InputError
 
-Shortcut = Callable[[int, int, int, int], nn.Module]  # (inputs, outputs, stride, groups) -> what runs beside a block
+Norm = Callable[[int], nn.Module]  # channels -> layer
+Shortcut = Callable[[int, int, int, Norm], nn.Module]  # (inputs, outputs, stride, norm) -> what runs beside a block
+Kind = Literal["group", "batch", "none"]
 
 
-def check_groups(groups: int, channels: int) -> None:
+def normaliser(kind: Kind, groups: int) -> Norm:
+    """GroupNorm (Wu and He, ECCV 2018), BatchNorm (Ioffe and Szegedy, ICML 2015) or nothing."""
+    makers: dict[Kind, Norm] = {
+        "group": partial(nn.GroupNorm, groups),
+        "batch": nn.BatchNorm2d,
+        "none": nn.Identity,
+    }
+    return makers[kind]
+
+
+def check_groups(kind: Kind, groups: int, channels: int) -> None:
     """Refuse a number of groups that does not divide the channels of the narrowest layer.
 
     Raises:
         InputError: it does not.
     """
-    if channels % groups:
+    if kind == "group" and channels % groups:
         fit = ", ".join(str(n) for n in range(1, channels + 1) if channels % n == 0)
         raise InputError("groups", groups, f"must divide {channels}, the channels of the narrowest layer: one of {fit}")
 
@@ -30,7 +44,7 @@ def check_groups(groups: int, channels: int) -> None:
 class Subsample(nn.Module):
     """Option A: every `stride`-th pixel, channels of zeros appended, no parameters (He et al. 2016, section 3.3)."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int, groups: int) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int, norm: Norm) -> None:
         super().__init__()
         self.stride, self.added = stride, outputs - inputs
 
@@ -42,8 +56,8 @@ class Subsample(nn.Module):
 class Projection(nn.Sequential):
     """Option B: a 1×1 convolution with `stride`, normalised (He et al. 2016, section 3.3)."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int, groups: int) -> None:
-        super().__init__(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.GroupNorm(groups, outputs))
+    def __init__(self, inputs: int, outputs: int, stride: int, norm: Norm) -> None:
+        super().__init__(nn.Conv2d(inputs, outputs, 1, stride, bias=False), norm(outputs))
 
 
 class BasicBlock(nn.Module):
@@ -52,14 +66,14 @@ class BasicBlock(nn.Module):
     He et al. 2016, eqs. 1 and 2.
     """
 
-    def __init__(self, inputs: int, outputs: int, stride: int, groups: int, shortcut: Shortcut) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int, norm: Norm, shortcut: Shortcut) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
-        self.norm1 = nn.GroupNorm(groups, outputs)
+        self.norm1 = norm(outputs)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
-        self.norm2 = nn.GroupNorm(groups, outputs)
+        self.norm2 = norm(outputs)
         same = stride == 1 and inputs == outputs
-        self.shortcut = nn.Identity() if same else shortcut(inputs, outputs, stride, groups)
+        self.shortcut = nn.Identity() if same else shortcut(inputs, outputs, stride, norm)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """[B, C, H, W] to [B, C', ⌈H / stride⌉, ⌈W / stride⌉]."""
@@ -77,21 +91,21 @@ class ResNet(nn.Module):
         classes: L.
         widths: channels of each stage.
         blocks: basic blocks in each stage.
-        groups: of every normalisation; divides every width.
+        norm: makes the normalisation of so many channels.
         shortcut: what runs beside a block that changes shape.
     """
 
     def __init__(
-        self, channels: int, classes: int, widths: Sequence[int], *, blocks: int, groups: int, shortcut: Shortcut
+        self, channels: int, classes: int, widths: Sequence[int], *, blocks: int, norm: Norm, shortcut: Shortcut
     ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, widths[0], 3, padding=1, bias=False)
-        self.norm = nn.GroupNorm(groups, widths[0])
+        self.norm = norm(widths[0])
         stages, inputs = [], widths[0]
         for stage, width in enumerate(widths):
             stride = 1 if stage == 0 else 2
-            first = BasicBlock(inputs, width, stride, groups, shortcut)
-            rest = (BasicBlock(width, width, 1, groups, shortcut) for _ in range(blocks - 1))
+            first = BasicBlock(inputs, width, stride, norm, shortcut)
+            rest = (BasicBlock(width, width, 1, norm, shortcut) for _ in range(blocks - 1))
             stages.append(nn.Sequential(first, *rest))
             inputs = width
         self.stages = nn.Sequential(*stages)
