@@ -144,6 +144,7 @@ def show_result(result: Result) -> None:
     averaged = result.run.average.name != "none"
     facts = {"test accuracy": f"{summary['test_accuracy']:.2%}"}
     facts |= {"without averaging": f"{summary['raw_test_accuracy']:.2%}"} if averaged else {}
+    facts |= {"robust accuracy": f"{summary['robust_accuracy']:.2%}"} if "robust_accuracy" in summary else {}
     facts |= {"test loss": f"{summary['test_loss']:.4f}", "seconds per round": f"{summary['seconds_per_round']:.4g}"}
     show_facts({**facts, "run directory": summary["out"] or "none"})
 

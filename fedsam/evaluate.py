@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from fedsam.attack.base import Attack
 from fedsam.engine.task import Store, Task
 
 BATCH = 512  # fixed: another batch could round otherwise
@@ -30,3 +31,27 @@ def evaluate(task: Task, theta_P: Tensor, store: Store, *statistics: Tensor) -> 
             total += F.cross_entropy(logits_BL, labels_B, reduction="sum")
             correct += (logits_BL.argmax(dim=1) == labels_B).sum()
     return float(total) / examples, int(correct) / examples
+
+
+def robust_accuracy(task: Task, theta_P: Tensor, store: Store, attack: Attack, *statistics: Tensor) -> float:
+    """Share of correct predictions on images that were changed by an attack on this model, each from the image itself;
+    in full precision.
+
+    Args:
+        statistics: of a model with batch normalisation, [S].
+    """
+    correct = torch.zeros((), dtype=torch.int64, device=task.device)
+    for begin in range(0, len(store.labels), BATCH):
+        labels_B = store.labels[begin : begin + BATCH]
+
+        def gradient(inputs_BCHW: Tensor, labels_B: Tensor = labels_B) -> Tensor:
+            with torch.enable_grad():
+                leaf = inputs_BCHW.detach().requires_grad_()
+                loss = F.cross_entropy(task.logits(theta_P, leaf, *statistics), labels_B, reduction="sum")
+                return torch.autograd.grad(loss, leaf)[0]
+
+        inputs_BCHW = task.normalise(store.images[begin : begin + BATCH])
+        changed_BCHW = attack.changed(inputs_BCHW, task.mean_C, task.std_C, gradient)
+        with torch.no_grad():
+            correct += (task.logits(theta_P, changed_BCHW, *statistics).argmax(dim=1) == labels_B).sum()
+    return int(correct) / len(store.labels)

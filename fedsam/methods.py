@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fedsam.attack.base import Attack
 from fedsam.config import find, names
 from fedsam.data.synthetic import Synthetic
 from fedsam.errors import InputError
@@ -56,6 +57,9 @@ class _Counting(Oracle):
     def __call__(self, theta_P: Tensor) -> Tensor:
         self.calls += 1
         return theta_P
+
+    def change(self, theta_P: Tensor, attack: Attack) -> None:
+        self.calls += attack.passes
 
 
 def gradients(optimizer: ClientOptimizer) -> str:

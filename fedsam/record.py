@@ -19,7 +19,7 @@ from typing import Any
 from torch import Tensor
 
 from fedsam.errors import InputError, RunError
-from fedsam.run import Run
+from fedsam.run import Run, digest_of
 
 FORMAT = 1
 Record = dict[str, Any]
@@ -79,11 +79,11 @@ class RunDirectory:
             raise InputError(
                 "", InputError.ABSENT, f"{file} has format {written_by}, this version of fedsam reads format {FORMAT}"
             )
-        run = Run.from_keys(keys)
-        if run.digest() != digest:
+        if digest_of(keys) != digest:
             raise InputError(
                 "", InputError.ABSENT, f"{file} was changed: its keys do not match its digest; restore it or start anew"
             )
+        run = Run.from_keys(keys)
         return cls(path), run
 
     def environment(self) -> dict[str, Any]:

@@ -59,6 +59,7 @@ class Result:
             "test_accuracy": last["test_accuracy"],
             "raw_test_accuracy": last.get("raw_test_accuracy", last["test_accuracy"]),
             "test_loss": last["test_loss"],
+            **({"robust_accuracy": last["robust_accuracy"]} if "robust_accuracy" in last else {}),
             "seconds_per_round": self.seconds_per_round,
             "engine": self.engine,
             "digest": self.digest,

@@ -11,6 +11,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
+from fedsam.attack.base import Attack
 from fedsam.config import Component, Groups, choices, find, key, names, root_of
 from fedsam.data.base import Dataset
 from fedsam.engine.base import Engine
@@ -39,6 +40,7 @@ class Run(Groups):
     client: ClientOptimizer = key("sgd", "client optimiser", "McMahan et al. 2017")
     server: Strategy = key("fedavg", "server strategy", "McMahan et al. 2017")
     average: Average = key("none", "average over rounds, evaluated and saved but never sent", "off")
+    attack: Attack = key("none", "attack on the test images by which robust accuracy is measured", "off")
     engine: Engine = key("auto", "how clients are trained", "fedsam bench engines")
     rounds: int = key(
         150, "federated rounds, T", "the digits demonstration; 10,000 for CIFAR-10 in Caldarola et al. 2022", ge=1
@@ -46,6 +48,9 @@ class Run(Groups):
     cohort: int = key(5, "clients sampled in each round, uniformly without replacement", "Caldarola et al. 2022", ge=1)
     seed: int = key(0, "every random number of the run is keyed by it", "convention", ge=0, lt=2**63)
     evaluate_every: int = key(10, "rounds between evaluations; the last round is always evaluated", "convention", ge=1)
+    attack_images: int | None = key(
+        None, "test images that are attacked, from the first on; none = all", "convention", ge=1
+    )
     evaluate_last: int = key(
         1,
         "every one of this many last rounds is evaluated; the papers report means of the last 100",
@@ -108,15 +113,20 @@ class Run(Groups):
         return found
 
     def digest(self) -> str:
-        """sha256 of every key that decides the result: all but where it is written and how often it is saved."""
-        aside = {"out", "checkpoint_every", "server.state_memory"}
-        text = json.dumps({k: v for k, v in self.keys().items() if k not in aside}, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
+        """That of its keys."""
+        return digest_of(self.keys())
 
     def title(self) -> str:
         """A short name made from the settings, fit for a directory."""
         parts = [self.data.name, self.client.name, self.server.name, self.average.name, f"seed{self.seed}"]
         return "-".join(p.rpartition(":")[2] for p in parts if p != "none")
+
+
+def digest_of(keys: Mapping[str, Any]) -> str:
+    """sha256 of every key that decides the result: all but where it is written and how often it is saved."""
+    aside = {"out", "checkpoint_every", "server.state_memory"}
+    text = json.dumps({k: v for k, v in keys.items() if k not in aside}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass

@@ -24,9 +24,9 @@ from fedsam.batchnorm import NAME as BATCHNORM
 from fedsam.data.plan import sample_cohort
 from fedsam.engine.base import Engine, Failure, Order
 from fedsam.engine.memory import keep_freed_memory
-from fedsam.engine.task import numerics
+from fedsam.engine.task import Store, numerics
 from fedsam.errors import InputError, Interrupted, RunError, under
-from fedsam.evaluate import evaluate
+from fedsam.evaluate import evaluate, robust_accuracy
 from fedsam.params import named, theta_of
 from fedsam.record import Checkpoint, Record, RunDirectory, must_be_free
 from fedsam.result import Listener, Result
@@ -318,6 +318,8 @@ class Simulation:
         if self.run.average.name != "none":
             raw = accuracy if served_P is self.theta_P else self._evaluated(self.theta_P)[1]
             record["raw_test_accuracy"] = raw
+        if self.run.attack.passes:
+            record["robust_accuracy"] = self._robust(served_P)
         if self.failures:
             record["failures"] = self.failures
         record |= {"seconds": self.seconds, "eval_seconds": time.perf_counter() - began}
@@ -328,6 +330,11 @@ class Simulation:
 
     def _evaluated(self, theta_P: Tensor) -> tuple[float, float]:
         return evaluate(self.task, theta_P, self.test, *self.statistics.of(theta_P, self.theta_P))
+
+    def _robust(self, theta_P: Tensor) -> float:
+        images, labels = (tensor[: self.run.attack_images] for tensor in (self.test.images, self.test.labels))
+        statistics = self.statistics.of(theta_P, self.theta_P)
+        return robust_accuracy(self.task, theta_P, Store(images, labels), self.run.attack, *statistics)
 
     def _checkpoint(self) -> Checkpoint:
         tensors = {"theta": self.theta_P, **self.statistics.sent()}

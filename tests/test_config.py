@@ -37,7 +37,7 @@ class Mine(SGD):
         ),
         (
             {"client.name": "samm"},
-            "client.name = samm: no such client optimiser; did you mean 'sam'? there are adamw, asam, ",
+            "client.name = samm: no such client optimiser; did you mean 'sam'? there are adamw, adversarial, asam, ",
         ),
         ({"client.name": "sam", "client.rho": -1}, "client.rho = -1: must be at least 0.0"),
         ({"client.name": "sam", "client.rho": "nan"}, "client.rho = nan: must be a finite number"),
@@ -75,7 +75,7 @@ class Mine(SGD):
             {"client.name": "fedsam.run:Run"},
             "client.name = fedsam.run:Run: must be a subclass of fedsam.optim.base.ClientOptimizer",
         ),
-        ({"client.name": 3}, "client.name = 3: must name one of: adamw, asam, "),
+        ({"client.name": 3}, "client.name = 3: must name one of: adamw, adversarial, asam, "),
     ],
 )
 def test_what_is_wrong_gets_one_line(keys: dict[str, Any], message: str) -> None:

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from fedsam.attack.base import Attack
 from fedsam.config import find, names
 from fedsam.errors import InputError
 from fedsam.optim.adamw import AdamW
@@ -65,6 +66,9 @@ class Points(Oracle):
     def __call__(self, theta_P: Tensor) -> Tensor:
         self.asked.append(theta_P.clone())
         return self.gradient(theta_P)
+
+    def change(self, theta_P: Tensor, attack: Attack) -> None:
+        """Its batches have no images to change."""
 
     @property
     def epsilon(self) -> Tensor:

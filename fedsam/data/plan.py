@@ -5,7 +5,7 @@ The same for every engine. Shapes: T local steps, B batch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,9 @@ import numpy as np
 from fedsam.data.augment.base import Augment, Draws
 from fedsam.data.base import Federation, Split
 from fedsam.rng import stream
+
+Draw = Callable[[np.random.Generator, np.ndarray, int], Draws]
+"""(stream, valid samples of each step [T], B) -> arrays [T, B, ...] by name."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class ClientPlan:
         examples: how many examples it has; its weight in the mean.
         index_TB: positions in the store; behind a step's valid samples its first one is repeated.
         count_T: valid samples of each step, from 1 to B.
-        draws: augmentation draws, [T, B, ...].
+        draws: of the augmentation and of the client optimiser, [T, B, ...].
     """
 
     client: int
@@ -49,6 +52,7 @@ def plan_client(
     seed: int,
     round: int,
     client: int,
+    draw: Draw | None = None,
 ) -> ClientPlan:
     """The round of one client: in each epoch its examples in a new order, in batches of `batch_size`, the last one
     smaller if need be.
@@ -56,6 +60,7 @@ def plan_client(
     Args:
         index: positions of the client's examples in the store.
         image: height and width of an image.
+        draw: more draws, from a stream of their own.
     """
     examples, batch = len(index), min(batch_size, len(index))
     per_epoch = -(-examples // batch_size)
@@ -68,17 +73,26 @@ def plan_client(
         order_EN[epoch, examples:] = order_EN[epoch, (per_epoch - 1) * batch]
     count_T = count_ES.reshape(-1)
     draws = augment.draw(stream(seed, "augment", round, client), count_T, batch, image)
+    if draw is not None:
+        draws = draws | draw(stream(seed, "optimiser", round, client), count_T, batch)
     return ClientPlan(client, examples, order_EN.reshape(-1, batch), count_T, draws)
 
 
 def plan_clients(
-    federation: Federation, ids: Sequence[int], batch_size: int, epochs: int, augment: Augment, seed: int, round: int
+    federation: Federation,
+    ids: Sequence[int],
+    batch_size: int,
+    epochs: int,
+    augment: Augment,
+    seed: int,
+    round: int,
+    draw: Draw | None = None,
 ) -> tuple[Split, list[ClientPlan]]:
     """The round of these clients, and the store that their plans point into."""
     store, index = federation.examples(ids)
     image = federation.facts.shape[:2]
     plans = [
-        plan_client(own, batch_size, epochs, augment, image, seed, round, client)
+        plan_client(own, batch_size, epochs, augment, image, seed, round, client, draw)
         for client, own in zip(ids, index, strict=True)
     ]
     return store, plans

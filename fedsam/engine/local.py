@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
+from fedsam.attack.base import Attack
 from fedsam.batchnorm import NAME as BATCHNORM
 from fedsam.client_half import Here, State
 from fedsam.engine.task import KEPT, Store, Task
+from fedsam.optim.adversarial import START
 from fedsam.params import Layout
 
 
@@ -60,11 +62,22 @@ class BatchOracle:
         """∇L_B(theta), [P]."""
         step = self._step
         gradient_P, loss, *statistics = _Gradient.apply(
-            self._task, theta_P, self._inputs, self._targets, step.count, step.valid_B, *self.statistics
+            self._task, 0, theta_P, self._inputs, self._targets, step.count, step.valid_B, *self.statistics
         )
         if self.loss is None:
             self.loss, self.statistics = loss, tuple(statistics)
         return gradient_P  # type: ignore[no-any-return]
+
+    def change(self, theta_P: Tensor, attack: Attack) -> None:
+        """Go on with the images that an attack makes of the batch's at theta; their labels stay."""
+        task, step = self._task, self._step
+
+        def gradient(inputs_BCHW: Tensor) -> Tensor:
+            rest = inputs_BCHW, self._targets, step.count, step.valid_B, *self.statistics
+            return _Gradient.apply(task, 1, theta_P, *rest)[0]  # type: ignore[no-any-return]
+
+        start = step.draws.get(START)
+        self._inputs = attack.changed(self._inputs, task.mean_C, task.std_C, gradient, start)
 
     def point(self, theta_P: Tensor) -> Tensor:
         """Where a gradient for a step from theta is to be taken, if the optimiser does not perturb."""
@@ -101,8 +114,8 @@ def mean_loss(
 
 
 class _Gradient(torch.autograd.Function):
-    """(∇L, L) of one client's batch, with the statistics of batch normalisation if there are any, and under vmap of a
-    block of clients by one backward pass through the batched loss.
+    """(∇L, L) of one client's batch, by theta or by the images (`of` 0 or 1), and statistics of batch normalisation
+    if there are any; under vmap of a block of clients by one backward pass through the batched loss.
 
     The same as `torch.func.grad_and_value`, which would record and replay every operation under vmap (slower for small
     models), and whose first use imports torch's compiler (three seconds).
@@ -110,13 +123,14 @@ class _Gradient(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        task: Task, theta_P: Tensor, inputs: Tensor, targets: Tensor, count: Any, valid_B: Any, *statistics: Tensor
+        task: Task, of: int, theta_P: Tensor, inputs: Tensor, targets: Tensor, count: Any, valid_B: Any, *more: Tensor
     ) -> tuple[Tensor, ...]:
+        tensors = [theta_P, inputs, targets, count, valid_B, *more]
         with torch.enable_grad():
-            leaf_P = theta_P.detach().requires_grad_()
-            loss, *after = mean_loss(task, leaf_P, inputs, targets, count, valid_B, *statistics)
-            (gradient_P,) = torch.autograd.grad(loss, leaf_P)
-        return gradient_P, loss.detach(), *after
+            tensors[of] = leaf = tensors[of].detach().requires_grad_()
+            loss, *after = mean_loss(task, *tensors)
+            (gradient,) = torch.autograd.grad(loss, leaf)
+        return gradient, loss.detach(), *after
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -124,15 +138,17 @@ class _Gradient(torch.autograd.Function):
 
     @staticmethod
     def vmap(
-        info: Any, in_dims: tuple[Any, ...], task: Task, *tensors: Any
+        info: Any, in_dims: tuple[Any, ...], task: Task, of: int, *given: Any
     ) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
-        at = in_dims[1:]
-        theta_KP = tensors[0] if at[0] is not None else tensors[0].expand(info.batch_size, -1)
+        at, tensors = list(in_dims[2:]), list(given)
+        if at[of] is None:
+            tensors[of] = tensors[of].expand(info.batch_size, *tensors[of].shape)
+            at[of] = 0
         with torch.enable_grad():
-            leaf_KP = theta_KP.detach().requires_grad_()
-            loss_K, *after = vmap(partial(mean_loss, task), in_dims=(0, *at[1:]))(leaf_KP, *tensors[1:])
-            (gradient_KP,) = torch.autograd.grad(loss_K.sum(), leaf_KP)
-        found = gradient_KP, loss_K.detach(), *after
+            tensors[of] = leaf = tensors[of].detach().requires_grad_()
+            loss_K, *after = vmap(partial(mean_loss, task), in_dims=tuple(at))(*tensors)
+            (gradient,) = torch.autograd.grad(loss_K.sum(), leaf)
+        found = gradient, loss_K.detach(), *after
         return found, (0,) * len(found)
 
 

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -76,6 +77,8 @@ class Task:
         self.module = self.module.to(self.device, self.dtype)
         # (p / scale − mean) / std as one multiplication and one addition
         std_C, mean_C = np.asarray(self.facts.std), np.asarray(self.facts.mean)
+        self.mean_C = torch.tensor(mean_C, dtype=self.dtype, device=self.device)
+        self.std_C = torch.tensor(std_C, dtype=self.dtype, device=self.device)
         self._gain_C = torch.tensor(1 / (self.facts.scale * std_C), dtype=self.dtype, device=self.device)
         self._shift_C = torch.tensor(-mean_C / std_C, dtype=self.dtype, device=self.device)
         self.batchnorms: BatchNorms | None = batchnorms_of(self.module)
@@ -122,7 +125,9 @@ class Task:
     def plan(self, federation: Federation, order: Order) -> tuple[Split, list[ClientPlan]]:
         """The clients' batches and draws in this round, and the store that they point into."""
         local = self.optimizer.bottom
-        return plan_clients(federation, order.ids, local.batch_size, local.epochs, self.augment, self.seed, order.round)
+        parts = local.batch_size, local.epochs, self.augment, self.seed, order.round
+        draw = partial(self.optimizer.draw, shape=self.facts.shape)
+        return plan_clients(federation, order.ids, *parts, draw)
 
     def batch(self, store: Store, index_B: Tensor, draws: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """A training batch: gathered, augmented and normalised; inputs [B, C, H, W] in channels-last order, targets

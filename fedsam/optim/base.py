@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,6 +17,7 @@ from fedsam.errors import InputError
 from fedsam.schedule.base import Clock, Schedule
 
 if TYPE_CHECKING:
+    from fedsam.attack.base import Attack
     from fedsam.params import Layout
 
 State = dict[str, Tensor]
@@ -49,6 +51,10 @@ class Oracle(Protocol):
         """What is to be descended along from theta, given a gradient; from the strategy."""
         return gradient_P
 
+    def change(self, theta_P: Tensor, attack: Attack) -> None:
+        """Replace the batch's images by those that an attack makes of them at theta."""
+        raise NotImplementedError
+
 
 class ClientOptimizer(Component):
     """How a client trains: a step from the gradient oracle of each mini-batch.
@@ -68,6 +74,24 @@ class ClientOptimizer(Component):
     def kept(self) -> tuple[str, ...]:
         """Which vectors of the state a client keeps from round to round."""
         return self.bottom.kept
+
+    @property
+    def perturbs(self) -> bool:
+        """Whether it takes gradients at perturbed weights."""
+        return True
+
+    def draw(
+        self, rng: np.random.Generator, count_T: np.ndarray, batch: int, shape: tuple[int, int, int]
+    ) -> dict[str, np.ndarray]:
+        """Random numbers for one client's round, made in advance; as `Augment.draw`.
+
+        Args:
+            rng: the client's stream for this purpose and round.
+            count_T: valid samples of each step's batch, at most `batch`.
+            batch: B.
+            shape: H, W, C of an image.
+        """
+        return {}
 
     def init(self, theta_P: Tensor) -> State:
         """The state at the beginning of a client's round, or of its first where it keeps some of it."""
@@ -109,6 +133,11 @@ class BaseOptimizer(ClientOptimizer):
         """Nothing."""
         return ()
 
+    @property
+    def perturbs(self) -> bool:
+        """It does not."""
+        return False
+
     def step(self, theta_P: Tensor, state: State, oracle: Oracle, lr: float | Tensor) -> tuple[Tensor, State]:
         """A step along the gradient at theta."""
         gradient_P = oracle(oracle.point(theta_P))
@@ -126,13 +155,8 @@ class BaseOptimizer(ClientOptimizer):
         return gradient_P * (self.clip_norm / torch.clamp(norm, min=self.clip_norm))
 
 
-class Perturbed(ClientOptimizer):
-    """An optimiser that takes the base's step from theta with the gradient at a perturbed point, theta + epsilon.
-
-    w ← base(w, ∇L_B(w + ε)), ε = perturbation(w, ∇L_B(w)), both gradients on the same mini-batch
-    (Foret et al., ICLR 2021, algorithm 1; in federated form Caldarola et al., ECCV 2022). The perturbed point is a new
-    vector, so nothing has to be restored, and weight decay and momentum act at w. Two gradient evaluations a step.
-    """
+class Around(ClientOptimizer):
+    """An optimiser that has a base optimiser take its steps."""
 
     base: BaseOptimizer = key("sgd", "the optimiser that takes the steps", "Caldarola et al. 2022")
 
@@ -140,6 +164,15 @@ class Perturbed(ClientOptimizer):
     def bottom(self) -> BaseOptimizer:
         """The base optimiser."""
         return self.base
+
+
+class Perturbed(Around):
+    """An optimiser that takes the base's step from theta with the gradient at a perturbed point, theta + epsilon.
+
+    w ← base(w, ∇L_B(w + ε)), ε = perturbation(w, ∇L_B(w)), both gradients on the same mini-batch
+    (Foret et al., ICLR 2021, algorithm 1; in federated form Caldarola et al., ECCV 2022). The perturbed point is a new
+    vector, so nothing has to be restored, and weight decay and momentum act at w. Two gradient evaluations a step.
+    """
 
     @abstractmethod
     def perturbation(self, theta_P: Tensor, gradient_P: Tensor, layout: Layout) -> Tensor:
@@ -163,7 +196,7 @@ def must_perturb(client: ClientOptimizer, server: str) -> None:
     Raises:
         InputError: it does; the key is of the group `client.`.
     """
-    if isinstance(client, BaseOptimizer):
+    if not client.perturbs:
         allowed = f"server.name={server} needs a client that perturbs: sam, asam or one made of them"
         raise InputError("name", client.name, allowed)
 
@@ -174,7 +207,7 @@ def must_not_perturb(client: ClientOptimizer, server: str) -> None:
     Raises:
         InputError: it does; the key is of the group `client.`.
     """
-    if not isinstance(client, BaseOptimizer):
+    if client.perturbs:
         allowed = f"server.name={server} perturbs by itself (server.rho), and this would be ignored; use sgd"
         raise InputError("name", client.name, allowed)
 

@@ -1,20 +1,21 @@
-"""A perturbed optimiser in one part of training alone: SAM late, or SAM early."""
+"""Another optimiser in one part of training alone: SAM late, SAM early, adversarial training late."""
 
 from __future__ import annotations
 
 import math
 from typing import Literal
 
+import numpy as np
 from torch import Tensor
 
 from fedsam.config import key
-from fedsam.optim.base import BaseOptimizer, ClientOptimizer, Oracle, Perturbed, State
+from fedsam.optim.base import Around, BaseOptimizer, ClientOptimizer, Oracle, State
 from fedsam.schedule.base import Clock
 
 
 class Late(ClientOptimizer):
-    """θ_{SGD→SAM, t}: the base alone in rounds 0 ... t − 1, the perturbed optimiser from round t on; with
-    `first=perturbed` the other way round, θ_{SAM→SGD, t}.
+    """θ_{SGD→SAM, t}: the base alone in rounds 0 ... t − 1, the optimiser around it from round t on; with
+    `first=perturbed` the other way round, θ_{SAM→SGD, t}. With `ascent=adversarial` it is θ_{SGD→AT, t}.
 
     Zhou et al., ICLR 2025, with rounds for their epochs: a federation of one client with `client.persistent` trains as
     they do. The momentum buffer is kept at the switch, or set to zero as in their code (in round t; buffers that
@@ -23,7 +24,7 @@ class Late(ClientOptimizer):
     or vice versa.
     """
 
-    ascent: Perturbed = key("sam", "the perturbed optimiser, with its base", "Zhou et al. 2025")
+    ascent: Around = key("sam", "the optimiser of the other part, with its base", "Zhou et al. 2025")
     switch: float = key(
         0.9, "t, the round of the switch; below 1 a share of the rounds, ⌊switch · T⌋", "Zhou et al. 2025", ge=0.0
     )
@@ -32,8 +33,19 @@ class Late(ClientOptimizer):
 
     @property
     def bottom(self) -> BaseOptimizer:
-        """The base of the perturbed optimiser."""
+        """The base of both parts."""
         return self.ascent.bottom
+
+    @property
+    def perturbs(self) -> bool:
+        """As its perturbed part."""
+        return self.ascent.perturbs
+
+    def draw(
+        self, rng: np.random.Generator, count_T: np.ndarray, batch: int, shape: tuple[int, int, int]
+    ) -> dict[str, np.ndarray]:
+        """As the optimiser around the base, also in rounds of the base alone."""
+        return self.ascent.draw(rng, count_T, batch, shape)
 
     def begin(self, rounds: int) -> int:
         """t, the first round after the switch."""
