@@ -93,17 +93,21 @@ def compare(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """FedAvg, FedSAM, FedASAM and FedASAM with SWA, side by side on the same partitions and client draws.
+    """Settings side by side, on the same partitions and client draws: every combination of keys with several values.
 
-    Settings given here apply to all four. For example: fedsam compare data.alpha=0.5 rounds=50
+    For example: fedsam compare client.name=sgd,sam,asam average.name=none,swa rounds=100
+
+    Where no key has several values, FedAvg, FedSAM, FedASAM and FedASAM with SWA, to all of which the settings apply.
+    For example: fedsam compare data.alpha=0.5 rounds=50
     """
-    overrides = _keys(settings or [])
+    given = _keys(settings or [])
     from experiments.digits import settings as demonstration
+    from fedsam import grid
     from fedsam.compare import compare as compare_runs
     from fedsam.compare import show
     from fedsam.console import Progress, graceful
 
-    runs = demonstration(overrides)
+    runs = grid.settings(given) if grid.is_grid(given) else demonstration(given)
     with graceful() as stop, Progress(quiet) as progress:
         comparison = compare_runs(runs, seeds, progress, stop)
     if as_json:

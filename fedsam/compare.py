@@ -37,8 +37,13 @@ class Comparison:
     last: int = LAST
 
     def rows(self) -> list[dict[str, Any]]:
-        """One row a setting, as plain JSON types; `std` is the sample standard deviation over seeds (0 for one)."""
-        rows = []
+        """One row a setting, as plain JSON types; `std` is the sample standard deviation over seeds (0 for one).
+
+        `difference` is the mean over seeds of the accuracy less that of the first setting with the same seed, and
+        `interval` how far its 95 % confidence interval reaches to either side: t_{0.975, n−1} s / √n with s the
+        standard deviation of the n differences; none for one seed, as for the first setting itself.
+        """
+        rows: list[dict[str, Any]] = []
         for setting, by_seed in self.metrics.items():
             rounds = self.runs[setting].rounds
             final = [
@@ -56,7 +61,20 @@ class Comparison:
                     "seconds_per_round": float(np.mean(seconds)),
                 }
             )
+            rows[-1] |= _paired(final, rows[0]["test_accuracy"]) if len(rows) > 1 else {}
         return rows
+
+
+def _paired(final: list[float], first: list[float]) -> dict[str, float | None]:
+    both = np.array(list(zip(final, first, strict=False)))  # an interrupted comparison has fewer seeds of the last
+    difference = both[:, 0] - both[:, 1]
+    number = len(difference)
+    if number < 2:
+        return {"difference": float(difference.mean()), "interval": None}
+    from scipy.special import stdtrit
+
+    reach = stdtrit(number - 1, 0.975) * difference.std(ddof=1) / np.sqrt(number)
+    return {"difference": float(difference.mean()), "interval": float(reach)}
 
 
 def compare(runs: Mapping[str, Run], seeds: int, progress: Progress, stop: threading.Event | None = None) -> Comparison:
@@ -102,13 +120,23 @@ def show(comparison: Comparison) -> None:
         title=f"test accuracy, mean of the last {comparison.last} rounds, {seeds} seed{'s' * (seeds > 1)}",
         title_justify="left",
     )
-    for header in ("setting", "mean", "std", "seconds per round"):
-        table.add_column(header, justify="left" if header == "setting" else "right")
+    for header in ("setting", "mean", "std", "less the first", "seconds per round"):
+        table.add_column(header, justify="left" if header == "setting" else "right", overflow="fold")
     for row in rows:
-        table.add_row(row["setting"], f"{row['mean']:.2%}", f"{row['std']:.2%}", f"{row['seconds_per_round']:.4f}")
+        numbers = f"{row['mean']:.2%}", f"{row['std']:.2%}", _less(row), f"{row['seconds_per_round']:.4f}"
+        table.add_row(row["setting"], *numbers)
     console = Console()
     console.print(table, highlight=False)
+    if any(row.get("interval") is not None for row in rows):
+        console.print("less the first: paired over seeds, in percentage points, with its 95 % confidence interval")
     console.print(f"learning curves: {comparison.out / 'curves.png'}", highlight=False, soft_wrap=True)
+
+
+def _less(row: dict[str, Any]) -> str:
+    if "difference" not in row:
+        return ""
+    reach = "" if row["interval"] is None else f" ± {100 * row['interval']:.2f}"
+    return f"{100 * row['difference']:+.2f}{reach}"
 
 
 def _file_name(setting: str) -> str:

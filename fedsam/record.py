@@ -91,6 +91,11 @@ class RunDirectory:
         found: dict[str, Any] = json.loads((self.path / "run.json").read_text()).get("environment", {})
         return found
 
+    def write(self, name: str, content: dict[str, Any]) -> None:
+        """Write a JSON file of this name."""
+        with _disk(self.path / name):
+            _replace(self.path / name, (json.dumps(content, allow_nan=False) + "\n").encode())
+
     def append(self, record: Record) -> None:
         """Add a line to metrics.jsonl."""
         with _disk(self._metrics), self._metrics.open("a") as file:

@@ -18,6 +18,7 @@ from fedsam.engine.base import Engine
 from fedsam.errors import InputError
 from fedsam.models.base import Model
 from fedsam.optim.base import ClientOptimizer
+from fedsam.probes.base import Probe
 from fedsam.strategy import Average, Strategy
 
 
@@ -41,6 +42,7 @@ class Run(Groups):
     server: Strategy = key("fedavg", "server strategy", "McMahan et al. 2017")
     average: Average = key("none", "average over rounds, evaluated and saved but never sent", "off")
     attack: Attack = key("none", "attack on the test images by which robust accuracy is measured", "off")
+    geometry: Probe = key("hessian", "measurement of flatness in the course of the run", "Caldarola et al. 2022")
     engine: Engine = key("auto", "how clients are trained", "fedsam bench engines")
     rounds: int = key(
         150, "federated rounds, T", "the digits demonstration; 10,000 for CIFAR-10 in Caldarola et al. 2022", ge=1

@@ -24,9 +24,9 @@ from fedsam.batchnorm import NAME as BATCHNORM
 from fedsam.data.plan import sample_cohort
 from fedsam.engine.base import Engine, Failure, Order
 from fedsam.engine.memory import keep_freed_memory
-from fedsam.engine.task import Store, numerics
+from fedsam.engine.task import numerics
 from fedsam.errors import InputError, Interrupted, RunError, under
-from fedsam.evaluate import evaluate, robust_accuracy
+from fedsam.measures import Measures
 from fedsam.params import named, theta_of
 from fedsam.record import Checkpoint, Record, RunDirectory, must_be_free
 from fedsam.result import Listener, Result
@@ -57,6 +57,7 @@ def simulate(run: Run, listener: Listener | None = None, stop: threading.Event |
     with numerics(run.engine.precision), closing(Simulation(run)) as simulation:
         if run.out:
             simulation.directory = RunDirectory.create(Path(run.out), run, simulation.environment())
+            simulation.directory.write("partition.json", simulation.measures.partition())
         return simulation.go(listener or Listener(), stop)
 
 
@@ -138,10 +139,10 @@ class Simulation:
         with under("engine"):
             self.trainer = self.engine.start(self.task, self.federation)
         self.reason = self.trainer.about or self.reason
-        self.test = self.task.place(self.federation.test)
         self.theta_P = theta_of(self.task.module)
         self.server = run.server.init(self.theta_P)
         self.statistics = Statistics(self.task, self.federation, run.server.public_images)
+        self.measures = Measures(run, self.federation, self.task, self.statistics)
         self.slots = Slots(self.task.slots, self.task.dtype, 2**30 * run.server.state_memory)
         self.average: dict[str, Tensor] = {}
         self.done = 0
@@ -177,7 +178,7 @@ class Simulation:
             ids, lr = self.advance()
             listener.round(self.done)
             last = self.done == run.rounds
-            due = self.done % run.evaluate_every == 0 or self.done > run.rounds - run.evaluate_last
+            due = self.measures.due(self.done)
             stopped = stop is not None and stop.is_set() and not last
             save = last or stopped or (run.checkpoint_every > 0 and self.done % run.checkpoint_every == 0)
             if due or save or self.task.device.type == "cpu" or self.done % 20 == 0:
@@ -304,22 +305,15 @@ class Simulation:
     def _record(self, ids: list[int], lr: float) -> None:
         began = time.perf_counter()
         served_P = self.run.average.served(self.theta_P, self.average)
-        loss, accuracy = self._evaluated(served_P)
         record: Record = {
             "round": self.done,
-            "test_accuracy": accuracy,
-            "test_loss": loss,
+            **self.measures.of(self.done, served_P, self.theta_P),
             "train_loss": float(self.loss) / self.trained if self.trained else None,
             "lr": lr,
             "clients": ids,
             "bytes_up": self.bytes_up,
             "bytes_down": self.bytes_down,
         }
-        if self.run.average.name != "none":
-            raw = accuracy if served_P is self.theta_P else self._evaluated(self.theta_P)[1]
-            record["raw_test_accuracy"] = raw
-        if self.run.attack.passes:
-            record["robust_accuracy"] = self._robust(served_P)
         if self.failures:
             record["failures"] = self.failures
         record |= {"seconds": self.seconds, "eval_seconds": time.perf_counter() - began}
@@ -327,14 +321,6 @@ class Simulation:
         self.metrics.append(record)
         if self.directory:
             self.directory.append(record)
-
-    def _evaluated(self, theta_P: Tensor) -> tuple[float, float]:
-        return evaluate(self.task, theta_P, self.test, *self.statistics.of(theta_P, self.theta_P))
-
-    def _robust(self, theta_P: Tensor) -> float:
-        images, labels = (tensor[: self.run.attack_images] for tensor in (self.test.images, self.test.labels))
-        statistics = self.statistics.of(theta_P, self.theta_P)
-        return robust_accuracy(self.task, theta_P, Store(images, labels), self.run.attack, *statistics)
 
     def _checkpoint(self) -> Checkpoint:
         tensors = {"theta": self.theta_P, **self.statistics.sent()}
@@ -388,5 +374,7 @@ class Simulation:
         blob = safetensors.torch.save(state)
         if self.directory:
             self.directory.save_model(blob)
+            if local := self.measures.clients(self.done, served_P, self.theta_P):
+                self.directory.write("clients.json", local)
         out = self.directory.path if self.directory else None
         return Result(self.run, self.metrics, self.engine.name, hashlib.sha256(blob).hexdigest(), state, out)

@@ -108,6 +108,14 @@ def test_the_change_stays_in_the_ball_and_among_the_pixels(norm: str) -> None:
     assert ((pixels + attack.epsilon > 1) & (found > 1 - 1e-9)).any()  # the bounds were met
 
 
+def test_a_step_of_l2_is_along_the_slope_by_pixels() -> None:
+    """∇_p L = ∇_x L / σ_c where x = (p − mean) / σ_c, so channels with a small σ count more."""
+    pixels, slope = torch.full((1, 2, 1, 1), 0.5).double(), torch.tensor([3.0, 1.0]).double().view(1, 2, 1, 1)
+    mean, std = torch.tensor([0.5, 0.5]).double(), torch.tensor([0.6, 0.1]).double()
+    found = PGD(norm="l2", epsilon=1.0, steps=1, step_size=0.1).changed(0 * pixels, mean, std, lambda x: slope)
+    torch.testing.assert_close(found.view(-1) * std, 0.1 * torch.tensor([5.0, 10.0]).double() / 125**0.5)
+
+
 @pytest.mark.parametrize("norm", NORMS)
 def test_starts_fill_the_ball(norm: str) -> None:
     start = PGD(norm=norm).start(stream(3, "test"), (400, 2, 2, 3))
@@ -174,18 +182,18 @@ def test_robust_accuracy_is_that_of_the_slow_attack() -> None:
     simulation = Simulation(described(**attack, **{"rounds": 3}))
     simulation.advance()
     right = []
-    for image, label in zip(simulation.test.images, simulation.test.labels, strict=True):
+    for image, label in zip(simulation.measures.test.images, simulation.measures.test.labels, strict=True):
         pixels = image.double().permute(2, 0, 1) / 255
         loss = loss_of(simulation, simulation.theta_P, label)
         changed = pgd(loss, pixels, 0.1, 3, 0.05, "linf", torch.zeros_like(pixels))
         logits = simulation.task.logits(simulation.theta_P, ((changed - 0.4) / 0.3)[None])
         right.append(int(logits.argmax()) == int(label))
     run, theta_P = simulation.run, simulation.theta_P
-    assert robust_accuracy(simulation.task, theta_P, simulation.test, run.attack) == sum(right) / 20
-    assert 0 < sum(right) < 20 * evaluate(simulation.task, theta_P, simulation.test)[1]
+    assert robust_accuracy(simulation.task, theta_P, simulation.measures.test, run.attack) == sum(right) / 20
+    assert 0 < sum(right) < 20 * evaluate(simulation.task, theta_P, simulation.measures.test)[1]
     nothing = PGD(epsilon=0.0)
-    clean = evaluate(simulation.task, theta_P, simulation.test)[1]
-    assert robust_accuracy(simulation.task, theta_P, simulation.test, nothing) == clean
+    clean = evaluate(simulation.task, theta_P, simulation.measures.test)[1]
+    assert robust_accuracy(simulation.task, theta_P, simulation.measures.test, nothing) == clean
 
 
 def test_robust_accuracy_is_recorded() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -241,9 +242,16 @@ def test_clients_that_keep_their_statistics_go_on_from_them() -> None:
     norms = simulation.task.batchnorms
     assert norms is not None
     initial_S = norms.initial(simulation.theta_P)
+    order = simulation.order(simulation.clock(), 0.05)
+    averaging = Simulation(described(cohort=7))
+    sent = {NAME: initial_S}
+    averaged = averaging.trainer.train(averaging.theta_P, dataclasses.replace(order, sent=sent, slots={}))
+    expected_KS = torch.stack([block.uploads[NAME] / float(block.weight_K) for block in averaged])
     counts = []
-    for _ in range(2):
+    for round in range(2):
         simulation.advance()
+        if round == 0:
+            torch.testing.assert_close(simulation.slots.rows(range(7))[NAME] + initial_S, expected_KS)
         kept_KS = simulation.slots.rows(range(7))[NAME] + initial_S
         counts.append([int(norms.buffers(kept_S)[COUNT]) for kept_S in kept_KS])
     steps = [2 * -(-n // 4) for n in simulation.federation.sizes(range(7)).tolist()]

@@ -202,8 +202,9 @@ def test_compare_prints_rows_and_draws_the_curves(inside: Path, capsys: pytest.C
     assert captured.err == ""
     rows = json.loads(captured.out)
     assert [row["setting"] for row in rows] == ["FedAvg", "FedSAM", "FedASAM", "FedASAM + SWA"]
-    for row in rows:
-        assert set(row) == {"setting", "seeds", "test_accuracy", "mean", "std", "seconds_per_round"}
+    for place, row in enumerate(rows):
+        paired = {"difference", "interval"} if place else set()
+        assert set(row) == {"setting", "seeds", "test_accuracy", "mean", "std", "seconds_per_round"} | paired
         assert row["seeds"] == [0, 1]
         assert row["mean"] == pytest.approx(sum(row["test_accuracy"]) / 2)
         assert row["std"] == pytest.approx(abs(row["test_accuracy"][0] - row["test_accuracy"][1]) / 2**0.5)

@@ -1,0 +1,105 @@
+"""What is measured of a run's global model after a round: loss and accuracy, robust accuracy, and what probes find.
+
+Shapes: P parameters.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from fedsam.data.base import Federation, Split
+from fedsam.engine.task import Store, Task
+from fedsam.evaluate import evaluate, robust_accuracy
+from fedsam.probes.base import Probe, Snapshot
+from fedsam.run import Run
+from fedsam.statistics import Statistics
+
+SHOWN = 200
+"""Clients whose labels are written down, and who evaluate on their own test sets."""
+
+
+class Measures:
+    """Measures the models of one run.
+
+    Args:
+        run: the description.
+        federation: its data.
+        task: of the run.
+        statistics: of the global model's batch normalisation.
+    """
+
+    def __init__(self, run: Run, federation: Federation, task: Task, statistics: Statistics) -> None:
+        self.run, self.federation, self.task, self.statistics = run, federation, task, statistics
+        self.test = task.place(federation.test)
+        parts = {field: getattr(run, field) for field in type(run).model_fields}
+        self.probes = {group: part for group, part in parts.items() if isinstance(part, Probe)}
+
+    def due(self, round: int) -> bool:
+        """Whether anything is to be measured after this many rounds."""
+        run = self.run
+        evaluated = round % run.evaluate_every == 0 or round > run.rounds - run.evaluate_last
+        return evaluated or any(probe.due(round, run.rounds) for probe in self.probes.values())
+
+    def of(self, round: int, served_P: Tensor, theta_P: Tensor) -> dict[str, Any]:
+        """What a record says of the model.
+
+        Args:
+            round: how many rounds are done.
+            served_P: the model that is served.
+            theta_P: the global model, which is the same vector unless there is an average.
+        """
+        run, statistics = self.run, self.statistics.of(served_P, theta_P)
+        loss, accuracy = evaluate(self.task, served_P, self.test, *statistics)
+        found: dict[str, Any] = {"test_accuracy": accuracy, "test_loss": loss}
+        if run.average.name != "none":
+            found["raw_test_accuracy"] = accuracy if served_P is theta_P else self._raw(theta_P)
+        if run.attack.passes:
+            attacked = Store(self.test.images[: run.attack_images], self.test.labels[: run.attack_images])
+            found["robust_accuracy"] = robust_accuracy(self.task, served_P, attacked, run.attack, *statistics)
+        for group, probe in self.probes.items():
+            if probe.due(round, run.rounds):
+                snapshot = Snapshot(self.task, self.federation, round, served_P, statistics)
+                found[group] = probe.measure(snapshot)
+        return found
+
+    def _raw(self, theta_P: Tensor) -> float:
+        return evaluate(self.task, theta_P, self.test, *self.statistics.of(theta_P, theta_P))[1]
+
+    def partition(self) -> dict[str, Any]:
+        """How the data are divided: all sizes, the labels of the first clients, and how different these are."""
+        from fedsam.data.heterogeneity import describe
+
+        shown = min(SHOWN, self.federation.clients)
+        counts_KL = self.federation.label_counts(range(shown))
+        described = describe(counts_KL)
+        return {
+            "clients": self.federation.clients,
+            "classes": self.federation.facts.classes,
+            "shown": shown,
+            "examples": counts_KL.sum(axis=1).tolist(),
+            "label_counts": counts_KL.tolist(),
+            "measures": {name: value for name, value in described.items() if isinstance(value, float)},
+        }
+
+    def clients(self, round: int, served_P: Tensor, theta_P: Tensor) -> dict[str, Any] | None:
+        """The served model on the local test sets of the first clients; None if they hold nothing out.
+
+        Args:
+            round, served_P, theta_P: as for `of`.
+        """
+        if not self.run.data.local_test:
+            return None
+        ids = range(min(SHOWN, self.federation.clients))
+        store, index = self.federation.local_test(ids)
+        statistics = self.statistics.of(served_P, theta_P)
+
+        def on(own: np.ndarray) -> tuple[float, float] | tuple[None, None]:
+            local = self.task.place(Split(store.images[own], store.labels[own]))
+            return evaluate(self.task, served_P, local, *statistics) if len(own) else (None, None)
+
+        losses, accuracies = zip(*map(on, index), strict=True)
+        sizes = [len(own) for own in index]
+        return {"round": round, "examples": sizes, "accuracy": list(accuracies), "loss": list(losses)}

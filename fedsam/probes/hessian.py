@@ -1,0 +1,35 @@
+"""Flatness in the course of a run: the largest eigenvalues of the Hessian, and its trace."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fedsam.config import key
+from fedsam.probes.base import Probe, Snapshot
+
+
+class Hessian(Probe):
+    """The largest eigenvalues λ₁ ≥ λ₂ ≥ ... of the Hessian of the global loss at the served model, λ₁ / λ₅, and the
+    trace.
+
+    The global loss is the mean over a sample of all clients' training images, the same in every round, without
+    augmentation. Caldarola et al., ECCV 2022, section 3, figures 2 and 3; see `fedsam.geometry.spectrum`.
+    """
+
+    images: int = key(500, "training images of all clients on which the loss is measured", "convention", ge=1)
+    top: int = key(5, "how many of the largest eigenvalues", "Caldarola et al. 2022, λ₁ / λ₅", ge=1)
+    trace_vectors: int = key(
+        0, "random vectors for the trace, each one product with the Hessian; 0 = no trace", "off", ge=0
+    )
+
+    def measure(self, snapshot: Snapshot) -> dict[str, Any]:
+        """Eigenvalues, their ratio, the trace, loss and norm of the gradient, and what it cost."""
+        from fedsam.geometry.landscape import Landscape, examples_of
+        from fedsam.geometry.measure import measure
+
+        seed = snapshot.task.seed
+        split = examples_of(snapshot.federation, seed, self.images)
+        landscape = Landscape(snapshot.task, split.images, split.labels, snapshot.statistics)
+        found = measure(landscape, snapshot.theta_P, top=self.top, trace_vectors=self.trace_vectors, seed=seed)
+        del found["seconds"]  # they are among the record's eval_seconds
+        return found
