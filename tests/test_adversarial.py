@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from fedsam import InputError, Run, resume, simulate
 from fedsam.attack.pgd import PGD
+from fedsam.data.augment.crop_flip import CropFlip
 from fedsam.errors import Interrupted
 from fedsam.evaluate import evaluate, robust_accuracy
 from fedsam.optim.adversarial import START, Adversarial
@@ -88,6 +90,17 @@ def test_a_clients_round_is_that_of_the_slow_attack(norm: str, engine: str, rand
         block = next(block for block in blocks if order.ids[row] in block.ids)
         found_P = simulation.theta_P + block.update_JP[block.ids.index(order.ids[row])]
         torch.testing.assert_close(found_P, theta_P, rtol=1e-9, atol=1e-11)
+
+
+def test_starts_are_drawn_beside_the_augmentation_and_anew_in_every_round() -> None:
+    run = described(**attacked("linf")).replace(data=Ragged(augment=CropFlip()))
+    simulation = Simulation(run)
+    order = simulation.order(simulation.clock(), 0.1)
+    plans = [simulation.task.plan(simulation.federation, dataclasses.replace(order, round=n))[1][0] for n in (0, 0, 1)]
+    assert len(plans[0].draws) > 1
+    one, again, later = (plan.draws[START] for plan in plans)
+    assert np.array_equal(one, again)
+    assert not np.array_equal(one, later)
 
 
 @pytest.mark.parametrize("norm", NORMS)
