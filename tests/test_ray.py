@@ -45,10 +45,18 @@ def described(engine: str, **changes: Any) -> Run:
     return Run.from_keys({**keys, "engine.name": engine, "engine.threads": 1, **changes})
 
 
-@pytest.mark.parametrize(("workers", "server"), [(1, "fedavg"), (2, "fedavg"), (2, "fedsmoo")])
-def test_ray_gives_the_bits_of_the_engine_it_runs(cluster: Any, workers: int, server: str) -> None:
-    """Bit for bit, at one thread and one block size; also of a strategy whose clients keep something."""
-    changes = {"engine.block": 3, "server.name": server}
+@pytest.mark.parametrize(
+    ("workers", "changes"),
+    [
+        (1, {}),
+        (2, {}),
+        (2, {"server.name": "fedsmoo"}),
+        (2, {"server.batchnorm": "local", "model.name": "tests.test_batchnorm:net"}),
+    ],
+)
+def test_ray_gives_the_bits_of_the_engine_it_runs(cluster: Any, workers: int, changes: dict[str, Any]) -> None:
+    """Bit for bit, at one thread and one block size; also where clients keep something."""
+    changes = {"engine.block": 3, **changes}
     here = simulate(described("cohort", **changes))
     there = simulate(described("ray", **changes, **{"engine.workers": workers}))
     assert here.digest == there.digest
