@@ -79,6 +79,10 @@ def run(
             if described.out is None:
                 described = described.replace(out=str(fresh_path(Path("runs"), described.title())))
             result = simulate(described, progress, stop)
+    if result.out:
+        from fedsam.report.write import write_report
+
+        write_report([result.out], result.out / "report.html")
     if as_json:
         typer.echo(json.dumps(result.summary()))
     else:
@@ -134,6 +138,64 @@ def partition(
     from fedsam.partition_report import report
 
     report(described, figure, as_json)
+
+
+@app.command()
+def geometry(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="a run directory", show_default=False)],
+    images: Annotated[int, typer.Option(min=1, help="training images on which the loss is measured")] = 1000,
+    clients: Annotated[int, typer.Option(min=0, help="clients that are looked at one by one")] = 5,
+    surface: Annotated[int, typer.Option(min=0, help="points along each side of the loss surfaces; 0 = none")] = 21,
+    to: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN_DIR", help="another run: also the line to its model", show_default=False),
+    ] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Measure how flat the loss is around a run's model: Hessian, sharpness, weight noise, loss surfaces.
+
+    Writes geometry.json into the run directory and renews its report. For example: fedsam geometry runs/demo
+    """
+    from fedsam.geometry.show import show
+    from fedsam.geometry.study import Settings, study
+    from fedsam.report.write import write_report
+
+    settings = Settings(images=images, clients=clients, surface=surface, plane=surface)
+    found = study(run_dir, settings, (lambda part: None) if quiet else _tell, to)
+    page = write_report([run_dir], run_dir / "report.html")
+    if as_json:
+        typer.echo(json.dumps(found))
+    else:
+        show(found, run_dir, page)
+
+
+def _tell(part: str) -> None:
+    typer.echo(f"measuring: {part}", err=True)
+
+
+@app.command()
+def report(
+    run_dirs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN_DIR...", help="run directories, or folders of some", show_default=False),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(metavar="HTML", help="where to", show_default="report.html in the first one")
+    ] = None,
+    figures: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="also write the figures as PNG and SVG", show_default=False)
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Write what run directories hold as one HTML file to open in a browser.
+
+    For example: fedsam report runs/compare-digits --figures figures
+    """
+    from fedsam.report.write import write_report
+
+    typer.echo(write_report(run_dirs, out or run_dirs[0] / "report.html", figures=figures))
 
 
 @app.command()

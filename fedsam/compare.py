@@ -85,6 +85,7 @@ def compare(runs: Mapping[str, Run], seeds: int, progress: Progress, stop: threa
         seeds: how many, from each run's own `seed` on.
     """
     from fedsam.curves import draw
+    from fedsam.report.write import write_report
 
     first = next(iter(runs.values()))
     out = Path(first.out) if first.out else fresh_path(Path("runs"), f"compare-{first.data.name}")
@@ -106,6 +107,7 @@ def compare(runs: Mapping[str, Run], seeds: int, progress: Progress, stop: threa
     comparison = Comparison(dict(runs), metrics, out)
     (out / "compare.json").write_text(json.dumps(comparison.rows(), indent=2) + "\n")
     draw(comparison, out / "curves.png")
+    write_report([out], out / "report.html")
     return comparison
 
 
@@ -129,7 +131,8 @@ def show(comparison: Comparison) -> None:
     console.print(table, highlight=False)
     if any(row.get("interval") is not None for row in rows):
         console.print("less the first: paired over seeds, in percentage points, with its 95 % confidence interval")
-    console.print(f"learning curves: {comparison.out / 'curves.png'}", highlight=False, soft_wrap=True)
+    for label, name in (("learning curves", "curves.png"), ("report", "report.html")):
+        console.print(f"{label}: {comparison.out / name}", highlight=False, soft_wrap=True)
 
 
 def _less(row: dict[str, Any]) -> str:

@@ -146,7 +146,10 @@ def show_result(result: Result) -> None:
     facts |= {"without averaging": f"{summary['raw_test_accuracy']:.2%}"} if averaged else {}
     facts |= {"robust accuracy": f"{summary['robust_accuracy']:.2%}"} if "robust_accuracy" in summary else {}
     facts |= {"test loss": f"{summary['test_loss']:.4f}", "seconds per round": f"{summary['seconds_per_round']:.4g}"}
-    show_facts({**facts, "run directory": summary["out"] or "none"})
+    where = {"run directory": summary["out"] or "none"}
+    if result.out:
+        where["report"] = str(result.out / "report.html")
+    show_facts({**facts, **where})
 
 
 def show_keys(as_json: bool) -> None:

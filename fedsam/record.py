@@ -50,10 +50,10 @@ class RunDirectory:
             InputError: there is something at `path` already.
         """
         must_be_free(path)
-        with _disk(path):
+        with on_disk(path):
             path.mkdir(parents=True, exist_ok=True)
             description = {"format": FORMAT, "keys": run.keys(), "digest": run.digest(), "environment": environment}
-            _replace(path / "run.json", (json.dumps(description, indent=2) + "\n").encode())
+            replace_file(path / "run.json", (json.dumps(description, indent=2) + "\n").encode())
             return cls(path)
 
     @classmethod
@@ -93,18 +93,18 @@ class RunDirectory:
 
     def write(self, name: str, content: dict[str, Any]) -> None:
         """Write a JSON file of this name."""
-        with _disk(self.path / name):
-            _replace(self.path / name, (json.dumps(content, allow_nan=False) + "\n").encode())
+        with on_disk(self.path / name):
+            replace_file(self.path / name, (json.dumps(content, allow_nan=False) + "\n").encode())
 
     def append(self, record: Record) -> None:
         """Add a line to metrics.jsonl."""
-        with _disk(self._metrics), self._metrics.open("a") as file:
+        with on_disk(self._metrics), self._metrics.open("a") as file:
             file.write(json.dumps(record, allow_nan=False) + "\n")
 
     def append_failure(self, text: str) -> None:
         """Add a client's error, with its traceback, to failures.log."""
         file = self.path / "failures.log"
-        with _disk(file), file.open("a") as log:
+        with on_disk(file), file.open("a") as log:
             log.write(text.rstrip() + "\n\n")
 
     def metrics(self) -> list[Record]:
@@ -120,8 +120,8 @@ class RunDirectory:
     def rewind(self, round: int) -> list[Record]:
         """Drop what was recorded after `round` rounds; it will be recorded again."""
         kept = [record for record in self.metrics() if record["round"] <= round]
-        with _disk(self._metrics):
-            _replace(self._metrics, "".join(json.dumps(record) + "\n" for record in kept).encode())
+        with on_disk(self._metrics):
+            replace_file(self._metrics, "".join(json.dumps(record) + "\n" for record in kept).encode())
         return kept
 
     def save_checkpoint(self, checkpoint: Checkpoint) -> None:
@@ -143,12 +143,12 @@ class RunDirectory:
             "sha256": hashlib.sha256(blob).hexdigest(),
             "pending": checkpoint.pending,
         }
-        with _disk(self._checkpoint):
+        with on_disk(self._checkpoint):
             self._checkpoint.mkdir(exist_ok=True)
             if self._metrics.exists():
                 _flush(self._metrics)
-            _replace(self._checkpoint / name, blob)
-            _replace(self._checkpoint / "manifest.json", (json.dumps(manifest, indent=2) + "\n").encode())
+            replace_file(self._checkpoint / name, blob)
+            replace_file(self._checkpoint / "manifest.json", (json.dumps(manifest, indent=2) + "\n").encode())
             for other in self._checkpoint.iterdir():
                 if other.name not in (name, "manifest.json"):
                     other.unlink()
@@ -182,8 +182,8 @@ class RunDirectory:
 
     def save_model(self, blob: bytes) -> None:
         """Write model.safetensors."""
-        with _disk(self.path):
-            _replace(self.path / "model.safetensors", blob)
+        with on_disk(self.path):
+            replace_file(self.path / "model.safetensors", blob)
 
 
 def must_be_free(path: Path) -> None:
@@ -210,7 +210,8 @@ def fresh_path(parent: Path, title: str) -> Path:
     return path
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file to the side, flush it to the disk and rename it."""
     aside = path.with_name(f".{path.name}.writing")
     try:
         with aside.open("wb") as file:
@@ -233,7 +234,12 @@ def _flush(path: Path) -> None:
 
 
 @contextmanager
-def _disk(path: Path) -> Iterator[None]:
+def on_disk(path: Path) -> Iterator[None]:
+    """Say in one line that a file could not be written, and why.
+
+    Raises:
+        RunError: it could not.
+    """
     try:
         yield
     except OSError as error:

@@ -1,0 +1,78 @@
+"""A task whose loss is written out again here, in float64 and without anything of fedsam's geometry."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fedsam import Run
+from fedsam.assemble import assemble
+from fedsam.data.base import Federation
+from fedsam.data.synthetic import Synthetic
+from fedsam.engine.task import Task
+from fedsam.geometry.landscape import Landscape
+from fedsam.params import theta_of
+
+DATA = Synthetic(clients=4, size=4, channels=1, classes=3, samples_per_client=11, noise=2.0, test_samples=3)
+
+
+def task_of(**keys: Any) -> tuple[Federation, Task, Tensor]:
+    """Federation, task and a random theta, all of whose numbers are far from 0."""
+    model = {} if "model.name" in keys else {"model.width": 5}
+    run = Run.from_keys(
+        {"data": DATA, **model, "engine.precision": "fp64", "engine.device": "cpu", "cohort": 2, **keys}
+    )
+    federation, task = assemble(run)
+    rng = torch.Generator().manual_seed(7)
+    theta_P = theta_of(task.module).double()
+    theta_P = theta_P + 0.4 * torch.randn(theta_P.shape, generator=rng, dtype=torch.float64)
+    return federation, task, theta_P
+
+
+def whole(federation: Federation, task: Task, batch: int = 512, *statistics: Tensor) -> Landscape:
+    """The landscape of all training examples."""
+    store, index = federation.examples(range(federation.clients))
+    at = [int(i) for own in index for i in own]
+    return Landscape(task, store.images[at], store.labels[at], statistics, batch)
+
+
+def loss_of(federation: Federation, task: Task, theta_P: Tensor, *statistics: Tensor) -> Tensor:
+    """The mean cross entropy over all training examples at once, differentiable."""
+    store, index = federation.examples(range(federation.clients))
+    at = [int(i) for own in index for i in own]
+    facts = federation.facts
+    pixels = torch.from_numpy(store.images[at]).double() / facts.scale
+    mean, std = (torch.tensor(numbers, dtype=torch.float64) for numbers in (facts.mean, facts.std))
+    logits = task.logits(theta_P, ((pixels - mean) / std).permute(0, 3, 1, 2), *statistics)
+    labels = torch.from_numpy(store.labels[at])
+    return torch.nn.functional.cross_entropy(logits, labels)
+
+
+def hessian_of(federation: Federation, task: Task, theta_P: Tensor, *statistics: Tensor) -> Tensor:
+    """Its Hessian, [P, P], row by row."""
+    leaf = theta_P.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(loss_of(federation, task, leaf, *statistics), leaf, create_graph=True)
+    rows = [torch.autograd.grad(part, leaf, retain_graph=True)[0] for part in gradient]
+    return torch.stack(rows)
+
+
+class Quadratic(Landscape):
+    """½ (θ − x)ᵀ A (θ − x) instead of a network's loss; the layout and the batches are those of a task."""
+
+    def __init__(self, task: Task, a_PP: Tensor, x_P: Tensor) -> None:
+        self.task, self.a_PP, self.x_P = task, a_PP, x_P
+        self.statistics, self.examples, self.evaluations, self.batch = (), 1, 0.0, 1
+
+    def loss_and_accuracy(self, theta_P: Tensor) -> tuple[float, float]:
+        away_P = theta_P - self.x_P
+        return float(0.5 * away_P @ self.a_PP @ away_P), 0.25
+
+    def loss_and_gradient(self, theta_P: Tensor) -> tuple[float, Tensor]:
+        self.evaluations += 1
+        return self.loss(theta_P), self.a_PP @ (theta_P - self.x_P)
+
+    def hvp(self, theta_P: Tensor, vectors_PK: Tensor) -> Tensor:
+        self.evaluations += 2 * vectors_PK.shape[1]
+        return self.a_PP @ vectors_PK
