@@ -1,0 +1,195 @@
+"""The clients: how the data is divided among them, and how the model serves each."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from statistics import fmean, median
+from typing import Any
+
+from fedsam.data.label_figure import BARS, MUTED
+from fedsam.report.figure import Axis, Figure
+from fedsam.report.marks import Bars, Line, Map, Mark, Points
+from fedsam.report.numbers import number, spread
+from fedsam.report.section import Section, Table, in_words, percent, plus_minus, significant
+from fedsam.report.settings import Setting
+
+FAILURES = 50  # listed
+MEASURES = {
+    "js_mean": "divergence of labels from the whole, mean (bits)",
+    "js_std": "divergence of labels from the whole, std (bits)",
+    "gini": "Gini coefficient of sizes",
+    "clients": "clients",
+}
+"""Measures in words; another is shown by its own name."""
+
+
+def local_accuracy(settings: Sequence[Setting]) -> Section | None:
+    """How well the final model does on each client's own test data, with the worst decile."""
+    by_setting = [(setting, _pooled(setting, "accuracy")) for setting in settings]
+    having = [(setting, pooled) for setting, pooled in by_setting if pooled]
+    failed = _failures(settings)
+    if not having:
+        return Section("local", "Clients", [failed]) if failed else None
+    marks: list[Mark] = []
+    rows = []
+    for setting, pooled in having:
+        ordered = sorted(value for value, _ in pooled)
+        worst = fmean(ordered[: math.ceil(len(ordered) / 10)])
+        marks.append(_distribution(ordered, setting))
+        marks.append(Points([worst], [0.1], f"{setting.name}: worst decile", setting.colour, (), "diamond", quiet=True))
+        weights = [weight for _, weight in pooled]
+        weighted = sum(v * w for v, w in pooled) / sum(weights) if sum(weights) else None
+        shown = plus_minus(fmean(ordered), spread(ordered), len(ordered) > 1)
+        numbers = (weighted, median(ordered), worst, ordered[0])
+        rows.append([setting.name, f"{len(ordered):,}", shown, *map(percent, numbers)])
+    caption = (
+        "Share of the clients on whose own test data the final served model is at most that accurate; lines farther to"
+        " the right are better. Diamonds: the mean accuracy of the worst tenth of the clients. Clients of all seeds."
+    )
+    axes = (
+        Axis("accuracy on the client's test data", percent=True),
+        Axis("share of clients", percent=True, ends=(0.0, 1.03)),
+    )
+    header = ["setting", "clients", "mean (%)", "by examples (%)", "median (%)", "worst decile (%)", "worst (%)"]
+    words = (
+        "Accuracy of the final served model on the clients' own test data: mean ± standard deviation over clients, mean"
+        " weighted by test examples, median, mean of the worst tenth, the worst client."
+    )
+    section = Section("local", "Clients", [Figure("clients", "Accuracy by client", caption, *axes, marks)])
+    losses = [(setting, _pooled(setting, "loss")) for setting in settings]
+    lines = [_distribution(sorted(v for v, _ in pooled), setting) for setting, pooled in losses if pooled]
+    if lines:
+        caption = "Share of the clients on whose own test data the loss of the final served model is at most that."
+        axes = Axis("loss on the client's test data (nats)"), Axis("share of clients", percent=True, ends=(0.0, 1.03))
+        section.blocks.append(Figure("client-loss", "Loss by client", caption, *axes, lines))
+    section.blocks.append(Table(words, header, rows))
+    if failed:
+        section.blocks.append(failed)
+    return section
+
+
+def _pooled(setting: Setting, name: str) -> list[tuple[float, float]]:
+    """Each client's value and its number of test examples, over all seeds."""
+    found = []
+    for run in setting.runs.values():
+        values = (run.local or {}).get(name) or []
+        examples = (run.local or {}).get("examples") or [1] * len(values)
+        for value, n in zip(values, examples, strict=False):
+            if (known := number(value)) is not None:
+                found.append((known, float(n)))
+    return found
+
+
+def _distribution(ordered: Sequence[float], setting: Setting) -> Line:
+    share = [(place + 1) / len(ordered) for place in range(len(ordered))]
+    return Line([ordered[0], *ordered], [0.0, *share], setting.name, setting.colour, dash=setting.dash, step=True)
+
+
+def _failures(settings: Sequence[Setting]) -> Table | None:
+    rows = [
+        [setting.name, str(seed), str(failure.get("round")), str(failure.get("client")), str(failure.get("error"))]
+        for setting in settings
+        for seed, run in setting.runs.items()
+        for record in run.metrics
+        for failure in record.get("failures") or []
+    ]
+    if not rows:
+        return None
+    more = f" The first {FAILURES} are listed." if len(rows) > FAILURES else ""
+    caption = f"Clients that failed and were left out of their round ({len(rows):,}).{more}"
+    return Table(caption, ["setting", "seed", "round", "client", "error"], rows[:FAILURES], 99)
+
+
+def division(settings: Sequence[Setting]) -> Section | None:
+    """Label distribution of the clients and measures of heterogeneity, for each way of dividing the data."""
+    ways: dict[str, list[tuple[Setting, int, dict[str, Any]]]] = {}
+    for setting in settings:
+        data = json.dumps({k: v for k, v in setting.keys.items() if k.startswith("data.")}, sort_keys=True)
+        for seed, run in setting.runs.items():
+            if run.partition:
+                ways.setdefault(data, []).append((setting, seed, run.partition))
+    if not ways:
+        return None
+    section = Section("division", "Data of the clients")
+    rows = []
+    for place, parts in enumerate(ways.values(), 1):
+        (setting, seed, partition), names = parts[0], list(dict.fromkeys(setting.name for setting, _, _ in parts))
+        which = f" of {', '.join(names)}" if len(ways) > 1 else ""
+        suffix = f"-{place}" if len(ways) > 1 else ""
+        section.blocks.extend(_drawn(partition, suffix, which, seed))
+        by_seed = {seed: part.get("measures") or {} for _, seed, part in parts}
+        facts = {"clients": [partition.get("clients")], "classes": [partition.get("classes")]}
+        facts |= {"examples": [sum(part.get("examples") or []) or None for _, _, part in parts]}
+        facts |= {
+            name: [m.get(name) for m in by_seed.values()]
+            for name in dict.fromkeys(n for m in by_seed.values() for n in m)
+        }
+        of = [", ".join(names)] if len(ways) > 1 else []
+        rows += [
+            [*of, MEASURES.get(name, in_words(name)), shown]
+            for name, values in facts.items()
+            if (shown := _stated(values))
+        ]
+    several = any(len({seed for _, seed, _ in parts}) > 1 for parts in ways.values())
+    caption = "Size and heterogeneity of the federation" + (
+        "; mean ± standard deviation over seeds." if several else "."
+    )
+    header = [*(["settings"] if len(ways) > 1 else []), "measure", "value"]
+    section.blocks.append(Table(caption, header, rows, len(header) - 1))
+    return section
+
+
+def _stated(values: Sequence[Any]) -> str:
+    """Numbers of several seeds, or lists of numbers, in words; empty where there is none."""
+    if any(isinstance(value, list) for value in values):
+        pooled = [
+            known for value in values if isinstance(value, list) for v in value if (known := number(v)) is not None
+        ]
+        return (
+            f"{significant(min(pooled))} to {significant(max(pooled))}, mean {significant(fmean(pooled))}"
+            if pooled
+            else ""
+        )
+    found = [known for value in values if (known := number(value)) is not None]
+    if not found:
+        return ""
+    return significant(fmean(found)) + (f" ± {significant(spread(found), 2)}" if spread(found) else "")
+
+
+def _drawn(partition: dict[str, Any], suffix: str, which: str, seed: int) -> list[Figure]:
+    counts = partition.get("label_counts") or []
+    examples, clients = partition.get("examples") or [], partition.get("clients") or len(counts)
+    figures = []
+    rest = f" The first {len(counts):,} of {clients:,} clients are shown." if len(counts) < clients else ""
+    title = "Labels of the clients"
+    if counts and len(counts) <= BARS and len(counts[0]) <= len(MUTED):
+        base = [0.0] * len(counts)
+        marks: list[Mark] = []
+        for label in range(len(counts[0])):
+            heights = [row[label] for row in counts]
+            marks.append(Bars(list(range(len(counts))), heights, f"class {label}", MUTED[label], base=base))
+            base = [b + h for b, h in zip(base, heights, strict=True)]
+        caption = f"Training examples of each class at each client{which}, seed {seed}.{rest}"
+        axes = Axis("client", whole=True), Axis("training examples")
+        figures.append(Figure(f"labels{suffix}", title, caption, *axes, marks))
+    elif counts:
+        shares = [[n / max(sum(row), 1) for n in row] for row in counts]
+        shares.sort(key=lambda row: (row.index(max(row)), -max(row)))
+        most = max(map(max, shares))
+        by_class = [list(column) for column in zip(*shares, strict=True)]
+        cells = Map(list(range(len(shares))), list(range(len(by_class))), by_class, "share", "heat", True, most, True)
+        caption = (
+            f"Share of each class in the training examples of each client{which}, seed {seed}; the clients are ordered"
+            f" by their largest class.{rest}"
+        )
+        axes = Axis("clients, ordered by their largest class", whole=True), Axis("class", whole=True)
+        figures.append(Figure(f"labels{suffix}", title, caption, *axes, [cells]))
+    if len(examples) > BARS:
+        ordered = sorted(examples, reverse=True)
+        sizes = Line(list(range(1, len(ordered) + 1)), ordered, "examples", "#0072B2", step=True)
+        caption = f"Training examples of the clients{which}, from the largest to the smallest, seed {seed}."
+        axes = Axis("clients, ordered by size", whole=True), Axis("training examples")
+        figures.append(Figure(f"sizes{suffix}", "Sizes of the clients", caption, *axes, [sizes]))
+    return figures

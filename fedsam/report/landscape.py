@@ -1,0 +1,245 @@
+"""The loss around the final model: perturbed, along a line, on a plane, as a surface."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Any
+
+from fedsam.report.curvature import colour_of, measured
+from fedsam.report.figure import Axis, Figure
+from fedsam.report.marks import DASHES, Line, Map, Mark, Points
+from fedsam.report.numbers import number
+from fedsam.report.section import Section, Table, in_words, percent, significant
+from fedsam.report.settings import Setting
+
+SOLID = 8  # surfaces that can be turned; a browser has a limited number of drawing contexts
+STEEP = 30.0  # a loss that spans this factor is drawn by its logarithm
+
+Runs = Sequence[tuple[str, Setting, dict[str, Any]]]
+
+
+def landscape(settings: Sequence[Setting]) -> Section | None:
+    """Everything of geometry.json that looks around the final model."""
+    runs = measured(settings)
+    blocks: list[Figure | Table | str] = [*_sharpness(runs), *_noise(runs), *_flatness(runs), *_line(runs)]
+    turned = 0
+    for place, (name, _, geometry) in enumerate(runs, 1):
+        suffix = f"-{place}" if len(runs) > 1 else ""
+        whose = f": {name}" if len(runs) > 1 else ""
+        surface, plane = geometry.get("surface") or {}, geometry.get("plane") or {}
+        if surface:
+            blocks += _surface(surface, suffix, whose, turned < SOLID)
+            turned += 1
+        if plane:
+            blocks += _plane(plane, suffix, whose)
+    return Section("landscape", "Loss landscape", blocks) if blocks else None
+
+
+def _rows(runs: Runs, name: str) -> list[tuple[str, dict[str, Any]]]:
+    return [(run, row) for run, _, geometry in runs for row in geometry.get(name) or []]
+
+
+def _by_kind(runs: Runs, name: str, kind: str, x: str, y: str, std: str = "") -> list[Mark]:
+    """A line for each run and kind; kinds have dashes of their own."""
+    kinds = list(dict.fromkeys(str(row.get(kind)) for _, row in _rows(runs, name)))
+    marks: list[Mark] = []
+    for place, (run, setting, geometry) in enumerate(runs):
+        for number_, of in enumerate(kinds):
+            rows = [
+                row for row in geometry.get(name) or [] if str(row.get(kind)) == of and number(row.get(y)) is not None
+            ]
+            rows.sort(key=lambda row: float(row.get(x) or 0.0))
+            if not rows:
+                continue
+            words = f"{run}, {in_words(of)}" if len(kinds) > 1 else run
+            low = [row[y] - (row.get(std) or 0.0) for row in rows] if std else None
+            high = [row[y] + (row.get(std) or 0.0) for row in rows] if std else None
+            at, dash = [row.get(x) for row in rows], DASHES[number_ % len(DASHES)]
+            marks.append(Line(at, [row[y] for row in rows], words, colour_of(runs, place, setting), low, high, dash))
+    return marks
+
+
+def _sharpness(runs: Runs) -> list[Figure | Table]:
+    rows = _rows(runs, "sharpness")
+    if not rows:
+        return []
+    found: list[Figure | Table] = []
+    radius = Axis("radius ρ of the ball")
+    if len({row.get("rho") for _, row in rows}) > 1:
+        for id, key, title, what in (
+            (
+                "sharpness",
+                "sharpness",
+                "Sharpness",
+                "Largest rise of the training loss in a ball around the final model",
+            ),
+            (
+                "m-sharpness",
+                "m_sharpness",
+                "m-sharpness",
+                "Mean over mini-batches of their losses' largest rise in the ball",
+            ),
+        ):
+            marks = _by_kind(runs, "sharpness", "ball", "rho", key)
+            if marks:
+                axis = Axis(f"{title.lower()} (nats)")
+                found.append(Figure(id, title, f"{what}, against its radius.", radius, axis, marks))
+    header = ["run", "ball", "ρ", "loss in the ball (nats)", "sharpness (nats)", "m-sharpness (nats)"]
+    keys = ("rho", "loss", "sharpness", "m_sharpness")
+    cells = [
+        [run, in_words(str(row.get("ball", ""))), *(significant(row.get(key)) for key in keys)] for run, row in rows
+    ]
+    found.append(Table("Sharpness of the training loss at the final model.", header, cells, 2, bool(found)))
+    return found
+
+
+def _noise(runs: Runs) -> list[Figure | Table]:
+    rows = _rows(runs, "noise")
+    if not rows:
+        return []
+    found: list[Figure | Table] = []
+    scale = Axis("standard deviation σ of the noise")
+    draws = max(int(row.get("draws") or 0) for _, row in rows)
+    over = f" Mean over {draws} draws, the band is ± one standard deviation." if draws else ""
+    if len({row.get("sigma") for _, row in rows}) > 1:
+        for id, key, title, axis in (
+            ("noise-accuracy", "accuracy", "Accuracy under noise", Axis("accuracy", percent=True)),
+            ("noise-loss", "loss", "Loss under noise", Axis("loss (nats)")),
+        ):
+            marks = _by_kind(runs, "noise", "kind", "sigma", key, f"{key}_std")
+            if marks:
+                caption = f"{title.split()[0]} of the final model when Gaussian noise is added to its weights.{over}"
+                found.append(Figure(id, title, caption, scale, axis, marks))
+    cells = [
+        [
+            run,
+            in_words(str(row.get("kind", ""))),
+            significant(row.get("sigma")),
+            _with(significant(row.get("loss")), significant(row.get("loss_std"), 2)),
+            _with(percent(number(row.get("accuracy"))), percent(number(row.get("accuracy_std")))),
+        ]
+        for run, row in rows
+    ]
+    header = ["run", "noise", "σ", "loss (nats)", "accuracy (%)"]
+    found.append(Table(f"The final model with noise added to its weights.{over}", header, cells, 2, bool(found)))
+    return found
+
+
+def _with(value: str, spread: str) -> str:
+    return value if spread == "–" else f"{value} ± {spread}"
+
+
+def _flatness(runs: Runs) -> list[Figure | Table]:
+    marks: list[Mark] = []
+    header: dict[str, None] = {}
+    rows = []
+    for place, (run, setting, geometry) in enumerate(runs):
+        flatness = geometry.get("flatness") or {}
+        clients = flatness.get("clients") or []
+        both = [c for c in clients if number(c.get("sharpness_own")) is not None]
+        both = [c for c in both if number(c.get("sharpness_global")) is not None]
+        if both:
+            texts = [f"{run}, client {c.get('client')}" for c in both]
+            x, y = [c["sharpness_global"] for c in both], [c["sharpness_own"] for c in both]
+            marks.append(Points(x, y, run, colour_of(runs, place, setting), texts))
+        facts = {name: known for name, value in flatness.items() if (known := number(value)) is not None}
+        for name in dict.fromkeys(name for c in clients for name in c if name != "client"):
+            of_clients = [known for c in clients if (known := number(c.get(name))) is not None]
+            if of_clients:
+                facts[f"{name}, mean of clients"] = fmean(of_clients)
+        if facts:
+            header |= dict.fromkeys(facts)
+            rows.append((run, facts))
+    found: list[Figure | Table] = []
+    if marks:
+        caption = (
+            "Sharpness at each client: of the loss of all clients (across) and of its own (up). Far from the diagonal,"
+            " what is flat for one is not for the other."
+        )
+        axes = Axis("sharpness of the global loss"), Axis("sharpness of the client's own loss")
+        found.append(Figure("flatness", "Flatness for one and for all", caption, *axes, marks))
+    if rows:
+        cells = [[run, *(significant(facts.get(name)) for name in header)] for run, facts in rows]
+        found.append(Table("Local and global flatness.", ["run", *map(in_words, header)], cells))
+    return found
+
+
+def _line(runs: Runs) -> list[Figure | Table]:
+    found: list[Figure | Table] = []
+    having = [(place, *run, run[2]["line"]) for place, run in enumerate(runs) if run[2].get("line")]
+    for key, title, axis in (
+        ("loss", "Loss along a line", Axis("loss (nats)")),
+        ("accuracy", "Accuracy along a line", Axis("accuracy", percent=True)),
+    ):
+        marks = [
+            Line(line["t"], line[key], run, colour_of(runs, place, setting))
+            for place, run, setting, _, line in having
+            if line.get("t") and line.get(key)
+        ]
+        if marks:
+            ends = list(dict.fromkeys((str(line.get("from", "")), str(line.get("to", ""))) for *_, line in having))
+            named = "; ".join(f"t = 0: {a}, t = 1: {b}" for a, b in ends if a or b)
+            caption = f"{title.split()[0]} of (1 − t) θ₀ + t θ₁" + (f"; {named}." if named else ".")
+            found.append(Figure(f"line-{key}", title, caption, Axis("t"), axis, marks))
+    return found
+
+
+def _scaled(values: Sequence[Sequence[Any]]) -> tuple[list[list[float | None]], str, str]:
+    """A grid of losses, or of their logarithms where they span much; its unit, and a remark."""
+    known = [[number(value) for value in row] for row in values]
+    flat = [value for row in known for value in row if value is not None]
+    if not flat or min(flat) <= 0 or max(flat) < STEEP * min(flat):
+        return known, "loss (nats)", ""
+    logs = [[math.log10(value) if value is not None and value > 0 else None for value in row] for row in known]
+    return logs, "log₁₀ of the loss (nats)", " The logarithm is shown, as the loss spans orders of magnitude."
+
+
+def _grids(part: dict[str, Any]) -> list[tuple[str, list[list[float | None]], str, str, bool]]:
+    found = []
+    if part.get("loss"):
+        found.append(("loss", *_scaled(part["loss"]), False))
+    if part.get("accuracy"):
+        known = [[number(value) for value in row] for row in part["accuracy"]]
+        found.append(("accuracy", known, "accuracy", "", True))
+    return found
+
+
+def _surface(part: dict[str, Any], suffix: str, whose: str, turned: bool) -> list[Figure]:
+    figures = []
+    x, y = Axis("first direction"), Axis("second direction")
+    for name, z, unit, remark, percent_ in _grids(part):
+        what = f"{name.capitalize()} of the final model moved along two directions{whose}, in steps along them.{remark}"
+        if turned and name == "loss":
+            solid = [Map(part["x"], part["y"], z, unit, "solid")]
+            caption = f"{what} It can be turned."
+            figures.append(
+                Figure(f"surface{suffix}", f"Loss surface{whose}", caption, x, y, solid, z=Axis(unit), tall=480)
+            )
+        flat = [Map(part["x"], part["y"], z, unit, "contour", percent=percent_)]
+        id, title = f"contour-{name}{suffix}", f"{name.capitalize()} as contour{whose}"
+        figures.append(Figure(id, title, what, x, y, flat, square=True, tall=460))
+    return figures
+
+
+def _plane(part: dict[str, Any], suffix: str, whose: str) -> list[Figure]:
+    figures = []
+    points = [p for p in part.get("points") or [] if number(p.get("x")) is not None and number(p.get("y")) is not None]
+    named = "; ".join(
+        f"{p.get('name')}: {significant(p.get('loss'))}" for p in points if number(p.get("loss")) is not None
+    )
+    losses = f" Losses (nats): {named}." if named else ""
+    for name, z, unit, remark, percent_ in _grids(part):
+        marks: list[Mark] = [Map(part["x"], part["y"], z, unit, "contour", percent=percent_)]
+        if points:
+            names = [str(p.get("name", "")) for p in points]
+            marks.append(
+                Points([p["x"] for p in points], [p["y"] for p in points], "models", "#D55E00", names, named=True)
+            )
+        what = f"{name.capitalize()} on the plane through the named models{whose}"
+        caption = f"{what}; axes in units of distance.{losses}{remark}"
+        id, title = f"plane-{name}{suffix}", f"{name.capitalize()} on a plane{whose}"
+        x, y = Axis("distance along the plane"), Axis("distance across")
+        figures.append(Figure(id, title, caption, x, y, marks, square=True, tall=460))
+    return figures

@@ -1,0 +1,117 @@
+"""Write the report on runs: an HTML file, and its figures for a paper."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from fedsam.errors import RunError
+from fedsam.report.clients import division, local_accuracy
+from fedsam.report.cost import time_section, traffic_section
+from fedsam.report.curvature import curvature
+from fedsam.report.figure import Figure
+from fedsam.report.landscape import landscape
+from fedsam.report.learning import learning, results
+from fedsam.report.overview import environment, unfinished, what_was_run
+from fedsam.report.page import page
+from fedsam.report.read import gather
+from fedsam.report.section import Maker, Section
+from fedsam.report.settings import Setting, group
+
+MAKERS: tuple[Maker, ...] = (
+    what_was_run,
+    results,
+    learning,
+    traffic_section,
+    local_accuracy,
+    division,
+    curvature,
+    landscape,
+    time_section,
+    environment,
+)
+"""The sections in the order of the page."""
+
+
+def write_report(paths: Sequence[Path], out: Path, *, figures: Path | None = None) -> Path:
+    """Write a report on runs.
+
+    Runs that differ only in their seed are one setting. What the run directories do not hold is left out.
+
+    Args:
+        paths: run directories, or directories whose children are run directories, such as a comparison.
+        out: the HTML file, replaced as a whole. It loads nothing; 4.8 MB of it are plotly.js.
+        figures: a folder for each figure as PNG and SVG, and captions.md with what they show.
+
+    Returns:
+        `out`.
+
+    Raises:
+        InputError: there is no run to report on; see `fedsam.report.read.gather`.
+        RunError: a file cannot be written.
+    """
+    runs, left_out = gather(paths)
+    settings, twice = group(runs)
+    sections = [section for make in MAKERS if (section := make(settings))]
+    notes = [*unfinished(settings), *(f"Left out: {line}" for line in (*left_out, *twice))]
+    try:
+        _replace(out, page(_title(settings), _lead(settings), notes, sections))
+        if figures is not None:
+            _figures(sections, figures)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise RunError(f"cannot write {error.filename or out}: {reason}; make room or fix the path") from error
+    return out
+
+
+def _title(settings: Sequence[Setting]) -> str:
+    data = list(dict.fromkeys(str(setting.keys.get("data.name", "")) for setting in settings))
+    if len(settings) == 1:
+        return f"{settings[0].name} on {data[0]}" if data[0] else settings[0].name
+    return f"{len(settings)} settings on {', '.join(data)}"
+
+
+def _lead(settings: Sequence[Setting]) -> str:
+    words = {
+        "model.name": "model {}",
+        "data.clients": "{} clients",
+        "cohort": "{} of them per round",
+        "rounds": "{} rounds",
+    }
+    said = []
+    for key, form in words.items():
+        values = {setting.keys.get(key) for setting in settings}
+        if len(values) == 1 and (value := values.pop()) is not None:
+            said.append(form.format(f"{value:,}" if isinstance(value, int) else value))
+    counts = sorted({len(setting.runs) for setting in settings})
+    many = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    each = " for each setting" if len(settings) > 1 else ""
+    said.append(f"{many} seed{'s' * (counts[-1] > 1)}{each}")
+    text = ", ".join(said)
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def _replace(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.writing")
+    try:
+        with aside.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except OSError:
+        aside.unlink(missing_ok=True)
+        raise
+
+
+def _figures(sections: Sequence[Section], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    captions = []
+    for section in sections:
+        for block in section.blocks:
+            if isinstance(block, Figure):
+                block.save(folder)
+                captions.append(f"**{block.id}** {block.title}. {block.caption}\n")
+    _replace(folder / "captions.md", "\n".join(captions))
