@@ -57,7 +57,7 @@ def simulate(run: Run, listener: Listener | None = None, stop: threading.Event |
     with numerics(run.engine.precision), closing(Simulation(run)) as simulation:
         if run.out:
             simulation.directory = RunDirectory.create(Path(run.out), run, simulation.environment())
-            simulation.directory.write("partition.json", simulation.measures.partition())
+            simulation.describe_partition()
         return simulation.go(listener or Listener(), stop)
 
 
@@ -165,6 +165,14 @@ class Simulation:
             "engine_reason": self.reason,
             "device": str(self.task.device),
         }
+
+    def describe_partition(self) -> None:
+        """Write down how the data are divided; a client whose data cannot be read is the affair of its round."""
+        assert self.directory is not None
+        try:
+            self.directory.write("partition.json", self.measures.partition())
+        except Exception as error:
+            log.warning("how the data are divided is not written down: %s", error)
 
     def close(self) -> None:
         """Stop what the engine started."""

@@ -266,7 +266,12 @@ def test_clients_that_keep_their_statistics_go_on_from_them() -> None:
 @pytest.mark.parametrize(("batchnorm", "average"), [("average", "none"), ("average", "ema"), ("local", "none")])
 def test_a_resumed_run_ends_in_the_same_bytes(batchnorm: str, average: str, tmp_path: Path) -> None:
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    changes = {"server.batchnorm": batchnorm, "checkpoint_every": 1, "average.name": average, "engine.precision": "fp32"}
+    changes = {
+        "server.batchnorm": batchnorm,
+        "checkpoint_every": 1,
+        "average.name": average,
+        "engine.precision": "fp32",
+    }
     simulate(described(out=str(whole), **changes))
     listener = StopAt(2)
     with pytest.raises(Interrupted):

@@ -160,6 +160,12 @@ def test_a_person_sees_progress_engine_and_result(inside: Path, capsys: pytest.C
         ),
         (["compare", "client.lr=-1"], "error: client.lr = -1: must be greater than 0.0"),
         (["partition", "data.alpha=-3"], "error: data.alpha = -3: must be at least 0.0"),
+        (
+            ["compare", "client.name=sgd,samm"],
+            "error: client.name = samm: no such client optimiser; did you mean 'sam'?",
+        ),
+        (["geometry", "nowhere"], "error: nowhere is not a run directory: there is no run.json in it"),
+        (["report", "nowhere"], "error: nowhere: there is nothing there; give a run directory"),
         (["bench", "nothing"], "error: no such case 'nothing'; there are "),
     ],
 )
@@ -194,6 +200,27 @@ def test_an_unexpected_error_is_one_line_unless_debug(
     assert (status, err) == (1, "error: RuntimeError: something broke (unexpected; --debug shows the traceback)\n")
     with pytest.raises(RuntimeError):
         call("run", *QUICK, "--debug")
+
+
+def test_geometry_and_report_of_a_run(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ending("run", *QUICK, "out=r", "--quiet")
+    assert "report             r/report.html" in capsys.readouterr().out
+    before = Path("r/report.html").read_text()
+    ending("geometry", "r", "--surface", "3", "--images", "100", "--clients", "2")
+    captured = capsys.readouterr()
+    assert "measuring: global\n" in captured.err
+    found = json.loads(Path("r/geometry.json").read_text())
+    assert f"largest eigenvalues            {found['global']['eigenvalues'][0]:.4g}, " in captured.out
+    assert len(found["surface"]["x"]) == 3
+    assert 'id="data-surface' in Path("r/report.html").read_text()
+    assert 'id="data-surface' not in before
+    ending("geometry", "r", "--surface", "0", "--clients", "0", "--json", "--quiet")
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert "surface" not in json.loads(captured.out)
+    ending("report", "r", "--out", "other.html", "--figures", "figures")
+    assert capsys.readouterr().out == "other.html\n"
+    assert Path("figures/density.svg").exists()
 
 
 def test_compare_prints_rows_and_draws_the_curves(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -154,7 +154,8 @@ def test_names_and_keys() -> None:
     eta = find(Strategy, "flwr:FedAdam").model_fields["eta"]
     assert (eta.annotation, eta.default, eta.description) == (float, 0.1, "Server-side learning rate")
     mine = FromFlower(Mine(scale=2, bonus=1.0, fraction_train=0.1))
-    assert (mine.name, mine.keys()) == (f"{HERE}:Mine", {"state_memory": 4.0, "scale": 2.0, "bonus": 1.0})
+    shared = {field: info.default for field, info in Strategy.model_fields.items()}
+    assert (mine.name, mine.keys()) == (f"{HERE}:Mine", {**shared, "scale": 2.0, "bonus": 1.0})
     assert set(mine.step(torch.ones(7), rounds_of(0), {}, Clock(0, 1))[1]) == {"past[0]", "rounds"}
 
 
@@ -164,7 +165,7 @@ def test_names_and_keys() -> None:
         ({"name": "flwr:Krumm"}, r"server.name = flwr:Krumm: .*did you mean 'flwr:Krum'\? there are flwr:Bulyan, "),
         (
             {"name": "flwr:Krum", "fraction_train": 1},
-            "server.fraction_train = 1: no such key here; there are num_malicious_nodes",
+            "server.fraction_train = 1: no such key here; there are batchnorm, num_malicious_nodes",
         ),
         ({"name": "flwr:Krum", "num_malicious_nodes": 0.5}, "server.num_malicious_nodes = 0.5: must be a whole number"),
         ({"name": "flwr:FedTrimmedAvg", "beta": 0.5}, r"server.beta = 0.5: Flower refuses it: .*range \[0, 0.5\)"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import shutil
@@ -307,3 +308,21 @@ def test_losses_that_are_not_finite_are_null(finished: Path, tmp_path: Path) -> 
 def test_impossible_settings(field: str, value: Any) -> None:
     with pytest.raises(InputError, match=field):
         Settings(**{field: value})
+
+
+def test_the_line_to_another_run_ends_at_its_model_on_this_runs_examples(finished: Path, tmp_path: Path) -> None:
+    other, settings = tmp_path / "other", dataclasses.replace(BARE, line=25)
+    simulate(described(other, seed=5))
+    found = study(finished, settings, to=other)
+    assert list(found) == [*(name for name in found if name not in ("line", "to", "seconds")), "line", "to", "seconds"]
+    line, here, there = found["to"], Site(finished), Site(other)
+    assert (line["from"], line["to"]) == ("this run", str(other))
+    landscape = here.landscape(10, here.served)
+    ends = {t: loss for t, loss in zip(line["t"], line["loss"], strict=True) if t in (0.0, 1.0)}
+    assert ends[0.0] == pytest.approx(found["global"]["loss"], rel=1e-12)
+    assert ends[1.0] == pytest.approx(landscape.loss(there.served.theta_P), rel=1e-12)
+    assert abs(ends[0.0] - ends[1.0]) > 1e-3
+    wide = tmp_path / "wide"
+    simulate(described(wide, **{"model.width": 9}))
+    with pytest.raises(InputError, match=r"to = .*wide: its model is not that of mlp here, so no line joins them"):
+        study(finished, settings, to=wide)

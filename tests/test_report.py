@@ -18,6 +18,7 @@ from fedsam.data.heterogeneity import describe
 from fedsam.report.figure import Axis, Figure
 from fedsam.report.marks import Line, Map, rich
 from fedsam.report.numbers import Reached, final, paired, reach
+from fedsam.report.page import _json
 from fedsam.report.read import Loaded, load
 from fedsam.report.settings import group
 from fedsam.report.write import write_report
@@ -126,6 +127,7 @@ def geometry(seed: int = 0, steep: bool = False) -> Change:
         "surface": box,
         "plane": box | {"points": points},
         "line": line,
+        "to": line | {"loss": (0.3 + at**2).tolist(), "to": "runs/<other>"},
         "seconds": {"eigenvalues": 1.25, "surface": 9.5},
     }
 
@@ -248,6 +250,7 @@ def test_other_figures_are_their_files(full: tuple[list[Loaded], str, Path]) -> 
     assert found["contour-accuracy-2"]["data"][0]["z"] == about["surface"]["accuracy"]
     assert found["plane-loss-1"]["data"][1]["text"] == ["raw", "averaged"]
     assert lines(found["line-loss"])["SGD, no average"] == (about["line"]["t"], about["line"]["loss"])
+    assert lines(found["to-loss"])["SGD, no average"] == (about["to"]["t"], about["to"]["loss"])
     assert lines(found["noise-accuracy"])["SGD, no average, relative"][1] == pytest.approx([0.89, 0.85, 0.8])
     assert lines(found["m-sharpness"])["SGD, no average, l2"] == ([0.05, 0.1, 0.2], pytest.approx([0.075, 0.15, 0.3]))
 
@@ -323,7 +326,9 @@ def test_names_are_only_text(tmp_path: Path) -> None:
     assert any("&lt;img" in name for name in names)
     assert not any("<img" in name for name in names)
     assert rich("a" * 30 + " " + "<b>" + "c" * 30) == "a" * 30 + "<br>&lt;b&gt;" + "c" * 30
-    for place, name in enumerate((EVIL, "$broken")):
+    assert "<" not in _json({"text": EVIL})
+    assert json.loads(_json({"text": EVIL})) == {"text": EVIL}
+    for place, name in enumerate((EVIL, r"$\nonsense{$")):
         line = Line([0, 1], [1, 2], f"{name} {place}", "#000000")
         Figure(f"f{place}", name, name, Axis(name), Axis(name), [line, line]).save(tmp_path)
 
@@ -366,7 +371,7 @@ def test_figures_are_what_plotly_knows(full: tuple[list[Loaded], str, Path]) -> 
 def test_figures_for_a_paper(tmp_path: Path) -> None:
     from matplotlib.image import imread
 
-    held = {name: part for name, part in geometry().items() if name not in ("noise", "sharpness", "line")}
+    held = {name: part for name, part in geometry().items() if name not in ("noise", "sharpness", "line", "to")}
     del held["plane"]["accuracy"]
     run = write_run(tmp_path / "run", {}, records(40, 0), geometry=held, partition=partition())
     html = write_report([run], tmp_path / "r.html", figures=tmp_path / "figures").read_text()
@@ -510,12 +515,13 @@ def test_many_clients_are_a_map(tmp_path: Path) -> None:
 def test_what_is_not_finite_is_a_gap(tmp_path: Path) -> None:
     metrics = records(40, 0)
     metrics[3] |= {"test_loss": math.nan, "train_loss": None}
-    run = write_run(
-        tmp_path / "run", {}, metrics, geometry={"surface": {"x": [0, 1], "y": [0, 1], "loss": [[1, math.inf], [2, 3]]}}
-    )
+    box = {"x": [0, 1], "y": [0, 1], "loss": [[1, math.inf], [2, 3]]}
+    held = {"surface": box, "line": {"t": [0, 1], "loss": [1, math.nan]}}
+    run = write_run(tmp_path / "run", {}, metrics, geometry=held)
     found = figures(write_report([run], tmp_path / "r.html").read_text())
     assert 20 not in lines(found["test-loss"])["SGD, FedAvg, no average"][0]
     assert len(found["train-loss"]["data"][0]["x"]) == 7
     assert found["surface"]["data"][0]["z"] == [[1, None], [2, 3]]
+    assert found["line-loss"]["data"][0]["y"] == [1, None]
     marks = [Map([0, 1], [0, 1], [[1, None], [2, 3]], "loss", "contour"), Line([0, 1, 2], [1, None, 2], "l", "#000000")]
     assert len(Figure("gaps", "", "", Axis("x"), Axis("y"), marks).save(tmp_path)) == 2

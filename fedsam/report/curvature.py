@@ -22,6 +22,9 @@ NAMES = {
 }
 """Quantities in words; another is shown by its own name."""
 
+ASIDE = {"trace_error", "evaluations", "images", "residuals"}
+"""What is not drawn over rounds: what a measurement took, and errors of one estimate, beside the spread over seeds."""
+
 
 def measured(settings: Sequence[Setting]) -> list[tuple[str, Setting, dict[str, Any]]]:
     """The runs that have a geometry.json: a name, the setting, what it says."""
@@ -77,8 +80,8 @@ def _over_rounds(settings: Sequence[Setting]) -> list[Figure]:
         axes = Axis("round", whole=True), Axis("eigenvalue")
         figures.append(Figure("eigenvalues", "Eigenvalues over rounds", caption, *axes, marks, together=len(tops) <= 8))
     for name in dict.fromkeys(name for geometry in held for name in geometry):
-        if name == "trace_error":
-            continue  # of one estimate; the spread over seeds is the one to read
+        if name in ASIDE:
+            continue
         words = NAMES.get(name, in_words(name))
         id = f"rounds-{''.join(c if c.isalnum() else '-' for c in name)}"
         title = f"{words[:1].upper()}{words[1:]} over rounds"

@@ -23,7 +23,7 @@ Runs = Sequence[tuple[str, Setting, dict[str, Any]]]
 def landscape(settings: Sequence[Setting]) -> Section | None:
     """Everything of geometry.json that looks around the final model."""
     runs = measured(settings)
-    blocks: list[Figure | Table | str] = [*_sharpness(runs), *_noise(runs), *_flatness(runs), *_line(runs)]
+    blocks: list[Figure | Table | str] = [*_sharpness(runs), *_noise(runs), *_flatness(runs), *_lines(runs)]
     turned = 0
     for place, (name, _, geometry) in enumerate(runs, 1):
         suffix = f"-{place}" if len(runs) > 1 else ""
@@ -166,12 +166,17 @@ def _flatness(runs: Runs) -> list[Figure | Table]:
     return found
 
 
-def _line(runs: Runs) -> list[Figure | Table]:
+def _lines(runs: Runs) -> list[Figure | Table]:
+    """From the raw model to the averaged one, and to the model of another run."""
+    return [*_line(runs, "line", "along a line"), *_line(runs, "to", "on the way to another run")]
+
+
+def _line(runs: Runs, part: str, where: str) -> list[Figure | Table]:
     found: list[Figure | Table] = []
-    having = [(place, *run, run[2]["line"]) for place, run in enumerate(runs) if run[2].get("line")]
+    having = [(place, *run, run[2][part]) for place, run in enumerate(runs) if run[2].get(part)]
     for key, title, axis in (
-        ("loss", "Loss along a line", Axis("loss (nats)")),
-        ("accuracy", "Accuracy along a line", Axis("accuracy", percent=True)),
+        ("loss", f"Loss {where}", Axis("loss (nats)")),
+        ("accuracy", f"Accuracy {where}", Axis("accuracy", percent=True)),
     ):
         marks = [
             Line(line["t"], line[key], run, colour_of(runs, place, setting))
@@ -182,7 +187,7 @@ def _line(runs: Runs) -> list[Figure | Table]:
             ends = list(dict.fromkeys((str(line.get("from", "")), str(line.get("to", ""))) for *_, line in having))
             named = "; ".join(f"t = 0: {a}, t = 1: {b}" for a, b in ends if a or b)
             caption = f"{title.split()[0]} of (1 − t) θ₀ + t θ₁" + (f"; {named}." if named else ".")
-            found.append(Figure(f"line-{key}", title, caption, Axis("t"), axis, marks))
+            found.append(Figure(f"{part}-{key}", title, caption, Axis("t"), axis, marks))
     return found
 
 
