@@ -14,7 +14,7 @@ demo: $(READY)
 	$(BIN)/fedsam compare
 
 test: $(READY)-dev lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 slow: $(READY)-dev
 	$(BIN)/python -m pytest -m slow

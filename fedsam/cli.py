@@ -121,6 +121,44 @@ def compare(
 
 
 @app.command()
+def sweep(
+    settings: Keys = None,
+    seeds: Annotated[int, typer.Option(min=1, help="runs of each setting, with seeds from `seed` on")] = 3,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=0, help="runs at a time, as Ray tasks; 0 = one for each core or GPU", show_default="in turn"),
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="of a Ray cluster to join: host:port, or auto", show_default=False)
+    ] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Every combination of keys with several values, paired over seeds; started again, it does what is missing.
+
+    For example: fedsam sweep client.name=sgd,sam,asam data.alpha=0,0.1,1,100 --workers 0
+    """
+    given = {"engine.threads": "1", **_keys(settings or [])}
+    out = given.pop("out", None)
+    from fedsam import grid
+    from fedsam.compare import compare as compare_runs
+    from fedsam.compare import show
+    from fedsam.console import Progress, graceful
+    from fedsam.sweep import default_out
+
+    runs = grid.settings(given)
+    place = Path(out) if out else default_out(runs, seeds)
+    at_once = 0 if workers is None and address else workers
+    with graceful() as stop, Progress(quiet) as progress:
+        comparison = compare_runs(runs, seeds, progress, stop, out=place, workers=at_once, address=address)
+    if as_json:
+        typer.echo(json.dumps(comparison.rows()))
+    else:
+        show(comparison)
+
+
+@app.command()
 def partition(
     settings: Keys = None,
     figure: Annotated[

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from fedsam import tables
 from fedsam.console import Progress
-from fedsam.errors import Interrupted
-from fedsam.record import Record, fresh_path
+from fedsam.errors import Interrupted, RunError
+from fedsam.record import Record, fresh_path, on_disk, replace_file
 from fedsam.run import Run
-from fedsam.simulation import simulate
+from fedsam.sweep import Job, carry_out, is_done, plan, records_of
 
 LAST = 20  # rounds
 
@@ -44,71 +45,139 @@ class Comparison:
         standard deviation of the n differences; none for one seed, as for the first setting itself.
         """
         rows: list[dict[str, Any]] = []
+        reference: dict[int, float] = {}
         for setting, by_seed in self.metrics.items():
             rounds = self.runs[setting].rounds
-            final = [
-                float(np.mean([r["test_accuracy"] for r in records if r["round"] > rounds - self.last]))
-                for records in by_seed.values()
-            ]
+            final = {
+                seed: float(np.mean([r["test_accuracy"] for r in records if r["round"] > rounds - self.last]))
+                for seed, records in by_seed.items()
+            }
+            accuracies = list(final.values())
             seconds = [sum(r["seconds"] for r in records) / rounds for records in by_seed.values()]
             rows.append(
                 {
                     "setting": setting,
                     "seeds": list(by_seed),
-                    "test_accuracy": final,
-                    "mean": float(np.mean(final)),
-                    "std": float(np.std(final, ddof=1)) if len(final) > 1 else 0.0,
+                    "test_accuracy": accuracies,
+                    "mean": float(np.mean(accuracies)),
+                    "std": float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else 0.0,
                     "seconds_per_round": float(np.mean(seconds)),
                 }
             )
-            rows[-1] |= _paired(final, rows[0]["test_accuracy"]) if len(rows) > 1 else {}
+            reference = reference or final
+            rows[-1] |= _paired(final, reference) if len(rows) > 1 else {}
         return rows
 
 
-def _paired(final: list[float], first: list[float]) -> dict[str, float | None]:
-    both = np.array(list(zip(final, first, strict=False)))  # an interrupted comparison has fewer seeds of the last
-    difference = both[:, 0] - both[:, 1]
+def _paired(final: dict[int, float], first: dict[int, float]) -> dict[str, float | None]:
+    difference = np.array([final[seed] - first[seed] for seed in final if seed in first])
     number = len(difference)
     if number < 2:
-        return {"difference": float(difference.mean()), "interval": None}
+        return {"difference": float(difference[0]) if number else None, "interval": None}
     from scipy.special import stdtrit
 
     reach = stdtrit(number - 1, 0.975) * difference.std(ddof=1) / np.sqrt(number)
     return {"difference": float(difference.mean()), "interval": float(reach)}
 
 
-def compare(runs: Mapping[str, Run], seeds: int, progress: Progress, stop: threading.Event | None = None) -> Comparison:
-    """Run every setting with `seeds` seeds, and write runs, table and learning curves to one directory.
+def compare(
+    runs: Mapping[str, Run],
+    seeds: int,
+    progress: Progress,
+    stop: threading.Event | None = None,
+    *,
+    out: Path | None = None,
+    workers: int | None = None,
+    address: str | None = None,
+) -> Comparison:
+    """Run every setting with `seeds` seeds, and write runs, tables, learning curves and report to one directory.
+
+    Runs that are finished there are not repeated, and those that were begun are continued. A run that fails does not
+    stop the others.
 
     Args:
-        runs: the settings by name; their `out` is the directory of the comparison, none = a new one under runs/.
+        runs: the settings by name.
         seeds: how many, from each run's own `seed` on.
+        progress: is told how far it is.
+        stop: once set, the run in progress is stopped and `Interrupted` raised.
+        out: the directory; None = the runs' own `out`, or where they have none a new one under runs/.
+        workers: runs at a time, as Ray tasks, 0 = as many as there are cores or GPUs; None = one after the other, in
+            this process.
+        address: of a Ray cluster to join.
+
+    Raises:
+        RunError: a run failed, or all did; what the others gave is written.
     """
+    first = next(iter(runs.values()))
+    out = out or (Path(first.out) if first.out else fresh_path(Path("runs"), f"compare-{first.data.name}"))
+    jobs = plan(runs, seeds, out)
+    missing = [job for job in jobs if not is_done(job.run)]
+    progress.plan(sum(job.run.rounds for job in missing))
+    failures: list[str] = []
+    if workers is None:
+        _in_turn(missing, progress, stop, failures)
+    else:
+        _side_by_side(missing, progress, stop, failures, workers, address)
+    metrics: dict[str, dict[int, list[Record]]] = {setting: {} for setting in runs}
+    for job in jobs:
+        if is_done(job.run):
+            metrics[job.setting][job.run.seed] = records_of(job)
+    done = {setting: found for setting, found in metrics.items() if found}
+    comparison = Comparison({setting: runs[setting] for setting in done}, done, out)
+    if done:
+        _write(comparison)
+    if failures:
+        few = "; ".join(failures[:3]) + (f"; and {len(failures) - 3} more" if len(failures) > 3 else "")
+        raise RunError(f"{len(failures)} of {len(jobs)} runs failed: {few}; what the others gave is in {out}")
+    return comparison
+
+
+def _in_turn(jobs: list[Job], progress: Progress, stop: threading.Event | None, failures: list[str]) -> None:
+    offset = 0
+    for job in jobs:
+        progress.next(job.label, offset)
+        try:
+            carry_out(job.run, progress, stop)
+        except Interrupted as error:
+            raise Interrupted(f"{job.label}: {error}; the runs finished before it are in {job.path.parent}") from None
+        except RunError as error:
+            failures.append(f"{job.label}: {error}")
+        offset += job.run.rounds
+
+
+def _side_by_side(
+    jobs: list[Job],
+    progress: Progress,
+    stop: threading.Event | None,
+    failures: list[str],
+    workers: int,
+    address: str | None,
+) -> None:
+    from fedsam.tune.parallel import side_by_side
+
+    finished = 0
+
+    def ended(place: int, failed: str | None) -> None:
+        nonlocal finished
+        finished += jobs[place].run.rounds
+        progress.ended(f"{jobs[place].label}: {failed or 'done'}", finished)
+        if failed:
+            failures.append(f"{jobs[place].label}: {failed}")
+
+    if jobs:
+        side_by_side([job.run for job in jobs], workers, address, ended, stop)
+
+
+def _write(comparison: Comparison) -> None:
     from fedsam.curves import draw
     from fedsam.report.write import write_report
 
-    first = next(iter(runs.values()))
-    out = Path(first.out) if first.out else fresh_path(Path("runs"), f"compare-{first.data.name}")
-    progress.plan(sum(run.rounds for run in runs.values()) * seeds)
-    metrics: dict[str, dict[int, list[Record]]] = {setting: {} for setting in runs}
-    offset = 0
-    for number in range(seeds):
-        for setting, run in runs.items():
-            seed = run.seed + number
-            progress.next(f"{setting}, seed {seed}", offset)
-            own = run.replace(seed=seed, out=str(out / f"{_file_name(setting)}-seed{seed}"))
-            try:
-                metrics[setting][seed] = simulate(own, progress, stop).metrics
-            except Interrupted as error:
-                raise Interrupted(
-                    f"{setting}, seed {seed}: {error}; the runs finished before it are in {out}"
-                ) from None
-            offset += run.rounds
-    comparison = Comparison(dict(runs), metrics, out)
-    (out / "compare.json").write_text(json.dumps(comparison.rows(), indent=2) + "\n")
+    out, rows = comparison.out, comparison.rows()
+    with on_disk(out / "compare.json"):
+        replace_file(out / "compare.json", (json.dumps(rows, indent=2) + "\n").encode())
+    tables.write(rows, out, comparison.last)
     draw(comparison, out / "curves.png")
     write_report([out], out / "report.html")
-    return comparison
 
 
 def show(comparison: Comparison) -> None:
@@ -131,16 +200,12 @@ def show(comparison: Comparison) -> None:
     console.print(table, highlight=False)
     if any(row.get("interval") is not None for row in rows):
         console.print("less the first: paired over seeds, in percentage points, with its 95 % confidence interval")
-    for label, name in (("learning curves", "curves.png"), ("report", "report.html")):
+    for label, name in (("learning curves", "curves.png"), ("tables", "table.*"), ("report", "report.html")):
         console.print(f"{label}: {comparison.out / name}", highlight=False, soft_wrap=True)
 
 
 def _less(row: dict[str, Any]) -> str:
-    if "difference" not in row:
+    if row.get("difference") is None:
         return ""
     reach = "" if row["interval"] is None else f" ± {100 * row['interval']:.2f}"
     return f"{100 * row['difference']:+.2f}{reach}"
-
-
-def _file_name(setting: str) -> str:
-    return "".join(c if c.isalnum() else "-" for c in setting.lower()).strip("-")

@@ -75,6 +75,12 @@ class Progress(Listener):
         """A run of several begins, after `offset` rounds of others."""
         self.label, self.offset = label, offset
 
+    def ended(self, label: str, done: int) -> None:
+        """One of several runs that go on at once has ended, and with it so many rounds in all."""
+        self.bar.update(self.task, total=self.total, completed=done, description="rounds", note=label)
+        if not self.live:
+            self.console.print(f"{label}, {done} of {self.total} rounds", highlight=False, soft_wrap=True)
+
     def started(self, run: Run, engine: str, reason: str, done: int) -> None:
         """Say what runs, on which engine and why."""
         if self.total is None:

@@ -31,7 +31,7 @@ def cluster() -> Iterator[Any]:
     """Two nodes on this machine; the engine finds itself in a cluster, and leaves it running."""
     found = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     found.add_node(num_cpus=1)
-    ray_engine._connect(Ray(address=found.address))
+    ray_engine.connect(Ray(address=found.address))
     yield found
     ray.shutdown()
     found.shutdown()

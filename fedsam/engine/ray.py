@@ -111,7 +111,7 @@ class RayTrainer(Trainer):
     def __init__(self, task: Task, federation: Federation, settings: Ray) -> None:
         super().__init__(task, federation)
         self.settings = settings
-        self.stop_it = _connect(settings)
+        self.stop_it = connect(settings)
         try:
             self._place(task, federation)
         except BaseException:
@@ -307,7 +307,7 @@ def _steps(task: Task, sizes_K: np.ndarray) -> list[int]:
     return [int(n) for n in local_steps(sizes_K, local.batch_size, local.epochs)]
 
 
-def _connect(settings: Ray) -> bool:
+def connect(settings: Ray) -> bool:
     """Join or start a cluster, unless this process is in one already; whether it is to be left again."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")

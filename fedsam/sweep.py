@@ -1,0 +1,115 @@
+"""Many runs, of which those that are finished are not repeated and those that were begun are continued."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from fedsam.errors import InputError
+from fedsam.record import Record, RunDirectory
+from fedsam.result import Listener
+from fedsam.run import Run
+from fedsam.simulation import resume, simulate
+
+LONGEST = 80  # letters of a directory's name
+Failed = str | None
+"""What went wrong with a run, in one line."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of several: its setting, and its description with seed and directory."""
+
+    setting: str
+    run: Run
+
+    @property
+    def label(self) -> str:
+        """Its name for a person."""
+        return f"{self.setting}, seed {self.run.seed}"
+
+    @property
+    def path(self) -> Path:
+        """Its run directory."""
+        return Path(str(self.run.out))
+
+
+def plan(runs: Mapping[str, Run], seeds: int, out: Path) -> list[Job]:
+    """Every setting with every seed, from each run's own `seed` on; all settings of a seed before the next seed, so
+    that what there is of an unfinished sweep can be compared in pairs.
+
+    Args:
+        runs: the settings by name.
+        out: the directory that holds all run directories.
+    """
+    names = directory_names(list(runs))
+    return [
+        Job(setting, run.replace(seed=run.seed + number, out=str(out / f"{names[setting]}-seed{run.seed + number}")))
+        for number in range(seeds)
+        for setting, run in runs.items()
+    ]
+
+
+def directory_names(settings: list[str]) -> dict[str, str]:
+    """A directory's name for each setting: its letters and digits, and a few of its checksum where that is too long or
+    that of two settings.
+    """
+    plain = {name: "".join(c if c.isalnum() else "-" for c in name.lower()).strip("-") or "run" for name in settings}
+    taken = list(plain.values())
+    return {
+        name: found
+        if len(found) <= LONGEST and taken.count(found) == 1
+        else f"{found[:LONGEST]}-{sha256(name.encode()).hexdigest()[:8]}"
+        for name, found in plain.items()
+    }
+
+
+def is_done(run: Run) -> bool:
+    """Whether the run's directory holds it, finished.
+
+    Raises:
+        InputError: the directory holds another run, or cannot be read.
+    """
+    path = Path(str(run.out))
+    if not (path / "run.json").exists():
+        return False
+    directory, there = RunDirectory.open(path)
+    if there.digest() != run.digest():
+        other, own = there.keys(), run.keys()
+        differing = sorted(name for name in own if other.get(name) != own[name] and name != "out")
+        what = f", with other values of {', '.join(differing[:3])}" if differing else ""
+        raise InputError("out", str(path), f"holds another run{what}; choose another out")
+    records = directory.metrics()
+    return (path / "model.safetensors").exists() and bool(records) and records[-1]["round"] == run.rounds
+
+
+def carry_out(run: Run, listener: Listener | None = None, stop: threading.Event | None = None) -> None:
+    """Finish a run: from its beginning, from its checkpoint, or not at all if it is done.
+
+    Raises:
+        InputError, RunError, Interrupted: as `simulate` and `resume` do.
+    """
+    path = Path(str(run.out))
+    if is_done(run):
+        return
+    if (path / "run.json").exists():
+        resume(path, listener, stop)
+        return
+    if path.is_dir():
+        (path / ".run.json.writing").unlink(missing_ok=True)  # left by a process that was killed
+    simulate(run, listener, stop)
+
+
+def records_of(job: Job) -> list[Record]:
+    """The recorded rounds of a finished run."""
+    return RunDirectory.open(job.path)[0].metrics()
+
+
+def default_out(runs: Mapping[str, Run], seeds: int) -> Path:
+    """Where a sweep lies that is given no `out`: the same for the same settings and seeds."""
+    text = json.dumps([seeds, *(run.digest() for run in runs.values())])
+    return Path("runs") / f"sweep-{sha256(text.encode()).hexdigest()[:10]}"

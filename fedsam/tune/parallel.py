@@ -1,0 +1,72 @@
+"""Runs side by side, as Ray tasks."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from fedsam.engine.ray import Ray, connect
+from fedsam.errors import FedsamError, Interrupted
+from fedsam.run import Run
+from fedsam.sweep import Failed, carry_out
+
+
+def side_by_side(
+    runs: Sequence[Run],
+    workers: int,
+    address: str | None,
+    ended: Callable[[int, str | None], None],
+    stop: threading.Event | None = None,
+) -> None:
+    """Carry out runs, at most `workers` at a time, each in a process of its own with one core, or with a share of a GPU
+    where the cluster has some.
+
+    Args:
+        runs: each with its `out`.
+        workers: at a time; 0 = as many as there are cores, or GPUs.
+        address: of a Ray cluster to join; None = start one here and stop it again.
+        ended: told the place of each run as it ends, and what went wrong if anything did.
+        stop: once set, no more runs are begun, and those that go on are stopped; their checkpoints stay.
+
+    Raises:
+        InputError: the cluster cannot be joined.
+        Interrupted: `stop` was set.
+    """
+    import ray
+
+    leave = connect(Ray(address=address))
+    try:
+        have = ray.cluster_resources()
+        gpus = int(have.get("GPU", 0))
+        at_once = workers or gpus or int(have.get("CPU", 1))
+        share = {"num_gpus": min(1.0, gpus / at_once)} if gpus else {"num_cpus": 1}
+        task = ray.remote(_carry_out).options(**share, max_retries=2)
+        waiting, going = list(enumerate(runs)), dict[Any, int]()
+        while waiting or going:
+            while waiting and len(going) < at_once:
+                place, run = waiting.pop(0)
+                going[task.remote(run.keys())] = place
+            done, _ = ray.wait(list(going), num_returns=1, timeout=0.5)
+            for ref in done:
+                place = going.pop(ref)
+                try:
+                    ended(place, ray.get(ref))
+                except ray.exceptions.RayError as error:
+                    ended(place, f"its process died: {str(error).splitlines()[0]}")
+            if stop is not None and stop.is_set():
+                for ref in going:
+                    ray.cancel(ref, force=True)
+                raise Interrupted("stopped; the same command again goes on from the runs' checkpoints")
+    finally:
+        if leave:
+            ray.shutdown()
+
+
+def _carry_out(keys: dict[str, Any]) -> Failed:
+    """In the other process: what went wrong, in one line, if anything did."""
+    try:
+        carry_out(Run.from_keys(keys))
+    except FedsamError as error:
+        return " ".join(str(error).split())
+    return None
