@@ -10,12 +10,12 @@ from hashlib import sha256
 from pathlib import Path
 
 from fedsam.errors import InputError
+from fedsam.naming import directory_names
 from fedsam.record import Record, RunDirectory
 from fedsam.result import Listener
 from fedsam.run import Run
 from fedsam.simulation import resume, simulate
 
-LONGEST = 80  # letters of a directory's name
 Failed = str | None
 """What went wrong with a run, in one line."""
 
@@ -52,20 +52,6 @@ def plan(runs: Mapping[str, Run], seeds: int, out: Path) -> list[Job]:
         for number in range(seeds)
         for setting, run in runs.items()
     ]
-
-
-def directory_names(settings: list[str]) -> dict[str, str]:
-    """A directory's name for each setting: its letters and digits, and a few of its checksum where that is too long or
-    that of two settings.
-    """
-    plain = {name: "".join(c if c.isalnum() else "-" for c in name.lower()).strip("-") or "run" for name in settings}
-    taken = list(plain.values())
-    return {
-        name: found
-        if len(found) <= LONGEST and taken.count(found) == 1
-        else f"{found[:LONGEST]}-{sha256(name.encode()).hexdigest()[:8]}"
-        for name, found in plain.items()
-    }
 
 
 def is_done(run: Run) -> bool:

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from fedsam.compare import _file_name
 from fedsam.data.heterogeneity import describe
+from fedsam.naming import directory_names
 from fedsam.report.figure import Axis, Figure
 from fedsam.report.marks import Line, Map, rich
 from fedsam.report.numbers import Reached, final, paired, reach
@@ -312,7 +312,7 @@ def test_names_are_only_text(tmp_path: Path) -> None:
         own = {"data.name": EVIL, "seed": seed, "client.rho": 0.1 * (number // 2)}
         write_run(home / f"{number}-seed{seed}", own, records(40, seed), geometry=odd)
     (home / "compare.json").write_text(json.dumps([{"setting": "2"}, {"setting": "0"}, {"setting": EVIL}]))
-    write_run(home / f"{_file_name(EVIL)}-seed0", {"client.rho": 0.5}, records(40, 0))
+    write_run(home / f"{directory_names([EVIL])[EVIL]}-seed0", {"client.rho": 0.5}, records(40, 0))
     html = write_report([home], tmp_path / "r.html").read_text()
     assert [run.setting for run in load([home])].count(EVIL) == 1
     body, _, after = html.partition("<script>/*")

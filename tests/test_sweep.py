@@ -19,7 +19,8 @@ from fedsam.compare import compare
 from fedsam.console import Progress
 from fedsam.errors import Interrupted
 from fedsam.grid import settings
-from fedsam.sweep import LONGEST, default_out, directory_names, is_done, plan
+from fedsam.naming import LONGEST, directory_names
+from fedsam.sweep import default_out, is_done, plan
 from fedsam.tables import as_csv, as_latex, as_markdown
 from tests.test_cli import FEDSAM, ending, failing
 

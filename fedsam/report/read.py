@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fedsam.errors import InputError
+from fedsam.naming import directory_names
 
 FORMAT = 1  # of run.json and geometry.json
 
@@ -132,7 +133,7 @@ def _read(path: Path) -> Loaded:
         written = f"geometry.json has format {geometry['format']!r}, this version reads format {FORMAT}"
         raise _wrong(path, f"{written}; {again}: fedsam geometry {path}")
     name, seed = path.resolve().name, keys.get("seed", 0)
-    settings = {_file_name(setting): setting for setting in _names(path.resolve().parent)}
+    settings = {place: setting for setting, place in directory_names(_names(path.resolve().parent)).items()}
     return Loaded(
         path,
         name,
@@ -184,11 +185,6 @@ def _names(comparison: Path) -> list[str]:
         return [str(row["setting"]) for row in json.loads((comparison / "compare.json").read_text())]
     except (OSError, ValueError, KeyError, TypeError):
         return []
-
-
-def _file_name(setting: str) -> str:
-    """What `fedsam compare` makes of a setting's name for a directory."""
-    return "".join(c if c.isalnum() else "-" for c in setting.lower()).strip("-")
 
 
 def _wrong(path: Path, allowed: str) -> InputError:
