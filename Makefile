@@ -1,14 +1,15 @@
 # Two commands do everything on a machine with Python (3.11 or later) and make:
 #   make demo   the demonstration
 #   make test   lint, type check and the whole test suite
-# Beside them, make slow runs the tests that take minutes: Flower as separate processes.
+# Beside them, make slow runs the tests that take minutes, such as Flower as separate processes, and make gpu those that
+# need a GPU, with the benchmark on it (results in bench-gpu.jsonl).
 # Both make .venv if there is none, reuse it while pyproject.toml stays the same, and make it anew when that changes.
 
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready-$(firstword $(shell cksum < pyproject.toml))
 
-.PHONY: demo test slow lint format clean
+.PHONY: demo test slow gpu lint format clean
 
 demo: $(READY)
 	$(BIN)/fedsam compare
@@ -18,6 +19,10 @@ test: $(READY)-dev lint
 
 slow: $(READY)-dev
 	$(BIN)/python -m pytest -m slow
+
+gpu: $(READY)-dev
+	$(BIN)/python -m pytest -m gpu
+	$(BIN)/python -m fedsam.bench.all bench-gpu.jsonl
 
 lint: $(READY)-dev
 	$(BIN)/ruff check .

@@ -328,7 +328,7 @@ def test_bench_prints_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> N
     ending("bench", "partition", "--rounds", "2", "--json")
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     contract = {"case", "variant", "engine", "precision", "seconds_per_round", "spread", "rounds", "limit_ratio"}
-    contract |= {"hardware", "versions"}
+    contract |= {"versus", "hardware", "versions"}
     assert all(set(row) == contract for row in rows)
     assert {row["case"] for row in rows} == {"partition"}
     assert all(row["seconds_per_round"] > 0 and row["rounds"] == 2 for row in rows)

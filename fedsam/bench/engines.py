@@ -33,7 +33,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], int, int]] = {  # data, m
 }
 
 
-def rows(rounds: int) -> Iterator[Row]:
+def rows(rounds: int, versus: bool = False) -> Iterator[Row]:
     """Both engines in turn, in each case; the note says which one auto picks, and whether that was right."""
     for variant, (data, model, batch, cohort) in CASES.items():
         with numerics("fp32"):

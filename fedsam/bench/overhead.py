@@ -48,14 +48,14 @@ class Idle(SGD):
         return theta_P, state
 
 
-def rows(rounds: int) -> Iterator[Row]:
+def rows(rounds: int, versus: bool = False) -> Iterator[Row]:
     """Each case in this process, on Ray, and over Flower."""
     with numerics("fp32"):
         for engines in (("loop",), ("cohort",), ("ray",)):  # apart, or they compete for caches and cores
             for cohort, clients in CASES:
                 yield from _without_flower(engines, cohort, clients, rounds)
         for cohort, clients in CASES:
-            yield from _flower(cohort, clients, rounds)
+            yield from _flower(cohort, clients, rounds, versus)
 
 
 def _simulation(engine: Any, cohort: int, clients: int) -> Simulation:
@@ -78,7 +78,7 @@ def _without_flower(engines: Sequence[str], cohort: int, clients: int, rounds: i
         yield Row(f"{cohort} of {clients:,} clients", name, "fp32", times, None)
 
 
-def _flower(cohort: int, clients: int, rounds: int) -> Iterator[Row]:
+def _flower(cohort: int, clients: int, rounds: int, versus: bool) -> Iterator[Row]:
     from fedsam.engine.flower import Flower
     from fedsam.flower.minimal import StockRounds
     from fedsam.flower.records import arrays_of
@@ -94,4 +94,6 @@ def _flower(cohort: int, clients: int, rounds: int) -> Iterator[Row]:
         runtime.stop()
     limit = float(np.median(seconds["stock flower"]))
     for name, times in seconds.items():
-        yield Row(f"{cohort} of {clients:,} clients", name, "fp32", times, float(np.median(times)) / limit)
+        ratio = float(np.median(times)) / limit
+        peers = {"flower": 1 / ratio} if versus and name == "flower" else {}
+        yield Row(f"{cohort} of {clients:,} clients", name, "fp32", times, ratio, versus=peers)

@@ -14,7 +14,7 @@ from fedsam.errors import InputError
 from fedsam.rng import stream
 
 
-def rows(rounds: int) -> Iterator[Row]:
+def rows(rounds: int, versus: bool = False) -> Iterator[Row]:
     """Each partition with its defaults; one that needs a file is left out."""
     labels = stream(0, "bench").permutation(np.arange(50_000) % 10)
     for clients in (1_000, 10_000):

@@ -1,0 +1,55 @@
+"""Evaluation of the paper's CNN on 10,000 CIFAR-shaped images; against a hand-written loop over the same batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from statistics import median
+
+import torch
+from torch import nn
+from torch.nn import functional as F  # noqa: N812
+
+from fedsam.bench import Row, alternate, wait_for
+from fedsam.bench.common.by_hand import LAYOUTS, Layout
+from fedsam.bench.common.work import MEAN, STD, Work
+from fedsam.engine.task import Store, numerics
+from fedsam.evaluate import BATCH, evaluate
+from fedsam.optim.sgd import SGD
+from fedsam.simulation import Simulation
+
+IMAGES = 10_000
+WORK = Work(clients=10, samples=1)
+
+
+def rows(rounds: int, versus: bool = False) -> Iterator[Row]:
+    """Ours, and by hand in each layout, of which the fastest is the limit; a round is one evaluation."""
+    work = replace(WORK, samples=IMAGES // WORK.clients)
+    with numerics("fp32"):
+        simulation = Simulation(work.run(SGD(**work.local), "fp32"))
+        task, theta_P = simulation.task, simulation.theta_P
+        store = task.store(simulation.federation.examples([])[0])
+        parts: dict[str, Callable[[], object]] = {"ours": partial(evaluate, task, theta_P, store)}
+        for layout in LAYOUTS:
+            module = layout.module(work.module().to(task.device))
+            parts[f"by hand, {layout.name}"] = partial(by_hand, module, layout, store)
+        seconds = alternate(parts, rounds, wait_for(task.device))
+        simulation.close()
+    limit = min(median(times) for name, times in seconds.items() if name != "ours")
+    for name, times in seconds.items():
+        rate = f"{len(store.labels) / median(times):,.0f} images/s"
+        engine = simulation.engine.name if name == "ours" else "none"
+        yield Row(name, engine, "fp32", times, median(times) / limit, rate)
+
+
+@torch.no_grad()
+def by_hand(module: nn.Module, layout: Layout, store: Store) -> tuple[float, float]:
+    """Mean loss and accuracy, as one would write it down."""
+    module.eval()
+    total = correct = torch.zeros((), device=store.labels.device)
+    for images, labels in zip(torch.split(store.images, BATCH), torch.split(store.labels, BATCH), strict=True):
+        logits = module(layout.of(((images.float() / 255 - MEAN) / STD).permute(0, 3, 1, 2)))
+        total = total + F.cross_entropy(logits, labels, reduction="sum")
+        correct = correct + (logits.argmax(dim=1) == labels).sum()
+    return float(total) / len(store.labels), float(correct) / len(store.labels)
