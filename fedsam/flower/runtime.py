@@ -38,9 +38,11 @@ class Runtime:
         self._logger = logging.getLogger("flwr")
         self._level = self._logger.level
         self._logger.setLevel(logging.CRITICAL)  # what goes wrong reaches the run as an exception or a reply
+        # without an address Ray would join whatever cluster of somebody else's runs on this machine, and end with it
+        ray = {"address": os.environ.get("RAY_ADDRESS", "local"), "log_to_driver": False}
         backend = {
             "client_resources": {"num_cpus": cpus, "num_gpus": gpus},
-            "init_args": {"log_to_driver": False, "logging_level": logging.CRITICAL},
+            "init_args": {**ray, "logging_level": logging.CRITICAL},
         }
         self._thread = threading.Thread(target=self._run, args=(nodes, backend), name="flower", daemon=True)
         self._thread.start()
