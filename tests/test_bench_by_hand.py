@@ -142,7 +142,7 @@ def test_stock_flower_trains_the_same_work(monkeypatch: pytest.MonkeyPatch) -> N
     from flwr.app import Context, Message, RecordDict
     from flwr.supercore.task_identity import TaskIdentity
 
-    from fedsam.bench.common import stock
+    from fedsam.flower import minimal_training as stock
 
     for name in ("_run_id", "_task_id", "_node_id"):  # or no message could be made
         monkeypatch.setattr(TaskIdentity, name, 1)

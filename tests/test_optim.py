@@ -15,19 +15,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from fedsam.attack.base import Attack
 from fedsam.config import find, names
 from fedsam.errors import InputError
 from fedsam.optim.adamw import AdamW
 from fedsam.optim.asam import ASAM
-from fedsam.optim.base import BaseOptimizer, ClientOptimizer, Oracle, State
+from fedsam.optim.base import BaseOptimizer, ClientOptimizer, State
 from fedsam.optim.sam import SAM
 from fedsam.optim.sgd import SGD
 from fedsam.params import Layout, layout_of
-from fedsam.schedule.base import Clock
 from tests.oracles import asam, sam
 from tests.oracles.descent import Descent
 from tests.oracles.networks import NETWORKS, gradients, random_network
+from tests.oracles.points import Points
 
 BASES: dict[str, tuple[Any, dict[str, Any]]] = {
     "sgd": (SGD, {}),
@@ -51,29 +50,6 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-class Points(Oracle):
-    """A gradient oracle that remembers where it was asked, and what it answered."""
-
-    t = 0
-    clock = Clock(0, 1)
-
-    def __init__(self, gradient: Callable[[Tensor], Tensor], layout: Layout) -> None:
-        self.gradient, self.layout = gradient, layout
-        self.asked: list[Tensor] = []
-
-    def __call__(self, theta_P: Tensor) -> Tensor:
-        self.asked.append(theta_P.clone())
-        return self.gradient(theta_P)
-
-    def change(self, theta_P: Tensor, attack: Attack) -> None:
-        """Its batches have no images to change."""
-
-    @property
-    def epsilon(self) -> Tensor:
-        """ε, [P]: how far the second point it was asked at lies from the first."""
-        return self.asked[1] - self.asked[0]
 
 
 def network_oracle(module: nn.Module, batch: tuple[Tensor, Tensor]) -> Points:

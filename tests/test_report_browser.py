@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fedsam.report.write import write_report
-from tests.test_report import EVIL, everything, figures, records, write_run
+from tests.report_runs import EVIL, everything, figures, records, write_run
 
 BROWSER = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None

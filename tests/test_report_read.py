@@ -16,7 +16,7 @@ from fedsam.console import Progress
 from fedsam.report.read import gather, load
 from fedsam.report.settings import group
 from fedsam.report.write import write_report
-from tests.test_report import figures, records, table, write_run
+from tests.report_runs import figures, records, table, write_run
 
 
 def cut(file: Path) -> None:

@@ -53,7 +53,6 @@ class Oracle(Protocol):
 
     def change(self, theta_P: Tensor, attack: Attack) -> None:
         """Replace the batch's images by those that an attack makes of them at theta."""
-        raise NotImplementedError
 
 
 class ClientOptimizer(Component):

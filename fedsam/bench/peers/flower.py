@@ -19,7 +19,7 @@ class Peer:
     """One node a client, one core each, and on a GPU a share of it."""
 
     def __init__(self, work: Work) -> None:
-        from fedsam.bench.common.stock import TrainingRounds  # before the runtime: it adds to the app that is sent
+        from fedsam.flower.minimal_training import TrainingRounds  # before the runtime: it adds to the app that is sent
         from fedsam.flower.runtime import Runtime
 
         share = 1 / min(TOGETHER, os.cpu_count() or 1) if torch.cuda.is_available() else 0.0
