@@ -375,9 +375,7 @@ class Simulation:
         import safetensors.torch
 
         served_P = self.run.average.served(self.theta_P, self.average)
-        buffers: dict[str, Tensor] = {}
-        for statistics_S in self.statistics.of(served_P, self.theta_P):
-            buffers = self.statistics.norms.buffers(statistics_S) if self.statistics.norms else {}
+        buffers = self.statistics.buffers(served_P, self.theta_P)
         state = {name: tensor.cpu() for name, tensor in named(self.task.module, served_P, buffers).items()}
         blob = safetensors.torch.save(state)
         if self.directory:

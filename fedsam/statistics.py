@@ -85,6 +85,10 @@ class Statistics:
             return ()
         return (self.now_S if self.averaged and served_P is theta_P else self.estimated(served_P),)
 
+    def buffers(self, served_P: Tensor, theta_P: Tensor) -> State:
+        """The same by the names of the module's buffers."""
+        return self.norms.buffers(*self.of(served_P, theta_P)) if self.norms else {}
+
     def estimated(self, theta_P: Tensor) -> Tensor:
         """Statistics of a model on public data, [S]."""
         assert self.norms is not None
