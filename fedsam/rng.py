@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import hashlib
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
+from numpy.random.bit_generator import ISeedSequence
 
 _WORD = (1 << 64) - 1
 
@@ -30,5 +32,18 @@ def stream(seed: int, purpose: str, round: int = 0, client: int = 0) -> np.rando
     False
     """
     counter = np.array([0, 0, client & _WORD, round & _WORD], dtype=np.uint64)
-    key = np.array([seed & _WORD, _word(purpose)], dtype=np.uint64)
-    return np.random.Generator(np.random.Philox(counter=counter, key=key))
+    key: Any = _Key(seed & _WORD, _word(purpose))
+    return np.random.Generator(np.random.Philox(key, counter=counter))
+
+
+class _Key(ISeedSequence):
+    """Two words that are taken as they are. `Philox(key=...)` is the same generator, but first gathers entropy from the
+    system, which takes longer than all else here.
+    """
+
+    def __init__(self, *words: int) -> None:
+        self.words = words
+
+    def generate_state(self, n_words: int, dtype: Any = np.uint32) -> np.ndarray:
+        """The words."""
+        return np.array(self.words, dtype=np.uint64)

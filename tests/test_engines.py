@@ -15,8 +15,8 @@ from fedsam.config import names
 from fedsam.data.augment.base import Augment
 from fedsam.data.base import Split
 from fedsam.data.plan import ClientPlan
-from fedsam.engine import cohort as cohort_module
-from fedsam.engine.cohort import Cohort, default_block
+from fedsam.engine import stack
+from fedsam.engine.cohort import Cohort, CohortTrainer, default_block
 from fedsam.engine.loop import Loop
 from fedsam.engine.task import numerics
 from fedsam.models.base import Model
@@ -128,15 +128,14 @@ def test_a_client_alone_gets_the_same_update(engine: str) -> None:
 def test_padding_cannot_leak(monkeypatch: pytest.MonkeyPatch) -> None:
     run = ragged_run("cohort", client={"name": "sam", "batch_size": 4, "epochs": 2, "momentum": 0.9})
     clean = trained(run)
-    fit = cohort_module._fit
+    fill = stack.filled
 
-    def poison(row_B: np.ndarray, batch: int) -> np.ndarray:
-        fitted = fit(row_B, batch)
-        fitted = fitted.copy()
-        fitted[len(row_B) :] = 0  # another client's example
-        return fitted
+    def poison(array_TB: np.ndarray, batch: int) -> np.ndarray:
+        full_TB = fill(array_TB, batch).copy()
+        full_TB[:, array_TB.shape[1] :] = 0  # another client's example
+        return full_TB
 
-    monkeypatch.setattr(cohort_module, "_fit", poison)
+    monkeypatch.setattr(stack, "filled", poison)
     poisoned = trained(run)
     for client, delta_P in clean[0].items():
         assert torch.equal(delta_P, poisoned[0][client])
@@ -203,7 +202,7 @@ def test_out_of_memory_halves_the_block_and_says_so_once(
 ) -> None:
     run = ragged_run("cohort", block=7)
     expected = trained(run)
-    whole = cohort_module.CohortTrainer._train_block
+    whole = CohortTrainer._train_block
     tried = []
 
     def scarce(self: Any, theta_P: Tensor, store: Any, plans: list[ClientPlan], order: Any) -> Any:
@@ -212,7 +211,7 @@ def test_out_of_memory_halves_the_block_and_says_so_once(
             raise torch.OutOfMemoryError("CUDA out of memory")
         return whole(self, theta_P, store, plans, order)
 
-    monkeypatch.setattr(cohort_module.CohortTrainer, "_train_block", scarce)
+    monkeypatch.setattr(CohortTrainer, "_train_block", scarce)
     assert_same(expected, trained(run))
     assert tried == [7, 3, 3, 1]
     assert [record.getMessage() for record in caplog.records] == [
@@ -224,7 +223,7 @@ def test_out_of_memory_with_one_client_is_an_error_that_says_what_to_do(monkeypa
     def never(*_: Any) -> Any:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(cohort_module.CohortTrainer, "_train_block", never)
+    monkeypatch.setattr(CohortTrainer, "_train_block", never)
     with pytest.raises(RunError, match=r"client\.batch_size"):
         trained(ragged_run("cohort", block=2))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -63,19 +64,30 @@ def plan_client(
         draw: more draws, from a stream of their own.
     """
     examples, batch = len(index), min(batch_size, len(index))
-    per_epoch = -(-examples // batch_size)
-    count_ES = np.full((epochs, per_epoch), batch, dtype=np.int64)
-    count_ES[:, -1] = examples - (per_epoch - 1) * batch
+    count_T = batch_sizes(examples, batch_size, epochs)
+    per_epoch = len(count_T) // epochs
     order_EN = np.empty((epochs, per_epoch * batch), dtype=np.int64)
     rng = stream(seed, "batches", round, client)
     for epoch in range(epochs):
         order_EN[epoch, :examples] = rng.permutation(index)
         order_EN[epoch, examples:] = order_EN[epoch, (per_epoch - 1) * batch]
-    count_T = count_ES.reshape(-1)
-    draws = augment.draw(stream(seed, "augment", round, client), count_T, batch, image)
+    draws: Draws = {}
+    if type(augment).draw is not Augment.draw:  # to begin a stream takes as long as the rest
+        draws = augment.draw(stream(seed, "augment", round, client), count_T, batch, image)
     if draw is not None:
         draws = draws | draw(stream(seed, "optimiser", round, client), count_T, batch)
     return ClientPlan(client, examples, order_EN.reshape(-1, batch), count_T, draws)
+
+
+@lru_cache(maxsize=4096)
+def batch_sizes(examples: int, batch_size: int, epochs: int) -> np.ndarray:
+    """Samples in each step of a client with so many examples, int64 [T]; not to be written to."""
+    per_epoch = -(-examples // batch_size)
+    count_ES = np.full((epochs, per_epoch), min(batch_size, examples), dtype=np.int64)
+    count_ES[:, -1] = examples - (per_epoch - 1) * batch_size
+    count_T = count_ES.reshape(-1)
+    count_T.flags.writeable = False
+    return count_T
 
 
 def plan_clients(

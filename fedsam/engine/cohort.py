@@ -1,15 +1,13 @@
 """The vectorised engine: blocks of clients trained at once, by `torch.func.vmap` over the function that trains one.
 
-Shapes: K clients of a block, T local steps, B batch, P parameters.
+Shapes: K clients of a block, P parameters.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.func import vmap
@@ -19,7 +17,8 @@ from fedsam.data.base import Federation
 from fedsam.data.plan import ClientPlan
 from fedsam.engine.base import Engine, Order, Trained, Trainer
 from fedsam.engine.blame import attempt, out_of_memory, planned
-from fedsam.engine.local import Step, train_client
+from fedsam.engine.local import train_client
+from fedsam.engine.stack import Rows, Stack
 from fedsam.engine.task import Store, Task
 from fedsam.errors import RunError
 
@@ -87,17 +86,16 @@ class CohortTrainer(Trainer):
     ) -> tuple[Tensor, Tensor, State, State]:
         task = self.task
 
-        def one(
-            steps: list[dict[str, Any]], slot: State, number: Tensor, weight: Tensor
-        ) -> tuple[Tensor, Tensor, State, State]:
+        stack = Stack.of(plans, task.device, task.dtype)
+
+        def one(rows: Rows, slot: State, number: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, State, State]:
             here = Here(theta_P, order.sent, slot, number, order.lr, weight, task.optimizer, task.clock(order))
-            return train_client(task, store, [Step(**step) for step in steps], here)
+            return train_client(task, store, stack.steps(rows), here)
 
         slots = {name: kept_KP.to(theta_P) for name, kept_KP in order.slots.items()}
         number_K = torch.tensor([float(len(plan.count_T)) for plan in plans], dtype=task.dtype, device=task.device)
         weight_K = torch.from_numpy(order.weight_K).to(task.device, task.dtype)
-        steps = stack_steps(plans, task.device, task.dtype)
-        theta_KP, loss_K, slots, uploads = vmap(one)(steps, slots, number_K, weight_K)
+        theta_KP, loss_K, slots, uploads = vmap(one)(stack.rows, slots, number_K, weight_K)
         return theta_KP, loss_K, slots, {name: each_KP.sum(dim=0) for name, each_KP in uploads.items()}
 
     def _halve(self) -> None:
@@ -111,44 +109,3 @@ class CohortTrainer(Trainer):
             self.block,
             self.block,
         )
-
-
-def stack_steps(plans: Sequence[ClientPlan], device: torch.device, dtype: torch.dtype) -> list[dict[str, Any]]:
-    """The arguments of `Step` for each local step of a block, each with a first dimension K.
-
-    A step's batch is as large as the largest at that step; masks are there only where clients differ.
-    """
-    steps = []
-    for t in range(max(len(plan.count_T) for plan in plans)):
-        at = [min(t, len(plan.count_T) - 1) for plan in plans]  # a client without step t repeats its last one, inactive
-        active_K = np.array([t < len(plan.count_T) for plan in plans])
-        count_K = np.array([plan.count_T[i] for plan, i in zip(plans, at, strict=True)])
-        batch = int(count_K[active_K].max())
-        count_K = np.minimum(count_K, batch)
-        step: dict[str, Any] = {
-            "index_B": _stack([_fit(plan.index_TB[i], batch) for plan, i in zip(plans, at, strict=True)], device),
-            "count": torch.from_numpy(count_K).to(device, dtype),
-            "draws": {
-                name: _stack([_fit(plan.draws[name][i], batch) for plan, i in zip(plans, at, strict=True)], device)
-                for name in plans[0].draws
-            },
-        }
-        if (count_K < batch).any():
-            step["valid_B"] = torch.from_numpy(np.arange(batch) < count_K[:, None]).to(device)
-        if not active_K.all():
-            step["active"] = torch.from_numpy(active_K).to(device)
-        steps.append(step)
-    return steps
-
-
-def _fit(row_B: np.ndarray, batch: int) -> np.ndarray:
-    """Cut a row to the batch, or lengthen it by its first entry."""
-    return (
-        row_B[:batch]
-        if len(row_B) >= batch
-        else np.concatenate([row_B, np.repeat(row_B[:1], batch - len(row_B), axis=0)])
-    )
-
-
-def _stack(rows: list[np.ndarray], device: torch.device) -> Tensor:
-    return torch.from_numpy(np.stack(rows)).to(device)

@@ -144,6 +144,8 @@ class _Gradient(torch.autograd.Function):
         if at[of] is None:
             tensors[of] = tensors[of].expand(info.batch_size, *tensors[of].shape)
             at[of] = 0
+        if task.dense is not None and of == 0 and at[1:3] == [0, 0]:
+            return task.dense.gradient(*tensors), (0, 0)
         with torch.enable_grad():
             tensors[of] = leaf = tensors[of].detach().requires_grad_()
             loss_K, *after = vmap(partial(mean_loss, task), in_dims=tuple(at))(*tensors)

@@ -1,11 +1,14 @@
-"""The reference engine: one client after the other.
+"""The reference engine: one client after the other, in each of the processor's threads.
 
 Shapes: K clients of a block (here one), T local steps, B batch, P parameters.
 """
 
 from __future__ import annotations
 
+import copy
+import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -17,40 +20,46 @@ from fedsam.engine.base import Engine, Order, Trained, Trainer
 from fedsam.engine.blame import attempt, planned
 from fedsam.engine.local import Step, train_client
 from fedsam.engine.task import Store, Task
+from fedsam.engine.threads import Threads
 
 
 class Loop(Engine):
-    """One client after the other, every batch at its own size: slow where kernels are small, fast where they are
-    large.
+    """One client after the other in each processor thread, every batch at its own size: slow where kernels are small,
+    fast where they are large.
     """
 
     def start(self, task: Task, federation: Federation) -> LoopTrainer:
-        """Nothing to make ready."""
+        """Start the threads."""
         return LoopTrainer(task, federation)
 
 
 class LoopTrainer(Trainer):
     """The loop engine at work."""
 
+    def __init__(self, task: Task, federation: Federation) -> None:
+        super().__init__(task, federation)
+        self._threads = Threads(torch.get_num_threads() if task.device.type == "cpu" else 1)
+        self._own = threading.local()
+
     def train(self, theta_P: Tensor, order: Order) -> Iterator[Trained]:
-        """Train the clients in their order."""
+        """Train the clients, in their order."""
         store, plans, failures = planned(self.task, self.federation, order)
         if failures:
             yield self.failed(failures)
         if store is None:
             return
 
-        def train(at: list[int]) -> tuple[Tensor, Tensor, State, State]:
-            return self.one(theta_P, store, plans[at[0]], order.part(at))
+        def train(at: list[int]) -> Trained:
+            part = order.part(at)
+            client_P, loss, slot, uploads = self.one(theta_P, store, plans[at[0]], part)
+            slots = {name: kept_P[None] for name, kept_P in slot.items()}
+            return self.trained(part, client_P[None], loss[None], theta_P, uploads, slots)
 
-        for row in plans:
+        def work(row: int) -> Trained:
             _, done, failures = attempt([row], order.ids, train)
-            if done is None:
-                yield self.failed(failures)
-            else:
-                client_P, loss, slot, uploads = done
-                slots = {name: kept_P[None] for name, kept_P in slot.items()}
-                yield self.trained(order.part([row]), client_P[None], loss[None], theta_P, uploads, slots)
+            return self.failed(failures) if done is None else done
+
+        yield from self._threads.each(work, list(plans))
 
     def one(self, theta_P: Tensor, store: Store, plan: ClientPlan, order: Order) -> tuple[Tensor, Tensor, State, State]:
         """One client's trained weights, [P], its loss, the vectors it keeps and what it sends beside its update.
@@ -61,7 +70,20 @@ class LoopTrainer(Trainer):
         slot = {name: kept_KP[0].to(theta_P) for name, kept_KP in order.slots.items()}
         steps, weight = float(len(plan.count_T)), float(order.weight_K[0])
         here = Here(theta_P, order.sent, slot, steps, order.lr, weight, self.task.optimizer, self.task.clock(order))
-        return train_client(self.task, store, self._steps(plan), here)
+        return train_client(self._task(), store, self._steps(plan), here)
+
+    def close(self) -> None:
+        """End the threads."""
+        self._threads.close()
+
+    def _task(self) -> Task:
+        """The task with a module for this thread alone: parameters are put into it in every call."""
+        if self._threads.count == 1:
+            return self.task
+        if not hasattr(self._own, "task"):
+            self._own.task = replace(self.task, module=copy.deepcopy(self.task.module))
+        own: Task = self._own.task
+        return own
 
     def _steps(self, plan: ClientPlan) -> Iterator[Step]:
         device = self.task.device

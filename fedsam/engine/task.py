@@ -26,6 +26,7 @@ from fedsam.data.augment.base import Augment
 from fedsam.data.base import Facts, Federation, Split
 from fedsam.data.plan import ClientPlan, plan_clients
 from fedsam.engine.base import Order
+from fedsam.engine.dense import Dense
 from fedsam.optim.base import ClientOptimizer
 from fedsam.params import Layout
 from fedsam.schedule.base import Clock
@@ -82,6 +83,7 @@ class Task:
         self._gain_C = torch.tensor(1 / (self.facts.scale * std_C), dtype=self.dtype, device=self.device)
         self._shift_C = torch.tensor(-mean_C / std_C, dtype=self.dtype, device=self.device)
         self.batchnorms: BatchNorms | None = batchnorms_of(self.module)
+        self.dense = None if self.precision == "bf16" else Dense.of(self.module, self.layout)
 
     @property
     def convolutional(self) -> bool:
@@ -126,7 +128,8 @@ class Task:
         """The clients' batches and draws in this round, and the store that they point into."""
         local = self.optimizer.bottom
         parts = local.batch_size, local.epochs, self.augment, self.seed, order.round
-        draw = partial(self.optimizer.draw, shape=self.facts.shape)
+        draws = type(self.optimizer).draw is not ClientOptimizer.draw
+        draw = partial(self.optimizer.draw, shape=self.facts.shape) if draws else None
         return plan_clients(federation, order.ids, *parts, draw)
 
     def batch(self, store: Store, index_B: Tensor, draws: dict[str, Tensor]) -> tuple[Tensor, Tensor]:

@@ -154,6 +154,11 @@ class BaseOptimizer(ClientOptimizer):
         return gradient_P * (self.clip_norm / torch.clamp(norm, min=self.clip_norm))
 
 
+def descended(theta_P: Tensor, step_P: Tensor, lr: float | Tensor) -> Tensor:
+    """w − lr · step, in one pass over memory where the rate is a plain number."""
+    return theta_P - lr * step_P if isinstance(lr, Tensor) else torch.sub(theta_P, step_P, alpha=lr)
+
+
 class Around(ClientOptimizer):
     """An optimiser that has a base optimiser take its steps."""
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fedsam.config import key
 from fedsam.errors import InputError
-from fedsam.optim.base import BaseOptimizer, State
+from fedsam.optim.base import BaseOptimizer, State, descended
 
 
 class SGD(BaseOptimizer):
@@ -49,4 +49,4 @@ class SGD(BaseOptimizer):
             velocity_P = self.momentum * state["momentum"] + gradient_P
             state = {"momentum": velocity_P}
             gradient_P = gradient_P + self.momentum * velocity_P if self.nesterov else velocity_P
-        return theta_P - lr * gradient_P, state
+        return descended(theta_P, gradient_P, lr), state

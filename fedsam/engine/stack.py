@@ -1,0 +1,87 @@
+"""The steps of a block of clients as tensors with a first dimension for the clients.
+
+Shapes: K clients of a block, T local steps, B batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fedsam.data.plan import ClientPlan
+from fedsam.engine.local import Step
+
+Rows = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The local steps of several clients, as many as the longest has.
+
+    A client without a step repeats its last one there, inactive; what a smaller batch lacks is filled up by its first
+    sample, invalid. Masks are used only in steps where clients differ.
+
+    Args:
+        rows: `index` [K, T, B], `count` [K, T], `valid` [K, T, B], `active` [K, T], and the draws [K, T, B, ...] by
+            their names after "draw ".
+        batch_T: the largest batch of each step.
+        ragged_T: whether some client's batch is smaller in this step.
+        missing_T: whether some client has no such step.
+    """
+
+    rows: Rows
+    batch_T: list[int]
+    ragged_T: list[bool]
+    missing_T: list[bool]
+
+    @classmethod
+    def of(cls, plans: Sequence[ClientPlan], device: torch.device, dtype: torch.dtype) -> Stack:
+        """Of these clients; counts are numbers of the parameters' type."""
+        steps, batch = max(len(plan.count_T) for plan in plans), max(plan.index_TB.shape[1] for plan in plans)
+        active_KT = np.arange(steps) < np.array([len(plan.count_T) for plan in plans])[:, None]
+        count_KT = np.stack([lengthened(plan.count_T, steps) for plan in plans])
+        batch_T = np.where(active_KT, count_KT, 0).max(axis=0)
+        count_KT = np.minimum(count_KT, batch_T)
+        valid_KTB = np.arange(batch) < count_KT[:, :, None]
+        arrays = {"index": _stacked([plan.index_TB for plan in plans], steps, batch)}
+        for name in plans[0].draws:
+            arrays[f"draw {name}"] = _stacked([plan.draws[name] for plan in plans], steps, batch)
+        arrays |= {"valid": valid_KTB, "active": active_KT}
+        rows = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
+        rows["count"] = torch.from_numpy(count_KT).to(device, dtype)
+        return cls(rows, batch_T.tolist(), (count_KT < batch_T).any(axis=0).tolist(), (~active_KT).any(axis=0).tolist())
+
+    def steps(self, rows: Rows) -> Iterator[Step]:
+        """The steps of one client.
+
+        Args:
+            rows: its own, without the first dimension; under `torch.func.vmap`.
+        """
+        for t, batch in enumerate(self.batch_T):
+            yield Step(
+                rows["index"][t, :batch],
+                rows["count"][t],
+                {name[5:]: rows[name][t, :batch] for name in rows if name.startswith("draw ")},
+                rows["valid"][t, :batch] if self.ragged_T[t] else None,
+                rows["active"][t] if self.missing_T[t] else None,
+            )
+
+
+def lengthened(array: np.ndarray, length: int) -> np.ndarray:
+    """An array with its last entry repeated until it has this length."""
+    missing = length - len(array)
+    return np.concatenate([array, np.repeat(array[-1:], missing, axis=0)]) if missing else array
+
+
+def _stacked(arrays: Sequence[np.ndarray], steps: int, batch: int) -> np.ndarray:
+    return np.stack([filled(lengthened(array, steps), batch) for array in arrays])
+
+
+def filled(array_TB: np.ndarray, batch: int) -> np.ndarray:
+    """Batches [T, B, ...] lengthened to `batch` by the first sample of each."""
+    missing = batch - array_TB.shape[1]
+    return np.concatenate([array_TB, np.repeat(array_TB[:, :1], missing, axis=1)], axis=1) if missing else array_TB
