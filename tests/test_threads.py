@@ -76,6 +76,10 @@ def test_an_error_comes_in_its_turn_and_the_rest_is_left(two: Threads) -> None:
     assert list(two.each(lambda n: n, range(3))) == [0, 1, 2]
 
 
+def test_the_caller_leaves_the_processor_to_them(two: Threads) -> None:
+    assert [torch.get_num_threads() for _ in two.each(lambda n: n, range(4))] == [1] * 4
+
+
 def test_one_thread_works_in_the_callers() -> None:
     threads = Threads(1)
     here = threading.get_ident()

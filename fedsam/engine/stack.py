@@ -45,7 +45,6 @@ class Stack:
         active_KT = np.arange(steps) < np.array([len(plan.count_T) for plan in plans])[:, None]
         count_KT = np.stack([lengthened(plan.count_T, steps) for plan in plans])
         batch_T = np.where(active_KT, count_KT, 0).max(axis=0)
-        count_KT = np.minimum(count_KT, batch_T)
         valid_KTB = np.arange(batch) < count_KT[:, :, None]
         arrays = {"index": _stacked([plan.index_TB for plan in plans], steps, batch)}
         for name in plans[0].draws:
@@ -53,7 +52,9 @@ class Stack:
         arrays |= {"valid": valid_KTB, "active": active_KT}
         rows = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
         rows["count"] = torch.from_numpy(count_KT).to(device, dtype)
-        return cls(rows, batch_T.tolist(), (count_KT < batch_T).any(axis=0).tolist(), (~active_KT).any(axis=0).tolist())
+        ragged_T = np.any((count_KT < batch_T) & active_KT, axis=0)
+        missing_T = np.any(~active_KT, axis=0)
+        return cls(rows, batch_T.tolist(), list(map(bool, ragged_T)), list(map(bool, missing_T)))
 
     def steps(self, rows: Rows) -> Iterator[Step]:
         """The steps of one client.
