@@ -9,16 +9,20 @@ from fedsam.params import layout_of
 from fedsam.run import Run
 
 
-def assemble(run: Run) -> tuple[Federation, Task]:
+def assemble(run: Run, federation: Federation | None = None) -> tuple[Federation, Task]:
     """Load a run's data and build its model, on the run's device.
+
+    Args:
+        federation: the run's data, if they are loaded already.
 
     Raises:
         InputError: something is missing or cannot be; the message names the key.
     """
     with under("engine"):
         device = run.engine.torch_device()
-    with under("data"):
-        federation = run.data.load(run.seed)
+    if federation is None:
+        with under("data"):
+            federation = run.data.load(run.seed)
     facts, precision = federation.facts, run.engine.precision
     with under("model"):
         module = run.model.module(facts.shape, facts.classes, run.seed)

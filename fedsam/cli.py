@@ -131,6 +131,9 @@ def sweep(
     address: Annotated[
         str | None, typer.Option(help="of a Ray cluster to join: host:port, or auto", show_default=False)
     ] = None,
+    apart: Annotated[
+        bool, typer.Option("--apart", help="train every run by itself, also those that differ only in numbers")
+    ] = False,
     quiet: Quiet = False,
     as_json: Json = False,
     debug: Debug = False,
@@ -151,7 +154,7 @@ def sweep(
     place = Path(out) if out else default_out(runs, seeds)
     at_once = 0 if workers is None and address else workers
     with graceful() as stop, Progress(quiet) as progress:
-        comparison = compare_runs(runs, seeds, progress, stop, out=place, workers=at_once, address=address)
+        comparison = compare_runs(runs, seeds, progress, stop, out=place, workers=at_once, address=address, apart=apart)
     if as_json:
         typer.echo(json.dumps(comparison.rows()))
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,10 +14,11 @@ import numpy as np
 
 from fedsam import tables
 from fedsam.console import Progress
-from fedsam.errors import Interrupted, RunError
+from fedsam.errors import FedsamError, Interrupted, RunError
 from fedsam.record import Record, fresh_path, on_disk, replace_file
 from fedsam.run import Run
-from fedsam.sweep import Job, carry_out, is_done, plan, records_of
+from fedsam.sweep import Job, is_done, plan, records_of
+from fedsam.together import MOST, carry_out_together, groups
 
 LAST = 20  # rounds
 
@@ -89,6 +91,7 @@ def compare(
     out: Path | None = None,
     workers: int | None = None,
     address: str | None = None,
+    apart: bool = False,
 ) -> Comparison:
     """Run every setting with `seeds` seeds, and write runs, tables, learning curves and report to one directory.
 
@@ -104,6 +107,7 @@ def compare(
         workers: runs at a time, as Ray tasks, 0 = as many as there are cores or GPUs; None = one after the other, in
             this process.
         address: of a Ray cluster to join.
+        apart: train every run by itself, also where several could be trained as one (see `fedsam.together`).
 
     Raises:
         RunError: a run failed, or all did; what the others gave is written.
@@ -115,9 +119,9 @@ def compare(
     progress.plan(sum(job.run.rounds for job in missing))
     failures: list[str] = []
     if workers is None:
-        _in_turn(missing, progress, stop, failures)
-    else:
-        _side_by_side(missing, progress, stop, failures, workers, address)
+        _in_turn(missing, _split(missing, apart), progress, stop, failures)
+    elif missing:
+        _side_by_side(missing, _split(missing, apart, workers), progress, stop, failures, workers, address)
     metrics: dict[str, dict[int, list[Record]]] = {setting: {} for setting in runs}
     for job in jobs:
         if is_done(job.run):
@@ -132,21 +136,42 @@ def compare(
     return comparison
 
 
-def _in_turn(jobs: list[Job], progress: Progress, stop: threading.Event | None, failures: list[str]) -> None:
+def _split(jobs: list[Job], apart: bool, workers: int | None = None) -> list[list[int]]:
+    """The places of jobs that are trained as one; with workers in so many parts at least, as far as there are jobs."""
+    at_once = 1 if workers is None else workers or os.cpu_count() or 1
+    return groups([job.run for job in jobs], 1 if apart else max(1, min(MOST, -(-len(jobs) // at_once))))
+
+
+def _label(jobs: list[Job], places: list[int]) -> str:
+    more = f" and {len(places) - 1} more" if len(places) > 1 else ""
+    return f"{jobs[places[0]].label}{more}"
+
+
+def _in_turn(
+    jobs: list[Job], parts: list[list[int]], progress: Progress, stop: threading.Event | None, failures: list[str]
+) -> None:
     offset = 0
-    for job in jobs:
-        progress.next(job.label, offset)
+    for places in parts:
+        label = _label(jobs, places)
+        progress.next(label, offset)
+
+        def ended(place: int, error: FedsamError | None, places: list[int] = places) -> None:
+            if isinstance(error, RunError):
+                failures.append(f"{jobs[places[place]].label}: {error}")
+            elif error is not None:
+                raise error
+
         try:
-            carry_out(job.run, progress, stop)
+            carry_out_together([jobs[place].run for place in places], ended, progress, stop)
         except Interrupted as error:
-            raise Interrupted(f"{job.label}: {error}; the runs finished before it are in {job.path.parent}") from None
-        except RunError as error:
-            failures.append(f"{job.label}: {error}")
-        offset += job.run.rounds
+            where = jobs[places[0]].path.parent
+            raise Interrupted(f"{label}: {error}; the runs finished before it are in {where}") from None
+        offset += sum(jobs[place].run.rounds for place in places)
 
 
 def _side_by_side(
     jobs: list[Job],
+    parts: list[list[int]],
     progress: Progress,
     stop: threading.Event | None,
     failures: list[str],
@@ -157,15 +182,15 @@ def _side_by_side(
 
     finished = 0
 
-    def ended(place: int, failed: str | None) -> None:
+    def ended(place: int, failed: list[str | None]) -> None:
         nonlocal finished
-        finished += jobs[place].run.rounds
-        progress.ended(f"{jobs[place].label}: {failed or 'done'}", finished)
-        if failed:
-            failures.append(f"{jobs[place].label}: {failed}")
+        for job, what in zip([jobs[place] for place in parts[place]], failed, strict=True):
+            finished += job.run.rounds
+            progress.ended(f"{job.label}: {what or 'done'}", finished)
+            if what:
+                failures.append(f"{job.label}: {what}")
 
-    if jobs:
-        side_by_side([job.run for job in jobs], workers, address, ended, stop)
+    side_by_side([[jobs[place].run for place in places] for places in parts], workers, address, ended, stop)
 
 
 def _write(comparison: Comparison) -> None:

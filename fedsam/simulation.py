@@ -23,6 +23,7 @@ from fedsam.assemble import assemble
 from fedsam.batchnorm import NAME as BATCHNORM
 from fedsam.data.plan import sample_cohort
 from fedsam.engine.base import Engine, Failure, Order
+from fedsam.engine.joint import Joint
 from fedsam.engine.memory import keep_freed_memory
 from fedsam.engine.task import numerics
 from fedsam.errors import InputError, Interrupted, RunError, under
@@ -39,13 +40,16 @@ from fedsam.strategy import Gathered
 log = logging.getLogger("fedsam")
 
 
-def simulate(run: Run, listener: Listener | None = None, stop: threading.Event | None = None) -> Result:
+def simulate(
+    run: Run, listener: Listener | None = None, stop: threading.Event | None = None, joint: Joint | None = None
+) -> Result:
     """Run a simulation from its beginning.
 
     Args:
         run: its description; with `run.out` a run directory is written, without it nothing is.
         listener: is told of the progress.
         stop: once set, the round in progress is finished, a checkpoint is written and `Interrupted` is raised.
+        joint: of other runs that are trained together with this one.
 
     Raises:
         InputError: the description cannot be run, or the run directory exists.
@@ -54,7 +58,7 @@ def simulate(run: Run, listener: Listener | None = None, stop: threading.Event |
     """
     if run.out:
         must_be_free(Path(run.out))
-    with numerics(run.engine.precision), closing(Simulation(run)) as simulation:
+    with numerics(run.engine.precision), closing(Simulation(run, joint)) as simulation:
         if run.out:
             simulation.directory = RunDirectory.create(Path(run.out), run, simulation.environment())
             simulation.describe_partition()
@@ -66,12 +70,13 @@ def resume(
     listener: Listener | None = None,
     stop: threading.Event | None = None,
     engine: Engine | None = None,
+    joint: Joint | None = None,
 ) -> Result:
     """Continue a run from the checkpoint in its directory, to the same bits as if it had never stopped.
 
     Args:
         path: the run directory.
-        listener, stop: as for `simulate`.
+        listener, stop, joint: as for `simulate`.
         engine: to go on with instead of the run's own; the bits may then differ.
 
     Raises:
@@ -81,7 +86,7 @@ def resume(
     directory, run = RunDirectory.open(Path(path))
     checkpoint = directory.load_checkpoint()
     run = run if engine is None else run.replace(engine=engine)
-    with numerics(run.engine.precision), closing(Simulation(run)) as simulation:
+    with numerics(run.engine.precision), closing(Simulation(run, joint)) as simulation:
         simulation.directory = directory
         simulation.restore(checkpoint)
         differing = _differences(directory.environment(), simulation.environment())
@@ -127,17 +132,17 @@ def _size(*tensors: Tensor) -> int:
 class Simulation:
     """A run in progress: what changes from round to round, and the parts that change it."""
 
-    def __init__(self, run: Run) -> None:
-        self.run = run
+    def __init__(self, run: Run, joint: Joint | None = None) -> None:
+        self.run, self.joint = run, joint
         self.directory: RunDirectory | None = None
-        self.federation, self.task = assemble(run)
+        self.federation, self.task = assemble(run, joint.federation if joint else None)
         self.engine: Engine
         self.engine, self.reason = run.engine.choose(self.task)
         if self.task.device.type == "cpu":
             keep_freed_memory()
             torch.set_num_threads(self.engine.thread_count(self.task))
         with under("engine"):
-            self.trainer = self.engine.start(self.task, self.federation)
+            self.trainer = joint.trainer(self.task) if joint else self.engine.start(self.task, self.federation)
         self.reason = self.trainer.about or self.reason
         self.theta_P = theta_of(self.task.module)
         self.server = run.server.init(self.theta_P)
@@ -213,7 +218,7 @@ class Simulation:
         ids = self._train(order, clock) if order.ids else []
         self.average = run.average.update(before_P, self.theta_P, self.average, clock)
         self.done += 1
-        self.seconds += time.perf_counter() - began
+        self.seconds += (time.perf_counter() - began) / (self.joint.sharing if self.joint else 1)
         return ids, lr
 
     def clock(self) -> Clock:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from fedsam.engine.joint import Joint
 from fedsam.errors import InputError
 from fedsam.naming import directory_names
 from fedsam.record import Record, RunDirectory
@@ -73,8 +74,13 @@ def is_done(run: Run) -> bool:
     return (path / "model.safetensors").exists() and bool(records) and records[-1]["round"] == run.rounds
 
 
-def carry_out(run: Run, listener: Listener | None = None, stop: threading.Event | None = None) -> None:
+def carry_out(
+    run: Run, listener: Listener | None = None, stop: threading.Event | None = None, joint: Joint | None = None
+) -> None:
     """Finish a run: from its beginning, from its checkpoint, or not at all if it is done.
+
+    Args:
+        listener, stop, joint: as for `simulate`.
 
     Raises:
         InputError, RunError, Interrupted: as `simulate` and `resume` do.
@@ -83,11 +89,11 @@ def carry_out(run: Run, listener: Listener | None = None, stop: threading.Event 
     if is_done(run):
         return
     if (path / "run.json").exists():
-        resume(path, listener, stop)
+        resume(path, listener, stop, joint=joint)
         return
     if path.is_dir():
         (path / ".run.json.writing").unlink(missing_ok=True)  # left by a process that was killed
-    simulate(run, listener, stop)
+    simulate(run, listener, stop, joint)
 
 
 def records_of(job: Job) -> list[Record]:

@@ -55,6 +55,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     case("aggregate", PARAMETERS=1000)
     case("evaluate", IMAGES=40, WORK=Work(clients=4, cohort=2, samples=1, **CNN))
     case("checkpoint", MODELS=("mlp", "cnn"))
+    case("sweep", SETTINGS=(3,))
     case("geometry", IMAGES=40, TRAINING=1, TOP=1, SIDE=2, MODEL={"name": "mlp", "width": 1})
 
 
@@ -70,6 +71,7 @@ CASES = {  # rows, the most important variants
     "aggregate": (4, {"blocks of 1, 100 x 1,000", "copy, 100 x 1,000"}),
     "evaluate": (4, {"ours", "by hand, channels-last"}),
     "checkpoint": (8, {"save cnn, 0.8 M parameters", "load cnn, 0.8 M parameters"}),
+    "sweep": (2, {"3 settings as one", "3 settings in turn"}),
     "geometry": (6, {"one HVP", "eigenvalues", "surface"}),
 }
 

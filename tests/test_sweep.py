@@ -29,8 +29,14 @@ GRID |= {"cohort": "2", "client.epochs": "1", "checkpoint_every": "2", "engine.t
 TIMES = ("seconds_per_round",)
 
 
-def swept(out: Path, stop: threading.Event | None = None, progress: Progress | None = None, **keys: str) -> Any:
-    return compare(settings({**GRID, **keys}), 2, progress or Progress(quiet=True), stop, out=out)
+def swept(
+    out: Path,
+    stop: threading.Event | None = None,
+    progress: Progress | None = None,
+    apart: bool = False,
+    **keys: str,
+) -> Any:
+    return compare(settings({**GRID, **keys}), 2, progress or Progress(quiet=True), stop, out=out, apart=apart)
 
 
 def table(out: Path) -> list[dict[str, Any]]:
@@ -65,7 +71,7 @@ class StopsIn(Progress):
 def test_a_stopped_sweep_goes_on_where_it_was(tmp_path: Path, undisturbed: list[dict[str, Any]]) -> None:
     out, progress = tmp_path / "out", StopsIn()
     with pytest.raises(Interrupted, match=r"client\.rho=0\.4, seed 0: stopped after round 3 of 6"):
-        swept(out, progress.stop, progress)
+        swept(out, progress.stop, progress, apart=True)
     runs = plan(settings(GRID), 2, out)
     assert [is_done(job.run) for job in runs] == [True, True, False, False, False, False]
     before = (runs[0].path / "metrics.jsonl").stat().st_mtime_ns

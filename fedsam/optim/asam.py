@@ -50,6 +50,6 @@ class ASAM(Perturbed):
             eta = 0.2 if self.eta is None else self.eta
             scale_P = torch.where(layout.weights(theta_P.device), scale_P.add_(eta), 1.0)
         scaled_P = scale_P * gradient_P
-        factor = self.rho / (torch.linalg.vector_norm(scaled_P) + 1e-16)
+        factor = (torch.linalg.vector_norm(scaled_P) + 1e-16).reciprocal() * self.rho
         # in place on what was made here: each new vector of P numbers costs as much as the product itself
         return scaled_P.mul_(scale_P).mul_(factor)

@@ -154,9 +154,9 @@ class BaseOptimizer(ClientOptimizer):
         return gradient_P * (self.clip_norm / torch.clamp(norm, min=self.clip_norm))
 
 
-def descended(theta_P: Tensor, step_P: Tensor, lr: float | Tensor) -> Tensor:
-    """w − lr · step, in one pass over memory where the rate is a plain number."""
-    return theta_P - lr * step_P if isinstance(lr, Tensor) else torch.sub(theta_P, step_P, alpha=lr)
+def is_on(number: float | Tensor) -> bool:
+    """Whether a number is anything but zero; a tensor, one value for each of several runs trained as one, always is."""
+    return isinstance(number, Tensor) or number != 0
 
 
 class Around(ClientOptimizer):

@@ -21,5 +21,5 @@ class SAM(Perturbed):
 
     def perturbation(self, theta_P: Tensor, gradient_P: Tensor, layout: Layout) -> Tensor:
         """ε, [P]."""
-        factor: Tensor = self.rho / (torch.linalg.vector_norm(gradient_P) + 1e-16)
+        factor: Tensor = (torch.linalg.vector_norm(gradient_P) + 1e-16).reciprocal() * self.rho
         return gradient_P * factor

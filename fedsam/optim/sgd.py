@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fedsam.config import key
 from fedsam.errors import InputError
-from fedsam.optim.base import BaseOptimizer, State, descended
+from fedsam.optim.base import BaseOptimizer, State, is_on
 
 
 class SGD(BaseOptimizer):
@@ -38,15 +38,15 @@ class SGD(BaseOptimizer):
 
     def init(self, theta_P: Tensor) -> State:
         """A momentum buffer of zeros, if there is momentum."""
-        return {"momentum": torch.zeros_like(theta_P)} if self.momentum else {}
+        return {"momentum": torch.zeros_like(theta_P)} if is_on(self.momentum) else {}
 
     def descend(self, theta_P: Tensor, state: State, gradient_P: Tensor, lr: float | Tensor) -> tuple[Tensor, State]:
         """One step."""
         gradient_P = self.clipped(gradient_P)
-        if self.weight_decay:
+        if is_on(self.weight_decay):
             gradient_P = gradient_P + self.weight_decay * theta_P
-        if self.momentum:
+        if is_on(self.momentum):
             velocity_P = self.momentum * state["momentum"] + gradient_P
             state = {"momentum": velocity_P}
             gradient_P = gradient_P + self.momentum * velocity_P if self.nesterov else velocity_P
-        return descended(theta_P, gradient_P, lr), state
+        return theta_P - lr * gradient_P, state

@@ -9,24 +9,25 @@ from typing import Any
 from fedsam.engine.ray import Ray, connect
 from fedsam.errors import FedsamError, Interrupted
 from fedsam.run import Run
-from fedsam.sweep import Failed, carry_out
+from fedsam.sweep import Failed
+from fedsam.together import carry_out_together
 
 
 def side_by_side(
-    runs: Sequence[Run],
+    groups: Sequence[Sequence[Run]],
     workers: int,
     address: str | None,
-    ended: Callable[[int, str | None], None],
+    ended: Callable[[int, list[Failed]], None],
     stop: threading.Event | None = None,
 ) -> None:
-    """Carry out runs, at most `workers` at a time, each in a process of its own with one core, or with a share of a GPU
-    where the cluster has some.
+    """Carry out groups of runs that are trained as one, at most `workers` at a time, each in a process of its own with
+    one core, or with a share of a GPU where the cluster has some.
 
     Args:
-        runs: each with its `out`.
+        groups: runs, each with its `out`.
         workers: at a time; 0 = as many as there are cores, or GPUs.
         address: of a Ray cluster to join; None = start one here and stop it again.
-        ended: told the place of each run as it ends, and what went wrong if anything did.
+        ended: told the place of each group as it ends, and what went wrong with each of its runs if anything did.
         stop: once set, no more runs are begun, and those that go on are stopped; their checkpoints stay.
 
     Raises:
@@ -42,18 +43,19 @@ def side_by_side(
         at_once = workers or gpus or int(have.get("CPU", 1))
         share = {"num_gpus": min(1.0, gpus / at_once)} if gpus else {"num_cpus": 1}
         task = ray.remote(_carry_out).options(**share, max_retries=2)
-        waiting, going = list(enumerate(runs)), dict[Any, int]()
+        waiting, going = list(enumerate(groups)), dict[Any, int]()
         while waiting or going:
             while waiting and len(going) < at_once:
-                place, run = waiting.pop(0)
-                going[task.remote(run.keys())] = place
+                place, runs = waiting.pop(0)
+                going[task.remote([run.keys() for run in runs])] = place
             done, _ = ray.wait(list(going), num_returns=1, timeout=0.5)
             for ref in done:
                 place = going.pop(ref)
                 try:
                     ended(place, ray.get(ref))
                 except ray.exceptions.RayError as error:
-                    ended(place, f"its process died: {str(error).splitlines()[0]}")
+                    died = f"its process died: {str(error).splitlines()[0]}"
+                    ended(place, [died] * len(groups[place]))
             if stop is not None and stop.is_set():
                 for ref in going:
                     ray.cancel(ref, force=True)
@@ -63,10 +65,12 @@ def side_by_side(
             ray.shutdown()
 
 
-def _carry_out(keys: dict[str, Any]) -> Failed:
-    """In the other process: what went wrong, in one line, if anything did."""
-    try:
-        carry_out(Run.from_keys(keys))
-    except FedsamError as error:
-        return " ".join(str(error).split())
-    return None
+def _carry_out(runs: list[dict[str, Any]]) -> list[Failed]:
+    """In the other process: what went wrong with each run, in one line, if anything did."""
+    failed: list[Failed] = [None] * len(runs)
+
+    def ended(place: int, error: FedsamError | None) -> None:
+        failed[place] = None if error is None else " ".join(str(error).split())
+
+    carry_out_together([Run.from_keys(keys) for keys in runs], ended)
+    return failed
