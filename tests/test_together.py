@@ -59,6 +59,8 @@ def advanced(runs: list[Run], rounds: int) -> list[Simulation]:
     first = Simulation(runs[0])
     joint = Joint(len(runs), first.federation)
     simulations = [Simulation(run, joint) for run in runs]
+    for simulation in simulations:
+        simulation.trainer._alone = None  # type: ignore[attr-defined]  # there is no other way
 
     def go(simulation: Simulation) -> None:
         for _ in range(rounds):
@@ -190,7 +192,21 @@ def test_stopped_and_continued_to_the_same_bits(tmp_path: Path) -> None:
     assert [recorded(run) for run in begun] == [recorded(run) for run in whole]
 
 
-def test_those_behind_catch_up(tmp_path: Path) -> None:
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """How many clients and settings each block will have."""
+    sizes: list[tuple[int, int]] = []
+    whole = JointTrainer._block
+
+    def block(self: JointTrainer, store: Any, plans: Any, seats: Any) -> Any:
+        sizes.append((len(plans), len(seats)))
+        return whole(self, store, plans, seats)
+
+    monkeypatch.setattr(JointTrainer, "_block", block)
+    return sizes
+
+
+def test_those_behind_catch_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = counted(monkeypatch)
     runs = made(client__lr="0.1,0.2")
     listener = StopsAt(3)
     first = runs[0].replace(out=str(tmp_path / "0"))
@@ -198,6 +214,7 @@ def test_those_behind_catch_up(tmp_path: Path) -> None:
         simulate(first, listener, listener.stop)
     both, ended = carried_out(runs, tmp_path)
     assert ended == {0: None, 1: None}
+    assert sizes == [(3, 1)] * 3 + [(3, 2)] * 3
     for run in both:
         alone = run.replace(out=f"{run.out}-alone")
         simulate(alone)
@@ -239,14 +256,7 @@ def test_large_models_are_trained_in_turn(tmp_path: Path) -> None:
 def test_blocks_of_many_settings_are_split(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fedsam.engine.joint.ROWS", 6)  # two settings of three clients
     runs = made(client__lr="0.1,0.2,0.3,0.4,0.5")
-    sizes = []
-    whole = JointTrainer._block
-
-    def counted(self: JointTrainer, store: Any, plans: Any, seats: Any) -> Any:
-        sizes.append((len(plans), len(seats)))
-        return whole(self, store, plans, seats)
-
-    monkeypatch.setattr(JointTrainer, "_block", counted)
+    sizes = counted(monkeypatch)
     together = advanced(runs, 1)
     assert sizes == [(3, 2), (3, 2), (3, 1)]
     alone = Simulation(runs[4])
