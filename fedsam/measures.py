@@ -41,7 +41,8 @@ class Measures:
         """Whether anything is to be measured after this many rounds."""
         run = self.run
         evaluated = round % run.evaluate_every == 0 or round > run.rounds - run.evaluate_last
-        return evaluated or any(probe.due(round, run.rounds) for probe in self.probes.values())
+        measured = *self.probes.values(), run.diagnostics
+        return evaluated or any(part.due(round, run.rounds) for part in measured)
 
     def of(self, round: int, served_P: Tensor, theta_P: Tensor) -> dict[str, Any]:
         """What a record says of the model.
