@@ -44,6 +44,4 @@ def sample_available(seed: int, round: int, clients: int, cohort: int, period: i
     around = int(begin_R[max(0, first + window - period)])
     straight, there = until - from_, until - from_ + around
     places = stream(seed, "cohort", round).choice(there, size=min(cohort, there), replace=False, shuffle=False)
-    return sorted(
-        int(order_N[(from_ + place) if place < until - from_ else place - (until - from_)]) for place in places
-    )
+    return sorted(order_N[np.where(places < straight, from_ + places, places - straight)].tolist())
