@@ -16,6 +16,15 @@ from fedsam.report.settings import Setting
 ASIDE = ("rounds", "empty", "asked", "trained", "shortened")
 """What is counted beside the reasons for which clients dropped."""
 
+WORDS = {
+    "shortened": "of these with part of their steps",
+    "dropout": "dropped out",
+    "work": "without work",
+    "deadline": "past the deadline",
+    "empty": "rounds without any",
+}
+"""Counts in words; another is shown by its own name."""
+
 
 def turnout_section(settings: Sequence[Setting]) -> Section | None:
     """Clients that trained and that dropped, in the course of the run and in all; accuracy against simulated time."""
@@ -40,6 +49,10 @@ def _reasons(settings: Sequence[Setting]) -> list[str]:
     return [name for name in names if name not in ASIDE]
 
 
+def _words(name: str) -> str:
+    return WORDS.get(name, in_words(name))
+
+
 def _a_round(name: str) -> Get:
     """A count per round, over the rounds since the record before."""
 
@@ -53,13 +66,14 @@ def _a_round(name: str) -> Get:
 
 def _participation(settings: Sequence[Setting]) -> Figure | None:
     marks: list[Mark] = []
-    names = {"trained": "trained"} | {reason: f"dropped, {in_words(reason)}" for reason in _reasons(settings)}
     for setting in settings:
-        for place, (name, words) in enumerate(names.items()):
+        for place, name in enumerate(["trained", *_reasons(settings)]):
             drawn = curve(setting, _a_round(name))
             if drawn and (any(drawn.mean) or not place):
                 dash = DASHES[place % len(DASHES)]
-                marks.append(Line(drawn.rounds, drawn.mean, f"{setting.name}: {words}", setting.colour, dash=dash))
+                marks.append(
+                    Line(drawn.rounds, drawn.mean, f"{setting.name}: {_words(name)}", setting.colour, dash=dash)
+                )
     if not marks:
         return None
     caption = (
@@ -90,14 +104,13 @@ def _against_time(settings: Sequence[Setting]) -> Figure | None:
 
 def _table(settings: Sequence[Setting]) -> Table:
     names = ["asked", "trained", "shortened", *_reasons(settings), "empty"]
-    words = {"shortened": "of these, part of the work", "empty": "rounds without any"}
     rows = []
     for setting in settings:
         by_run = [[_counts(record) for record in run.metrics] for run in setting.runs.values()]
         sums = [fmean(sum(number(counts.get(name)) or 0 for counts in run) for run in by_run) for name in names]
         last = [number(run.metrics[-1].get("simulated_seconds")) or 0.0 for run in setting.runs.values()]
         rows.append([setting.name, *map(significant, sums), significant(fmean(last))])
-    header = ["setting", *(words.get(name, in_words(name)) for name in names), "simulated time (s)"]
+    header = ["setting", *map(_words, names), "simulated time (s)"]
     caption = (
         "Clients of all rounds, mean over seeds: asked, trained, trained with part of their steps, dropped by reason;"
         " rounds in which nobody delivered; simulated time."
