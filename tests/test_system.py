@@ -259,6 +259,8 @@ def test_a_deadline_that_all_meet_costs_nothing_and_one_exactly_met_is_met() -> 
     assert exact.seconds == 9.0
     shorter = turnout(deadline=9.0, work_min=0.5, work_max=0.5)
     assert (shorter.ids, shorter.seconds, shorter.shortened) == (IDS, 9.0, 200)
+    early = turnout(deadline=10.0, work_min=0.5, work_max=0.5)
+    assert (early.seconds, early.shortened) == (9.0, 200)  # nobody is late
     hopeless = turnout(deadline=0.5)
     assert (hopeless.ids, hopeless.seconds) == ([], 0.5)
 

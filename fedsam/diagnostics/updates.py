@@ -35,7 +35,7 @@ class UpdateDiagnostics(Diagnostics):
 
     Undefined numbers are None: a cosine without two updates that are not zero (pairs with a zero one are left out), a
     diversity where Δ is zero, and everything where nobody delivered. Computed in float64 on the device that holds the
-    updates, in chunks of parameters: K² P multiplications, and one transfer.
+    updates, in chunks of parameters: K² P multiplications, and one transfer; until then K P numbers are held there.
     """
 
     def measure(self, updates: Updates) -> dict[str, Any]:
