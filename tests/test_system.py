@@ -25,7 +25,7 @@ from fedsam.system.windows import phases, sample_available
 from tests.conftest import Ragged, RaggedFederation
 from tests.test_engines import assert_same, trained
 from tests.test_resume import StopAt, outcome
-from tests.unruly import Broken
+from tests.unruly import Broken, Refusing
 
 IDS = list(range(200))
 SIZES = np.array([RaggedFederation.SIZES[k % 7] for k in IDS])
@@ -364,8 +364,10 @@ def test_a_resumed_run_ends_in_the_same_bytes(tmp_path: Path, at: int) -> None:
     assert last["simulated_seconds"] > 9.0
 
 
-def test_a_clients_failure_is_apart_from_its_turnout() -> None:
-    run = simulated(dropout=0.2, cohort=7, rounds=3, data=Broken(), **{"engine.on_client_error": "skip"})
+@pytest.mark.parametrize("data", [Broken(), Refusing()])
+def test_a_clients_failure_is_apart_from_its_turnout(data: Ragged) -> None:
+    keys: dict[str, Any] = {"data": data, "engine.on_client_error": "skip"}
+    run = simulated(dropout=0.2, work_min=0.5, cohort=7, rounds=3, **keys)
     for record in simulate(run).metrics:
         out = record["dropped"]["dropout"]
         failed = [failure["client"] for failure in record.get("failures", [])]
