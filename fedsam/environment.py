@@ -72,3 +72,15 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
+
+
+def differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What decides the bits and has changed, in words."""
+
+    def deciding(about: dict[str, Any]) -> dict[str, Any]:
+        hardware, built = about.get("hardware", {}), about.get("versions", {})
+        facts = {name: hardware.get(name) for name in ("processor", "threads", "gpus")}
+        return facts | {name: built.get(name) for name in ("torch", "numpy")} | {"device": about.get("device")}
+
+    before, after = deciding(then), deciding(now)
+    return [f"{name} {before[name]} then, {after[name]} now" for name in before if before[name] != after[name]]

@@ -41,7 +41,8 @@ class Measures:
         """Whether anything is to be measured after this many rounds."""
         run = self.run
         evaluated = round % run.evaluate_every == 0 or round > run.rounds - run.evaluate_last
-        return evaluated or any(probe.due(round, run.rounds) for probe in self.probes.values())
+        measured = any(probe.due(round, run.rounds) for probe in self.probes.values())
+        return evaluated or measured or run.diagnostics.due(round, run.rounds)
 
     def of(self, round: int, served_P: Tensor, theta_P: Tensor) -> dict[str, Any]:
         """What a record says of the model.

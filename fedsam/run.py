@@ -14,12 +14,14 @@ from pydantic.fields import FieldInfo
 from fedsam.attack.base import Attack
 from fedsam.config import Component, Groups, choices, find, key, names, root_of
 from fedsam.data.base import Dataset
+from fedsam.diagnostics.base import Diagnostics
 from fedsam.engine.base import Engine
 from fedsam.errors import InputError
 from fedsam.models.base import Model
 from fedsam.optim.base import ClientOptimizer
 from fedsam.probes.base import Probe
 from fedsam.strategy import Average, Strategy
+from fedsam.system.base import System
 
 
 class Run(Groups):
@@ -43,6 +45,8 @@ class Run(Groups):
     average: Average = key("none", "average over rounds, evaluated and saved but never sent", "off")
     attack: Attack = key("none", "attack on the test images by which robust accuracy is measured", "off")
     geometry: Probe = key("hessian", "measurement of flatness in the course of the run", "Caldarola et al. 2022")
+    diagnostics: Diagnostics = key("updates", "measurement of the clients' updates in the course of the run", "off")
+    system: System = key("none", "system heterogeneity: which clients deliver, how much and when", "off")
     engine: Engine = key("auto", "how clients are trained", "fedsam bench engines")
     rounds: int = key(
         150, "federated rounds, T", "the digits demonstration; 10,000 for CIFAR-10 in Caldarola et al. 2022", ge=1

@@ -21,7 +21,8 @@ from torch import Tensor
 from fedsam import environment
 from fedsam.assemble import assemble
 from fedsam.batchnorm import NAME as BATCHNORM
-from fedsam.data.plan import sample_cohort
+from fedsam.data.plan import local_steps
+from fedsam.diagnostics.base import Updates
 from fedsam.engine.base import Engine, Failure, Order
 from fedsam.engine.joint import Joint
 from fedsam.engine.memory import keep_freed_memory
@@ -36,6 +37,8 @@ from fedsam.schedule.base import Clock
 from fedsam.slots import Slots
 from fedsam.statistics import Statistics
 from fedsam.strategy import Gathered
+from fedsam.system.base import Turnout
+from fedsam.system.ledger import Ledger
 
 log = logging.getLogger("fedsam")
 
@@ -89,22 +92,10 @@ def resume(
     with numerics(run.engine.precision), closing(Simulation(run, joint)) as simulation:
         simulation.directory = directory
         simulation.restore(checkpoint)
-        differing = _differences(directory.environment(), simulation.environment())
+        differing = environment.differences(directory.environment(), simulation.environment())
         if differing:
             log.warning("going on elsewhere than the run was started, so bits may differ: %s", ", ".join(differing))
         return simulation.go(listener or Listener(), stop)
-
-
-def _differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """What decides the bits and has changed, in words."""
-
-    def deciding(about: dict[str, Any]) -> dict[str, Any]:
-        hardware, built = about.get("hardware", {}), about.get("versions", {})
-        facts = {name: hardware.get(name) for name in ("processor", "threads", "gpus")}
-        return facts | {name: built.get(name) for name in ("torch", "numpy")} | {"device": about.get("device")}
-
-    before, after = deciding(then), deciding(now)
-    return [f"{name} {before[name]} then, {after[name]} now" for name in before if before[name] != after[name]]
 
 
 @dataclass
@@ -150,6 +141,8 @@ class Simulation:
         self.measures = Measures(run, self.federation, self.task, self.statistics)
         self.slots = Slots(self.task.slots, self.task.dtype, 2**30 * run.server.state_memory)
         self.average: dict[str, Tensor] = {}
+        self.ledger = Ledger(run.system)
+        self.updates = Updates()
         self.done = 0
         self.metrics: list[Record] = []
         self.unchecked: list[tuple[int, list[int], Tensor]] = []
@@ -214,10 +207,11 @@ class Simulation:
         """One federated round; the ids of the clients that trained and their learning rate."""
         run, clock, began = self.run, self.clock(), time.perf_counter()
         lr = run.average.lr(run.client.bottom.schedule.lr(run.client.bottom.lr, clock), clock)
-        order, before_P = self.order(clock, lr), self.theta_P
-        ids = self._train(order, clock) if order.ids else []
+        turnout, before_P = self.turnout(clock), self.theta_P
+        ids = self._train(self.order(clock, lr, turnout), turnout, clock)
         self.average = run.average.update(before_P, self.theta_P, self.average, clock)
         self.done += 1
+        self.ledger.take(self.done, turnout, len(ids))
         self.seconds += (time.perf_counter() - began) / (self.joint.sharing if self.joint else 1)
         return ids, lr
 
@@ -225,21 +219,32 @@ class Simulation:
         """Where the run is."""
         return Clock(self.done, self.run.rounds)
 
-    def order(self, clock: Clock, lr: float) -> Order:
-        """Which clients train in this round, and with what weights; clients without examples are left out."""
-        ids = sample_cohort(self.run.seed, clock.round, self.federation.clients, self.run.cohort)
+    def turnout(self, clock: Clock) -> Turnout:
+        """Which clients this round asks, and which of them deliver; clients without examples are left out."""
+        run, local = self.run, self.run.client.bottom
+        ids = run.system.sample(run.seed, clock.round, self.federation.clients, run.cohort)
         sizes_K = self.trainer.sizes(ids)
         ids, sizes_K = [client for client, n in zip(ids, sizes_K, strict=True) if n], sizes_K[sizes_K > 0]
+        steps_K = local_steps(sizes_K, local.batch_size, local.epochs)
+        return run.system.turnout(run.seed, clock.round, ids, sizes_K, steps_K)
+
+    def order(self, clock: Clock, lr: float, turnout: Turnout | None = None) -> Order:
+        """Which clients train in this round, and with what weights."""
+        turnout, run = turnout or self.turnout(clock), self.run
+        ids, sizes_K = turnout.ids, turnout.sizes_K
         weight_K = sizes_K / sizes_K.sum() if ids else sizes_K
         slots = self.slots.rows(ids) if self.slots.names and not self.trainer.keeps_slots else {}
-        server = self.run.server
-        sent = server.broadcast(self.server) | self.statistics.sent()
-        return Order(clock.round, lr, ids, weight_K, server.linear, sent, slots)
+        sent = run.server.broadcast(self.server) | self.statistics.sent()
+        each = run.diagnostics.due(clock.round + 1, run.rounds)
+        return Order(clock.round, lr, ids, weight_K, run.server.linear, sent, slots, turnout.steps_K, each)
 
-    def _train(self, order: Order, clock: Clock) -> list[int]:
+    def _train(self, order: Order, turnout: Turnout, clock: Clock) -> list[int]:
         """Have the clients trained and take the server's step; the ids of the clients that delivered."""
-        server, theta_P, arrived = self.run.server, self.theta_P, _Arrived(self.loss)
+        server, theta_P, arrived, self.updates = self.run.server, self.theta_P, _Arrived(self.loss), Updates()
         sent_P = server.sent(theta_P, self.server)
+        self.bytes_down += turnout.asked * _size(sent_P, *order.sent.values())
+        if not order.ids:
+            return []
         blocks = self._arriving(sent_P, order, arrived)
         if server.linear:
             delta_P = server.aggregate(blocks, theta_P)
@@ -254,7 +259,6 @@ class Simulation:
                 updates = [(delta_KP, weight_K / arrived.share(order)) for delta_KP, weight_K in updates]
             self.theta_P, self.server = server.step(theta_P, updates, self.server, clock)
         self.statistics.take(arrived.uploads, arrived.share(order) if arrived.failed else 1.0)
-        self.bytes_down += len(order.ids) * _size(sent_P, *order.sent.values())
         beside = [total for name, total in arrived.uploads.items() if name not in server.derived]
         self.bytes_up += len(arrived.ids) * _size(sent_P, *beside)
         self.loss = self.loss + (arrived.loss / arrived.share(order) if arrived.failed else arrived.loss)
@@ -272,6 +276,8 @@ class Simulation:
                 self.unchecked.append((self.done + 1, block.ids, block.check_K))
                 for name, total_P in block.uploads.items():
                     arrived.uploads[name] = arrived.uploads[name] + total_P if name in arrived.uploads else total_P
+                if order.each:
+                    self.updates.add(block.ids, block.rows, block.weight_K)
                 if block.slots:
                     self.slots.keep(block.ids, block.slots)
                 yield block.update_JP, block.weight_J
@@ -327,6 +333,10 @@ class Simulation:
             "bytes_up": self.bytes_up,
             "bytes_down": self.bytes_down,
         }
+        if self.run.diagnostics.due(self.done, self.run.rounds):
+            record["diagnostics"] = self.run.diagnostics.measure(self.updates)
+            self.updates = Updates()
+        record |= self.ledger.record(ids)
         if self.failures:
             record["failures"] = self.failures
         record |= {"seconds": self.seconds, "eval_seconds": time.perf_counter() - began}
@@ -347,6 +357,7 @@ class Simulation:
             "bytes_up": self.bytes_up,
             "bytes_down": self.bytes_down,
             "failures": self.failures,
+            **self.ledger.pending(),
         }
         return Checkpoint(self.done, tensors, pending)
 
@@ -375,6 +386,7 @@ class Simulation:
         self.trained, self.seconds = int(pending["trained"]), pending["seconds"]
         self.bytes_up, self.bytes_down = int(pending["bytes_up"]), int(pending["bytes_down"])
         self.failures = pending.get("failures", [])
+        self.ledger.restore(pending)
 
     def _finish(self) -> Result:
         import safetensors.torch

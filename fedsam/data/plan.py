@@ -6,7 +6,7 @@ The same for every engine. Shapes: T local steps, B batch.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -36,6 +36,11 @@ class ClientPlan:
     index_TB: np.ndarray
     count_T: np.ndarray
     draws: Draws
+
+    def first(self, steps: int) -> ClientPlan:
+        """The same cut short after so many local steps; what is drawn for them does not change."""
+        draws = {name: each[:steps] for name, each in self.draws.items()}
+        return replace(self, index_TB=self.index_TB[:steps], count_T=self.count_T[:steps], draws=draws)
 
 
 def sample_cohort(seed: int, round: int, clients: int, cohort: int) -> list[int]:

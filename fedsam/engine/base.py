@@ -38,6 +38,8 @@ class Order:
         summed: whether their weighted sum is enough, so that an engine may add updates up where they are made.
         sent: what clients are sent beside the model.
         slots: the vectors that each client kept from its last round, [K, P] by name.
+        steps_K: how many of its local steps each client takes, the first ones, at least 1; None = all of them.
+        each: whether every client's update is wanted as well, also where their sum is enough.
     """
 
     round: int
@@ -47,12 +49,15 @@ class Order:
     summed: bool = False
     sent: State = field(default_factory=dict)
     slots: State = field(default_factory=dict)
+    steps_K: np.ndarray | None = None
+    each: bool = False
 
     def part(self, rows: Sequence[int]) -> Order:
         """The same for some of the clients; their shares stay those in the whole round."""
         rows = list(rows)
         slots = {name: kept_KP[rows] for name, kept_KP in self.slots.items()}
-        return replace(self, ids=[self.ids[row] for row in rows], weight_K=self.weight_K[rows], slots=slots)
+        ids, steps_K = [self.ids[row] for row in rows], None if self.steps_K is None else self.steps_K[rows]
+        return replace(self, ids=ids, weight_K=self.weight_K[rows], slots=slots, steps_K=steps_K)
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,7 @@ class Trained:
         failed: those that did not.
         uploads: the sums over these clients of what they send beside their updates.
         slots: the vectors that each of them keeps, [K, P] by name.
+        each_KP: the update of each of them, beside their sum, if the order wants it; None = `update_JP` has them.
     """
 
     ids: list[int]
@@ -92,11 +98,22 @@ class Trained:
     failed: list[Failure] = field(default_factory=list)
     uploads: State = field(default_factory=dict)
     slots: State = field(default_factory=dict)
+    each_KP: Tensor | None = None
 
-    def sum(self) -> Trained:
-        """The same with the updates added up: Σ_k weight_k · delta_k."""
+    @property
+    def rows(self) -> Tensor:
+        """The update of each client, [K, P]."""
+        return self.update_JP if self.each_KP is None else self.each_KP
+
+    def sum(self, each: bool = False) -> Trained:
+        """The same with the updates added up: Σ_k weight_k · delta_k.
+
+        Args:
+            each: whether to keep every client's update beside the sum.
+        """
         total_P = weighted_sum(self.update_JP, self.weight_J)
-        return replace(self, update_JP=total_P[None], weight_J=total_P.new_ones(1))
+        each_KP = self.rows if each else None
+        return replace(self, update_JP=total_P[None], weight_J=total_P.new_ones(1), each_KP=each_KP)
 
     def plus(self, other: Trained) -> Trained:
         """Two sums as one."""
@@ -110,6 +127,7 @@ class Trained:
             self.failed + other.failed,
             {name: total + other.uploads[name] for name, total in self.uploads.items()},
             {name: torch.cat([kept_KP, other.slots[name]]) for name, kept_KP in self.slots.items()},
+            None if self.each_KP is None else torch.cat([self.each_KP, other.rows]),
         )
 
 

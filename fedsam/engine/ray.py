@@ -169,7 +169,7 @@ class RayTrainer(Trainer):
 
         self._forget()
         settings, sizes_K = self.settings, self.sizes(order.ids)
-        steps = _steps(self.task, sizes_K)
+        steps = _steps(self.task, order, sizes_K)
         found = blocks(self.task, order, sizes_K, settings.block, self.engine.name == "loop", self.on_gpu)
         waiting = deque(longest_first([sum(steps[row] for row in block) for block in found]))
         theta, deaths, done = theta_P.detach().cpu().numpy(), [0] * len(found), {}
@@ -295,14 +295,16 @@ def blocks(
         on_gpu: whether on a GPU.
     """
     total, parameters = len(order.ids), task.layout.total
-    line = list(range(total)) if one_by_one else longest_first(_steps(task, sizes_K))
+    line = list(range(total)) if one_by_one else longest_first(_steps(task, order, sizes_K))
     work = parameters * sizes_K.mean() * task.optimizer.bottom.epochs
     size = max(-(-total // SHARES), math.ceil(GRAIN / work), SMALLEST_ON_GPU if on_gpu else 1)
     size = block or min(size, default_block(parameters))
     return [line[begin : begin + size] for begin in range(0, total, size)]
 
 
-def _steps(task: Task, sizes_K: np.ndarray) -> list[int]:
+def _steps(task: Task, order: Order, sizes_K: np.ndarray) -> list[int]:
+    if order.steps_K is not None:
+        return [int(n) for n in order.steps_K]
     local = task.optimizer.bottom
     return [int(n) for n in local_steps(sizes_K, local.batch_size, local.epochs)]
 

@@ -130,7 +130,10 @@ class Task:
         parts = local.batch_size, local.epochs, self.augment, self.seed, order.round
         draws = type(self.optimizer).draw is not ClientOptimizer.draw
         draw = partial(self.optimizer.draw, shape=self.facts.shape) if draws else None
-        return plan_clients(federation, order.ids, *parts, draw)
+        store, plans = plan_clients(federation, order.ids, *parts, draw)
+        if order.steps_K is not None:
+            plans = [plan.first(int(steps)) for plan, steps in zip(plans, order.steps_K, strict=True)]
+        return store, plans
 
     def batch(self, store: Store, index_B: Tensor, draws: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """A training batch: gathered, augmented and normalised; inputs [B, C, H, W] in channels-last order, targets

@@ -65,6 +65,7 @@ class Packed:
     failed: list[Failure]
     uploads: dict[str, np.ndarray]
     slots: dict[str, np.ndarray]
+    each_KP: np.ndarray | None = None
 
     @classmethod
     def of(cls, block: Trained) -> Packed:
@@ -74,7 +75,8 @@ class Packed:
         uploads, slots = (
             {name: tensor.cpu().numpy() for name, tensor in held.items()} for held in (block.uploads, block.slots)
         )
-        return cls(block.ids, update_JP, weight_J, weight_K, loss_K, check_K, block.failed, uploads, slots)
+        each_KP = None if block.each_KP is None else block.each_KP.cpu().numpy()
+        return cls(block.ids, update_JP, weight_J, weight_K, loss_K, check_K, block.failed, uploads, slots, each_KP)
 
     def put_on(self, row_P: np.ndarray) -> Packed:
         """The same with its one row of updates on a board."""
@@ -94,7 +96,8 @@ class Packed:
         uploads, slots = (
             {name: shared(array).to(device) for name, array in held.items()} for held in (self.uploads, self.slots)
         )
-        return Trained(self.ids, update_JP, weight_J, weight_K, loss_K, check_K, self.failed, uploads, slots)
+        each_KP = None if self.each_KP is None else shared(self.each_KP).to(device)
+        return Trained(self.ids, update_JP, weight_J, weight_K, loss_K, check_K, self.failed, uploads, slots, each_KP)
 
 
 class Worker:
@@ -122,5 +125,5 @@ class Worker:
         order = replace(order, sent={name: vector_P.to(self.task.device) for name, vector_P in order.sent.items()})
         blocks = self.trainer.train(shared(theta_P).to(self.task.device), order)
         if order.summed:
-            return [Packed.of(reduce(Trained.plus, (block.sum() for block in blocks)))]
+            return [Packed.of(reduce(Trained.plus, (block.sum(order.each) for block in blocks)))]
         return [Packed.of(block) for block in blocks]

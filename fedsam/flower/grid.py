@@ -23,7 +23,7 @@ from fedsam.engine.base import Failure, Order, Trained, Trainer
 from fedsam.engine.flower import Flower
 from fedsam.engine.task import Task
 from fedsam.errors import RunError
-from fedsam.flower.names import ARRAYS, CONFIG, EXAMPLES, METRICS, PARTITION, SENT, UPLOADS
+from fedsam.flower.names import ARRAYS, CONFIG, EXAMPLES, METRICS, PARTITION, SENT, STEPS, UPLOADS
 from fedsam.flower.records import arrays_of, theta_from, vectors_from, vectors_of
 
 log = logging.getLogger("fedsam")
@@ -144,9 +144,12 @@ class GridTrainer(Trainer):
         weights = {ARRAYS: arrays_of(self.task.layout, theta_P)}
         if order.sent:
             weights[SENT] = vectors_of(order.sent)
+        own: list[dict[str, Any]] = [{"weight": float(weight)} for weight in order.weight_K]
+        if order.steps_K is not None:
+            own = [{**config, STEPS: int(steps)} for config, steps in zip(own, order.steps_K, strict=True)]
         asked = {
-            self.nodes[client]: RecordDict({**weights, CONFIG: ConfigRecord({**same, "weight": float(weight)})})
-            for client, weight in zip(order.ids, order.weight_K, strict=True)
+            self.nodes[client]: RecordDict({**weights, CONFIG: ConfigRecord({**same, **config})})
+            for client, config in zip(order.ids, own, strict=True)
             if client in self.nodes
         }
         coming = self._answers(asked, MessageType.TRAIN, self.settings.timeout)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from flwr.app import ArrayRecord, Context, Error, Message, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
 from flwr.common.constant import ErrorCode
 from torch import Tensor
 
@@ -34,6 +34,7 @@ from fedsam.flower.names import (
     PARTITION,
     SENT,
     SLOTS,
+    STEPS,
     UPLOADS,
     config_of,
     identity,
@@ -119,10 +120,10 @@ def train(message: Message, context: Context, run: Run | None = None) -> Message
     of the run's strategy keeps from round to round are in the node's `context.state`.
 
     The message holds `arrays` (the global model's parameters by name, and the running statistics of batch normalisation
-    if they are averaged) and `config`: `server-round` (from 1), and
-    optionally `lr` (the client learning rate of this round; without it that of the run's schedule). The answer holds
-    `arrays` (the client's, likewise) and `metrics`: `num-examples`, `train_loss`, `partition-id`. What goes wrong is
-    answered as an error whose reason is one line and the traceback.
+    if they are averaged) and `config`: `server-round` (from 1), and optionally `lr` (the client learning rate of this
+    round; without it that of the run's schedule) and `steps` (how many of its local steps the client takes, the first
+    ones, at least 1; without it all). The answer holds `arrays` (the client's, likewise) and `metrics`: `num-examples`,
+    `train_loss`, `partition-id`. What goes wrong is answered as an error whose reason is one line and the traceback.
 
     Args:
         message: as above; its config may hold the run's keys as `run`.
@@ -146,7 +147,8 @@ def _train(message: Message, context: Context, site: Site, client: int) -> Recor
         if alone and task.batchnorms:
             sent[BATCHNORM] = statistics_from(task.batchnorms, _arrays(message), theta_P)
         weight = float(config.get("weight", 1.0))  # type: ignore[arg-type]
-        order = Order(round, lr, [client], np.array([weight]), sent=sent, slots=slots)
+        steps_K = np.array([_steps(config)], dtype=np.int64) if STEPS in config else None
+        order = Order(round, lr, [client], np.array([weight]), sent=sent, slots=slots, steps_K=steps_K)
         store, (plan,) = task.plan(site.federation, order)
         client_P, loss, slot, uploads = site.trainer.one(theta_P, task.store(store), plan, order)
     buffers = _buffers(task, uploads.pop(BATCHNORM) / weight) if alone else {}
@@ -155,6 +157,13 @@ def _train(message: Message, context: Context, site: Site, client: int) -> Recor
     metrics = MetricRecord({EXAMPLES: plan.examples, "train_loss": float(loss), PARTITION: client})
     more = {UPLOADS: vectors_of(uploads)} if uploads else {}
     return RecordDict({ARRAYS: arrays_of(task.layout, client_P, buffers), METRICS: metrics, **more})
+
+
+def _steps(config: ConfigRecord) -> int:
+    steps = int(config[STEPS])  # type: ignore[arg-type]
+    if steps < 1:
+        raise InputError(STEPS, steps, "must be at least 1; leave a client that is to do nothing out of the round")
+    return steps
 
 
 def evaluate(message: Message, context: Context, run: Run | None = None) -> Message:

@@ -18,14 +18,18 @@ from fedsam.report.page import page
 from fedsam.report.read import gather
 from fedsam.report.section import Maker, Section
 from fedsam.report.settings import Setting, group
+from fedsam.report.turnout import turnout_section
+from fedsam.report.updates import updates_section
 
 MAKERS: tuple[Maker, ...] = (
     what_was_run,
     results,
     learning,
     traffic_section,
+    turnout_section,
     local_accuracy,
     division,
+    updates_section,
     curvature,
     landscape,
     time_section,

@@ -1,0 +1,1 @@
+"""Who of a round's clients delivers, and when: systems of devices, one class each."""

@@ -1,0 +1,68 @@
+"""What a system of devices is: it decides which clients a round asks, and which of them deliver how much, and when.
+
+All of it is known before a round begins, so that nobody is trained in vain. Shapes: K clients that are asked, or those
+of them that deliver.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from fedsam.config import Component
+from fedsam.data.plan import sample_cohort
+
+
+@dataclass(frozen=True)
+class Turnout:
+    """What becomes of a round's clients.
+
+    Args:
+        ids: those that deliver, in ascending order.
+        sizes_K: their training examples.
+        steps_K: how many local steps they take, the first ones, at least 1; None = all of them.
+        dropped: those that were sent the model and deliver nothing, by reason.
+        shortened: how many deliver fewer than all their steps.
+        seconds: simulated time that the round takes.
+    """
+
+    ids: list[int]
+    sizes_K: np.ndarray
+    steps_K: np.ndarray | None = None
+    dropped: Mapping[str, list[int]] = field(default_factory=dict)
+    shortened: int = 0
+    seconds: float = 0.0
+
+    @property
+    def asked(self) -> int:
+        """How many clients were sent the model."""
+        return len(self.ids) + sum(map(len, self.dropped.values()))
+
+
+class System(Component):
+    """A system of devices; the default is ideal: whoever is asked delivers."""
+
+    kind: ClassVar[str] = "system"
+    package: ClassVar[str] = "fedsam.system"
+
+    reasons: ClassVar[tuple[str, ...]] = ()
+    """Why clients may deliver nothing; with any, rounds are recorded with their turnout."""
+
+    def sample(self, seed: int, round: int, clients: int, cohort: int) -> list[int]:
+        """The clients that a round asks, in ascending order: `cohort` of all, uniformly without replacement."""
+        return sample_cohort(seed, round, clients, cohort)
+
+    def turnout(self, seed: int, round: int, ids: Sequence[int], sizes_K: np.ndarray, steps_K: np.ndarray) -> Turnout:
+        """What becomes of the clients of a round.
+
+        Args:
+            seed: of the run; draws are keyed by it, the round and the client.
+            round: its number, from 0.
+            ids: the clients that are asked, each with at least one example.
+            sizes_K: their training examples.
+            steps_K: all their local steps.
+        """
+        return Turnout(list(ids), sizes_K)
