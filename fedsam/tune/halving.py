@@ -1,7 +1,8 @@
 """Which trials are stopped early: asynchronous successive halving, made independent of time.
 
 ASHA (Li et al., "A system for massively parallel hyperparameter tuning", MLSys 2020, algorithm 2, in the form that
-stops trials) has rungs at g, gη, gη², ... rounds. A trial that comes to a rung goes on if it is among the best 1/η of those seen there.
+stops trials) has rungs at g, gη, gη², ... rounds. A trial that comes to a rung goes on if it is among the best 1/η of
+those seen there.
 
 Where several trials go on at once, who is seen there is a matter of timing, and a search that is started again would
 end in other trials. Here, a trial is compared with those that had ended before it was begun, and these depend on its

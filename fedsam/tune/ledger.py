@@ -36,6 +36,12 @@ class Trial:
     stopping: bool = False
     outcome: Outcome | None = None
 
+    @property
+    def came(self) -> Outcome:
+        """What has come of it, once it has ended."""
+        assert self.outcome is not None
+        return self.outcome
+
 
 class Ledger:
     """Hands out trials in their order, and takes what comes of them in any.
@@ -70,14 +76,13 @@ class Ledger:
         return len(self.trials) == self.number
 
     def begin(self) -> Trial | None:
-        """The next trial; None if others have to end first."""
+        """The next trial; None if others have to end first, or if there is none."""
         known = self._known(len(self.trials))
         going = sum(trial.outcome is None for trial in self.trials)
-        if going >= self.workers or any(trial.outcome is None for trial in self.trials[:known]):
+        if self.complete or going >= self.workers or any(trial.outcome is None for trial in self.trials[:known]):
             return None
         for trial in self.trials[self._told : known]:
-            assert trial.outcome is not None
-            self._suggester.tell(trial.outcome)
+            self._suggester.tell(trial.came)
         self._told = max(self._told, known)
         self.trials.append(Trial(len(self.trials), self._suggester.ask()))
         return self.trials[-1]
@@ -121,4 +126,4 @@ class Ledger:
         is none.
         """
         done = [trial for trial in self.trials if trial.outcome and trial.outcome.state == "done"]
-        return max(done, key=lambda trial: trial.outcome.accuracy if trial.outcome else 0.0, default=None)
+        return max(done, key=lambda trial: trial.came.accuracy, default=None)

@@ -26,16 +26,15 @@ def write_trials(trials: Sequence[Trial], space: Space, out: Path) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["trial", *keys, "rounds", *COLUMNS[1:]])
     for trial in trials:
-        own = [getattr(trial.outcome, name) for name in COLUMNS] if trial.outcome else [None] * len(COLUMNS)
+        own = [getattr(trial.came, name) for name in COLUMNS]
         writer.writerow([trial.number, *(trial.values.get(key) for key in keys), *own])
     _write(out / "trials.csv", text.getvalue())
 
 
 def write_best(keys: Values, best: Trial, out: Path) -> None:
     """Write best.toml, which `fedsam run` takes: the keys that were given, with the best trial's values."""
-    assert best.outcome is not None
     resolved = Run.from_keys(keys).keys()
-    head = f"# Trial {best.number}: accuracy {best.outcome.accuracy:.4f} on the validation examples.\n"
+    head = f"# Trial {best.number}: accuracy {best.came.accuracy:.4f} on the validation examples.\n"
     lines = [f"{_name(key)} = {_toml(resolved[key])}\n" for key in sorted(keys, key=lambda key: ("." in key, key))]
     _write(out / "best.toml", head + "".join(lines))
 

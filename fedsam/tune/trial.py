@@ -70,8 +70,7 @@ def _recorded(run: Run, ended: dict[str, Any] | None) -> list[Record]:
 
 def write(trial: Trial, path: Path) -> None:
     """Write down in a trial's directory what it tried and what has come of it."""
-    assert trial.outcome is not None
-    content = {"trial": trial.number, "values": trial.values, **vars(trial.outcome)}
+    content = {"trial": trial.number, "values": trial.values, **vars(trial.came)}
     with on_disk(path / FILE):
         path.mkdir(parents=True, exist_ok=True)
         replace_file(path / FILE, (json.dumps(content, allow_nan=False) + "\n").encode())

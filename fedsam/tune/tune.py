@@ -74,14 +74,13 @@ class Tuned:
 
     def summary(self) -> dict[str, Any]:
         """The result as plain JSON types."""
-        outcomes = [trial.outcome for trial in self.trials if trial.outcome]
+        outcomes = [trial.came for trial in self.trials]
         states = [outcome.state for outcome in outcomes]
-        assert self.best.outcome is not None
         return {
             "out": str(self.out),
             "best": self.best.values,
             "trial": self.best.number,
-            "validation_accuracy": self.best.outcome.accuracy,
+            "validation_accuracy": self.best.came.accuracy,
             "test_accuracy": list(self.accuracies.values()),
             "seeds": list(self.accuracies),
             "trials": len(outcomes),
@@ -183,7 +182,7 @@ def tune(
         outputs.write_trials(ledger.trials, plan.space, place)
         best = ledger.best()
         if best is None:
-            errors = [trial.outcome.error for trial in ledger.trials if trial.outcome]
+            errors = [trial.came.error for trial in ledger.trials]
             raise RunError(f"no trial ran to its end: {errors[0]}; what they tried is in {place / 'trials.csv'}")
         outputs.write_best(plan.chosen(best.values), best, place)
         finals = [plan.final(best.values, number, place / "best") for number in range(settings.seeds)]
@@ -215,11 +214,10 @@ class _Shown:
 
     def ended(self, trial: Trial) -> None:
         """A trial has ended."""
-        assert trial.outcome is not None
         write(trial, self.path(trial))
-        accuracy = f"validation accuracy {trial.outcome.accuracy:.2%}"
-        said = {"done": accuracy, "stopped": f"{accuracy}, stopped after round {trial.outcome.round}"}
-        self.step(f"trial {trial.number}: {said.get(trial.outcome.state, trial.outcome.error)}")
+        accuracy = f"validation accuracy {trial.came.accuracy:.2%}"
+        said = {"done": accuracy, "stopped": f"{accuracy}, stopped after round {trial.came.round}"}
+        self.step(f"trial {trial.number}: {said.get(trial.came.state, trial.came.error)}")
 
     def step(self, label: str) -> None:
         """As many rounds as a run has are behind."""
