@@ -66,7 +66,7 @@ def _found(tuned: Tuned) -> Section:
     caption += " test accuracy is not."
     caption += " After ±: the sample standard deviation over seeds." if len(accuracies) > 1 else ""
     keys = [dimension.key for dimension in tuned.space.dimensions]
-    header = ["trial", *keys, "accuracy (%)", "loss (nats)", "rounds", "seconds", ""]
+    header = ["trial", "", *keys, "accuracy (%)", "loss (nats)", "rounds", "seconds"]
     table = Table(
         "All trials, the best first; accuracy and loss on the validation examples.", header, _rows(tuned, keys)
     )
@@ -80,7 +80,7 @@ def _rows(tuned: Tuned, keys: Sequence[str]) -> list[list[str]]:
         own = [plain(trial.values[key]) if key in trial.values else "–" for key in keys]
         numbers = [percent(outcome.accuracy) if outcome.state != "failed" else "–", significant(outcome.loss)]
         state = outcome.error or WORDS[outcome.state]
-        rows.append([str(trial.number), *own, *numbers, str(outcome.round), significant(outcome.seconds, 3), state])
+        rows.append([str(trial.number), state, *own, *numbers, str(outcome.round), significant(outcome.seconds, 3)])
     return rows
 
 
@@ -134,14 +134,15 @@ def _parallel(tuned: Tuned) -> Figure:
             axes.append(Upright(dimension.key, own, log=dimension.log))
         else:
             names = [plain(value) for value in dimension.values]
-            places = [None if value is None else names.index(plain(value)) for value in own]
-            axes.append(Upright(dimension.key, places, names))
-    axes.append(Upright("accuracy", [trial.came.accuracy for trial in shown]))
+            at = [None if value is None else names.index(plain(value)) for value in own]
+            axes.append(Upright(dimension.key, at, names))
+    axes.append(Upright("accuracy", percent=True, values=[trial.came.accuracy for trial in shown]))
     caption = (
-        "A line for each trial that did not fail, coloured by its validation accuracy. Drag along an axis to see only"
-        " the trials there. A parameter that a trial does not have is drawn at the lower end."
+        "A line for each trial that did not fail, coloured by its validation accuracy. Where a trial does not have a"
+        " parameter, its line has a gap."
     )
-    return Figure("parallel", "All parameters together", caption, Axis(""), Axis(""), [Parallel(axes)])
+    places, upright = Axis("", places=[axis.label for axis in axes]), Axis("", ends=(-0.04, 1.08), hidden=True)
+    return Figure("parallel", "All parameters together", caption, places, upright, [Parallel(axes)])
 
 
 def _importance(tuned: Tuned) -> Figure | None:
