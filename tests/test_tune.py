@@ -210,13 +210,14 @@ def test_halving_is_ray_s_for_one_trial_at_a_time() -> None:
 def test_a_failed_trial_is_the_worst() -> None:
     space = space_of({"client.lr": "0.1..1"})
     heard: list[int] = []
-    ledger = Ledger(Tpe().start(space, 0, 3), Halving(2, 1), 3, 1, last=2, ended=lambda t: heard.append(t.number))
+    ledger = Ledger(Tpe().start(space, 0, 3), Halving(3, 3), 3, 1, last=2, ended=lambda t: heard.append(t.number))
     assert ledger.best() is None
     for number in range(3):
         assert ledger.begin() is not None
-        ledger.report(number, Report(1, 0.2 + 0.1 * number, 3.0, 1.0))
+        ledger.report(number, Report(1, 0.9, 9.0, 1.0))
         if number < 2:
-            ledger.report(number, Report(2, 0.4 + 0.1 * number, 1.0, 1.0))
+            ledger.report(number, Report(2, 0.2 + 0.1 * number, 3.0, 1.0))
+            ledger.report(number, Report(3, 0.4 + 0.1 * number, 1.0, 1.0))
         ledger.end(number, "loss is not finite" if number == 2 else "")
         ledger.end(number, "twice")
     assert [t.came.state for t in ledger.trials] == ["done", "done", "failed"]

@@ -16,7 +16,13 @@ from tests.test_cli import FEDSAM
 
 pytest.importorskip("optuna")
 
-SPACE = ["client.name=sgd,sam", "client.rho=log:1e-2..1", "client.lr=log:1e-2..1e4", "data.clients=10", "cohort=2"]
+SPACE = [
+    "client.name=sgd,sam",
+    "client.rho=log:1e-2..1",
+    "client.lr=0.003,0.03,0.3,1e30",
+    "data.clients=10",
+    "cohort=2",
+]
 SPACE += ["--rounds", "9", "--trials", "7", "--seeds", "2", "--workers", "2", "--out", "t"]
 
 
@@ -40,7 +46,7 @@ def test_killed_and_started_again(tmp_path: Path) -> None:
     trials = told(whole)
     assert len(trials) == 7 == summary["done"] + summary["stopped"] + summary["failed"]
     assert summary["stopped"] > 0
-    assert summary["failed"] > 0  # a rate of 10⁴
+    assert summary["failed"] > 0
     assert all("not finite" in row["error"] for row in trials if row["state"] == "failed")
 
     process = subprocess.Popen([*FEDSAM, "tune", *SPACE, "-q"], cwd=killed, stderr=subprocess.DEVNULL)

@@ -60,6 +60,8 @@ def test_a_client_s_choice_is_its_own() -> None:
     np.testing.assert_array_equal(alone[1], together[0])
     masks = [held._out(4, np.zeros(40, dtype=np.int64)) for held in (one, third) if isinstance(held, HeldOut)]
     assert not np.array_equal(*masks)
+    assert isinstance(one, HeldOut)
+    assert not np.array_equal(masks[0], one._out(5, np.zeros(40, dtype=np.int64)))
 
 
 def test_large_federations_are_sampled(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ class Upright:
         places: names along it.
         log: whether equal steps are equal ratios.
         percent: whether it is a share.
+        whole: whether only whole numbers stand beside it.
     """
 
     label: str
@@ -29,6 +30,7 @@ class Upright:
     places: Sequence[str] = ()
     log: bool = False
     percent: bool = False
+    whole: bool = False
 
     def heights(self) -> list[float | None]:
         """Where the trials are, on a scale of equal steps."""
@@ -45,6 +47,10 @@ class Upright:
         low, high = self.ends()
         if self.places:
             return [self.share(float(place)) for place in range(len(self.places))], list(self.places)
+        if self.whole and not self.log:
+            step = max(1, round((high - low) / 5))
+            whole = [float(number) for number in range(math.ceil(low), math.floor(high) + 1, step)]
+            return [self.share(number) for number in whole], [f"{number:.0f}" for number in whole]
         numbers = [low + (high - low) * part / 4 for part in range(5)]
         shown = [100 * number if self.percent else 10**number if self.log else number for number in numbers]
         return [part / 4 for part in range(5)], [f"{number:.3g}{'%' * self.percent}" for number in shown]

@@ -91,10 +91,10 @@ def _rank(trial: Trial) -> tuple[Any, ...]:
 def _parameters(tuned: Tuned) -> Section:
     """Accuracy against each parameter, all together, and how much each decides."""
     blocks: list[Figure | Table | str] = [_against(tuned, dimension) for dimension in tuned.space.dimensions]
-    if len(tuned.space.dimensions) > 1:
-        blocks.append(_parallel(tuned))
     decisive = _importance(tuned)
     blocks.append(decisive or "Too few trials to say which parameter decides how much.")
+    if len(tuned.space.dimensions) > 1:
+        blocks += ["Each line below joins what one trial tried, and ends at its accuracy.", _parallel(tuned)]
     return Section("parameters", "Parameters", blocks)
 
 
@@ -131,7 +131,7 @@ def _parallel(tuned: Tuned) -> Figure:
     for dimension in tuned.space.dimensions:
         own = [trial.values.get(dimension.key) for trial in shown]
         if isinstance(dimension, Range):
-            axes.append(Upright(dimension.key, own, log=dimension.log))
+            axes.append(Upright(dimension.key, own, log=dimension.log, whole=dimension.whole))
         else:
             names = [plain(value) for value in dimension.values]
             at = [None if value is None else names.index(plain(value)) for value in own]

@@ -29,7 +29,6 @@ SETTINGS = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000",  # nothing is ever restored from it
     "RAY_AIR_NEW_OUTPUT": "0",  # what it prints is not for a user of ours
-    "TUNE_MAX_PENDING_TRIALS_PG": "1",
 }
 
 
