@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fedsam.data.base import Federation
+from fedsam.data.validation import federation_of
 from fedsam.engine.task import Task
 from fedsam.errors import under
 from fedsam.params import layout_of
@@ -22,7 +23,7 @@ def assemble(run: Run, federation: Federation | None = None) -> tuple[Federation
         device = run.engine.torch_device()
     if federation is None:
         with under("data"):
-            federation = run.data.load(run.seed)
+            federation = federation_of(run.data, run.seed)
     facts, precision = federation.facts, run.engine.precision
     with under("model"):
         module = run.model.module(facts.shape, facts.classes, run.seed)

@@ -15,6 +15,7 @@ import numpy as np
 from fedsam import tables
 from fedsam.console import Progress
 from fedsam.errors import FedsamError, Interrupted, RunError
+from fedsam.measured import accuracy_of, split_of
 from fedsam.record import Record, fresh_path, on_disk, replace_file
 from fedsam.run import Run
 from fedsam.sweep import Job, is_done, plan, records_of
@@ -51,7 +52,7 @@ class Comparison:
         for setting, by_seed in self.metrics.items():
             rounds = self.runs[setting].rounds
             final = {
-                seed: float(np.mean([r["test_accuracy"] for r in records if r["round"] > rounds - self.last]))
+                seed: float(np.mean([accuracy_of(r) for r in records if r["round"] > rounds - self.last]))
                 for seed, records in by_seed.items()
             }
             accuracies = list(final.values())
@@ -60,7 +61,7 @@ class Comparison:
                 {
                     "setting": setting,
                     "seeds": list(by_seed),
-                    "test_accuracy": accuracies,
+                    f"{split_of(next(iter(by_seed.values()))[-1])}_accuracy": accuracies,
                     "mean": float(np.mean(accuracies)),
                     "std": float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else 0.0,
                     "seconds_per_round": float(np.mean(seconds)),
@@ -213,7 +214,8 @@ def show(comparison: Comparison) -> None:
     rows = comparison.rows()
     seeds = len(rows[0]["seeds"])
     table = Table(
-        title=f"test accuracy, mean of the last {comparison.last} rounds, {seeds} seed{'s' * (seeds > 1)}",
+        title=f"{split_of(rows[0])} accuracy, mean of the last {comparison.last} rounds,"
+        f" {seeds} seed{'s' * (seeds > 1)}",
         title_justify="left",
     )
     for header in ("setting", "mean", "std", "less the first", "seconds per round"):

@@ -20,6 +20,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
+from fedsam.measured import accuracy_of, loss_of, split_of
 from fedsam.record import Record
 from fedsam.result import Listener, Result
 from fedsam.run import Run, describe_keys
@@ -114,7 +115,7 @@ class Progress(Listener):
 
     def recorded(self, record: Record) -> None:
         """Show the latest accuracy."""
-        self.note = f"test accuracy {record['test_accuracy']:.2%}"
+        self.note = f"{split_of(record)} accuracy {accuracy_of(record):.2%}"
         self.bar.update(self.task, note=self.note)
 
 
@@ -148,10 +149,11 @@ def show_result(result: Result) -> None:
     """The result of one run, for a person."""
     summary = result.summary()
     averaged = result.run.average.name != "none"
-    facts = {"test accuracy": f"{summary['test_accuracy']:.2%}"}
-    facts |= {"without averaging": f"{summary['raw_test_accuracy']:.2%}"} if averaged else {}
+    split = split_of(summary)
+    facts = {f"{split} accuracy": f"{accuracy_of(summary):.2%}"}
+    facts |= {"without averaging": f"{summary[f'raw_{split}_accuracy']:.2%}"} if averaged else {}
     facts |= {"robust accuracy": f"{summary['robust_accuracy']:.2%}"} if "robust_accuracy" in summary else {}
-    facts |= {"test loss": f"{summary['test_loss']:.4f}", "seconds per round": f"{summary['seconds_per_round']:.4g}"}
+    facts |= {f"{split} loss": f"{loss_of(summary):.4f}", "seconds per round": f"{summary['seconds_per_round']:.4g}"}
     where = {"run directory": summary["out"] or "none"}
     if result.out:
         where["report"] = str(result.out / "report.html")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fedsam.measured import accuracy_of, split_of
+
 if TYPE_CHECKING:
     from fedsam.compare import Comparison
 
@@ -22,7 +24,7 @@ COLOURS = (
 
 
 def draw(comparison: Comparison, path: Path) -> None:
-    """Test accuracy against rounds: the mean over seeds, and a band of one standard deviation around it."""
+    """Accuracy against rounds: the mean over seeds, and a band of one standard deviation around it."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -30,10 +32,11 @@ def draw(comparison: Comparison, path: Path) -> None:
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     lowest = 1.0
+    split = split_of(next(iter(next(iter(comparison.metrics.values())).values()))[-1])
     for number, (setting, by_seed) in enumerate(comparison.metrics.items()):
         colour = COLOURS[number % len(COLOURS)]
         rounds = [record["round"] for record in next(iter(by_seed.values()))]
-        accuracy = np.array([[record["test_accuracy"] for record in records] for records in by_seed.values()])
+        accuracy = np.array([[accuracy_of(record) for record in records] for records in by_seed.values()])
         mean, std = accuracy.mean(axis=0), accuracy.std(axis=0, ddof=1) if len(accuracy) > 1 else np.zeros(len(rounds))
         axes.plot(rounds, 100 * mean, color=colour, label=setting, linewidth=1.6)
         axes.fill_between(
@@ -47,7 +50,7 @@ def draw(comparison: Comparison, path: Path) -> None:
         f"{first.data.name}, {first.data.clients} clients, {first.cohort} per round: {spread}", loc="left", fontsize=11
     )
     axes.set_xlabel("round")
-    axes.set_ylabel("test accuracy (%)")
+    axes.set_ylabel(f"{split} accuracy (%)")
     axes.set_xlim(0, None)
     axes.set_ylim(max(0.0, 100 * lowest - 8), min(100.5, axes.get_ylim()[1]))
     axes.grid(alpha=0.25, linewidth=0.6)

@@ -42,6 +42,10 @@ class RunError(FedsamError):
     """A run that cannot go on: a diverged loss, a full disk, a damaged checkpoint (exit status 1)."""
 
 
+class DivergedError(RunError):
+    """A loss, an update or a model that is no longer finite."""
+
+
 class Interrupted(FedsamError):
     """The user stopped the run; the message says how to resume it (exit status 130)."""
 

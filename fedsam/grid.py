@@ -59,7 +59,7 @@ def settings(keys: Mapping[str, Any]) -> dict[str, Run]:
     found: dict[str, Run] = {}
     used: set[str] = set()
     for combination in itertools.product(*choices.values()):
-        own = _understood(dict(zip(choices, combination, strict=True)))
+        own = understood(dict(zip(choices, combination, strict=True)))
         used |= set(own)
         name = " ".join(f"{key}={own[key]}" for key in varied if key in own)
         if name not in found:
@@ -71,7 +71,7 @@ def settings(keys: Mapping[str, Any]) -> dict[str, Run]:
     return found
 
 
-def _understood(keys: dict[str, Any]) -> dict[str, Any]:
+def understood(keys: dict[str, Any]) -> dict[str, Any]:
     """The keys that the chosen parts have; unknown groups and names are left for `Run` to refuse."""
     found = dict(keys)
     for group, info in Run.model_fields.items():

@@ -54,9 +54,10 @@ class Measures:
         """
         run, statistics = self.run, self.statistics.of(served_P, theta_P)
         loss, accuracy = evaluate(self.task, served_P, self.test, *statistics)
-        found: dict[str, Any] = {"test_accuracy": accuracy, "test_loss": loss}
+        split = self.federation.measured
+        found: dict[str, Any] = {f"{split}_accuracy": accuracy, f"{split}_loss": loss}
         if run.average.name != "none":
-            found["raw_test_accuracy"] = accuracy if served_P is theta_P else self._raw(theta_P)
+            found[f"raw_{split}_accuracy"] = accuracy if served_P is theta_P else self._raw(theta_P)
         if run.attack.passes:
             attacked = Store(self.test.images[: run.attack_images], self.test.labels[: run.attack_images])
             found["robust_accuracy"] = robust_accuracy(self.task, served_P, attacked, run.attack, *statistics)
@@ -86,12 +87,13 @@ class Measures:
         }
 
     def clients(self, round: int, served_P: Tensor, theta_P: Tensor) -> dict[str, Any] | None:
-        """The served model on the local test sets of the first clients; None if they hold nothing out.
+        """The served model on the local test sets of the first clients; None if they hold nothing out,
+        or if the run is for tuning.
 
         Args:
             round, served_P, theta_P: as for `of`.
         """
-        if not self.run.data.local_test:
+        if not self.run.data.local_test or self.run.data.validation:
             return None
         ids = range(min(SHOWN, self.federation.clients))
         store, index = self.federation.local_test(ids)

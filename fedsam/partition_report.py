@@ -22,9 +22,10 @@ def report(run: Run, figure: Path | None, as_json: bool) -> None:
     from fedsam.console import show_facts
     from fedsam.data.heterogeneity import describe
     from fedsam.data.label_figure import draw
+    from fedsam.data.validation import federation_of
 
     with under("data"):
-        federation = run.data.load(run.seed)
+        federation = federation_of(run.data, run.seed)
     counts_KL = federation.label_counts(range(federation.clients))
     described = describe(counts_KL)
     keys = run.keys()

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from fedsam.measured import accuracy_of, loss_of, split_of
 from fedsam.record import Record
 from fedsam.run import Run
 
@@ -53,12 +54,13 @@ class Result:
     def summary(self) -> dict[str, Any]:
         """The result as plain JSON types."""
         last = self.metrics[-1]
+        split = split_of(last)
         return {
             "out": str(self.out) if self.out else None,
             "rounds": self.run.rounds,
-            "test_accuracy": last["test_accuracy"],
-            "raw_test_accuracy": last.get("raw_test_accuracy", last["test_accuracy"]),
-            "test_loss": last["test_loss"],
+            f"{split}_accuracy": accuracy_of(last),
+            f"raw_{split}_accuracy": last.get(f"raw_{split}_accuracy", accuracy_of(last)),
+            f"{split}_loss": loss_of(last),
             **({"robust_accuracy": last["robust_accuracy"]} if "robust_accuracy" in last else {}),
             "seconds_per_round": self.seconds_per_round,
             "engine": self.engine,

@@ -27,7 +27,7 @@ from fedsam.engine.base import Engine, Failure, Order
 from fedsam.engine.joint import Joint
 from fedsam.engine.memory import keep_freed_memory
 from fedsam.engine.task import numerics
-from fedsam.errors import InputError, Interrupted, RunError, under
+from fedsam.errors import DivergedError, InputError, Interrupted, RunError, under
 from fedsam.measures import Measures
 from fedsam.params import named, theta_of
 from fedsam.record import Checkpoint, Record, RunDirectory, must_be_free
@@ -306,10 +306,10 @@ class Simulation:
                 shown = ", ".join(map(str, broken[:10])) + (f" and {len(broken) - 10} more" if len(broken) > 10 else "")
                 some = f"client{'s' * (len(broken) > 1)} {shown}"
                 cure = "lower client.lr or set client.clip_norm"
-                raise RunError(f"round {round}: loss or update of {some} is not finite; {cure}{self._last_good()}")
+                raise DivergedError(f"round {round}: loss or update of {some} is not finite; {cure}{self._last_good()}")
         self.unchecked.clear()
         if not bool(self.theta_P.sum().isfinite()):
-            raise RunError(
+            raise DivergedError(
                 f"round {self.done}: the global model is not finite; lower server.lr or client.lr{self._last_good()}"
             )
 

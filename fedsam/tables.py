@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fedsam.measured import accuracy_of, split_of
 from fedsam.record import on_disk, replace_file
 
 SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
@@ -21,8 +22,10 @@ def write(rows: Sequence[dict[str, Any]], out: Path, last: int) -> None:
         out: the directory.
         last: rounds whose mean the accuracy is.
     """
-    caption = f"Test accuracy (%), mean of the last {last} rounds; ± standard deviation over seeds; differences are"
-    caption += " paired over seeds, in percentage points, with the 95 % confidence interval."
+    caption = (
+        f"{split_of(rows[0]).capitalize()} accuracy (%), mean of the last {last} rounds; ± standard deviation over"
+    )
+    caption += " seeds; differences are paired over seeds, in percentage points, with the 95 % confidence interval."
     for name, text in (
         ("table.csv", as_csv(rows)),
         ("table.md", as_markdown(rows, caption)),
@@ -40,7 +43,7 @@ def as_csv(rows: Sequence[dict[str, Any]]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*fields, *(f"seed {seed}" for seed in seeds)])
     for row in rows:
-        by_seed = dict(zip(row["seeds"], row["test_accuracy"], strict=True))
+        by_seed = dict(zip(row["seeds"], accuracy_of(row), strict=True))
         writer.writerow([*(row.get(field) for field in fields), *(by_seed.get(seed) for seed in seeds)])
     return text.getvalue()
 

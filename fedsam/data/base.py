@@ -15,6 +15,7 @@ import numpy as np
 from fedsam.config import Component, key
 from fedsam.data.augment.base import Augment
 from fedsam.data.label_noise import NoiseKind
+from fedsam.measured import TEST
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ class Federation(ABC):
     facts: Facts
     clients: int
     test: Split
+    measured: str = TEST
+    """What `test` is, and with it the first word of what records say of it."""
 
     @abstractmethod
     def sizes(self, ids: Sequence[int]) -> np.ndarray:
@@ -96,6 +99,14 @@ class Dataset(Component):
     augment: Augment = key("none", "augmentation of training batches, on the device", "off")
     local_test: float = key(
         0.0, "share of each client's examples held out as its local test set, same label skew", "off", ge=0.0, lt=1.0
+    )
+    validation: float = key(
+        0.0,
+        "share of each client's training examples held out for tuning; above 0 a run is measured on these examples"
+        " alone, and never on the test set",
+        "off",
+        ge=0.0,
+        le=0.5,
     )
     label_noise: float = key(
         0.0,

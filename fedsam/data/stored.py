@@ -124,8 +124,12 @@ def hold_out(labels_N: np.ndarray, share: float, rng: np.random.Generator) -> np
         share: of the examples, below 1.
         rng: the client's stream for this purpose.
     """
+    return stratified(labels_N, held_out_size(len(labels_N), share), rng)
+
+
+def stratified(labels_N: np.ndarray, total: int, rng: np.random.Generator) -> np.ndarray:
+    """`hold_out` of so many examples, bool [N]."""
     chosen_N = np.zeros(len(labels_N), dtype=bool)
-    total = held_out_size(len(labels_N), share)
     if total == 0:
         return chosen_N
     classes, counts_L = np.unique(labels_N, return_counts=True)

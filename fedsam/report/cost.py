@@ -8,11 +8,10 @@ from statistics import fmean
 
 from fedsam.curves import COLOURS
 from fedsam.report.figure import Axis, Figure
-from fedsam.report.learning import ACCURACY
 from fedsam.report.marks import Bars, Line
-from fedsam.report.numbers import curve, field, spread, total, traffic
+from fedsam.report.numbers import ACCURACY, curve, spread, total, traffic
 from fedsam.report.read import Loaded
-from fedsam.report.section import Section, Table, significant
+from fedsam.report.section import Section, Table, accuracy_axis, significant, split_shown
 from fedsam.report.settings import Setting
 
 PHASES = {"training": "seconds", "evaluation": "eval_seconds"}
@@ -23,18 +22,19 @@ def traffic_section(settings: Sequence[Setting]) -> Section | None:
     having = [setting for setting in settings if any(total(run, "bytes_up") for run in setting.runs.values())]
     if not having:
         return None
-    marks = []
+    marks, split = [], split_shown(having)
     for setting in having:
-        drawn = curve(setting, field("test_accuracy"))
+        drawn = curve(setting, ACCURACY)
         sent = [dict(_sent(run)) for run in setting.runs.values()]
         if drawn:
             megabytes = [fmean(table[r] for table in sent) for r in drawn.rounds]
             marks.append(Line(megabytes, drawn.mean, setting.name, setting.colour, dash=setting.dash))
     caption = (
-        "Test accuracy of the served model against all that server and clients have sent each other until then (up and"
-        " down, all clients of the cohorts). Means over seeds; 1 MB = 10⁶ bytes."
+        f"{split.capitalize()} accuracy of the served model against all that server and clients have sent each other"
+        " until then (up and down, all clients of the cohorts). Means over seeds; 1 MB = 10⁶ bytes."
     )
-    figure = Figure("traffic", "Accuracy against traffic", caption, Axis("sent up and down (MB)"), ACCURACY, marks)
+    sent_axis = Axis("sent up and down (MB)")
+    figure = Figure("traffic", "Accuracy against traffic", caption, sent_axis, accuracy_axis(split), marks)
     rows = []
     for setting in having:
         up, down = (_mean(setting, name, 1e-6) for name in ("bytes_up", "bytes_down"))

@@ -22,6 +22,7 @@ class Axis:
     Args:
         places: names along it, instead of numbers.
         ends: the range shown; None = the drawer's choice.
+        hidden: whether it is not drawn.
     """
 
     label: str
@@ -30,6 +31,7 @@ class Axis:
     places: Sequence[str] = ()
     ends: tuple[float, float] | None = None
     whole: bool = False
+    hidden: bool = False
 
     def plotly(self) -> dict[str, Any]:
         """For plotly."""
@@ -56,6 +58,8 @@ class Axis:
             found["range"] = [math.log10(end) for end in self.ends] if self.log else list(self.ends)
         if self.whole:
             found["tickformat"] = ",d"
+        if self.hidden:
+            found["visible"] = False
         return found
 
     def paint(self, axes: Any, which: str) -> None:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
+from fedsam.measured import accuracy_of
 from fedsam.report.figure import Axis, Figure
 from fedsam.report.marks import Line, Mark
 from fedsam.report.numbers import (
+    ACCURACY,
     LAST,
+    LOSS,
+    RAW,
     SHARES,
     Difference,
     curve,
@@ -19,12 +23,21 @@ from fedsam.report.numbers import (
     reach,
     spread,
 )
-from fedsam.report.section import Section, Table, curves, lines, over_seeds, percent, plus_minus, significant
+from fedsam.report.section import (
+    Section,
+    Table,
+    accuracy_axis,
+    curves,
+    lines,
+    over_seeds,
+    percent,
+    plus_minus,
+    significant,
+    split_shown,
+)
 from fedsam.report.settings import Setting
 
-RAW = field("raw_test_accuracy")
 ROBUST = field("robust_accuracy")
-ACCURACY = Axis("test accuracy", percent=True)
 
 
 def results(settings: Sequence[Setting]) -> Section:
@@ -39,25 +52,26 @@ def results(settings: Sequence[Setting]) -> Section:
 
 def learning(settings: Sequence[Setting]) -> Section:
     """Accuracy, losses and learning rate against rounds; the raw model against the averaged one."""
-    averaged = any(curve(setting, RAW) for setting in settings)
+    split, averaged = split_shown(settings), any(curve(setting, RAW) for setting in settings)
+    examples = {"test": "test set", "validation": "validation examples"}.get(split, "test set or validation examples")
     served = "The served model is the average over rounds where a setting has one. " if averaged else ""
     drawn = [
         curves(
             "accuracy",
-            "Test accuracy",
-            f"Accuracy of the served model on the test set against rounds. {served}".strip(),
-            ACCURACY,
+            f"{split.capitalize()} accuracy",
+            f"Accuracy of the served model on the {examples} against rounds. {served}".strip(),
+            accuracy_axis(split),
             settings,
-            field("test_accuracy"),
+            ACCURACY,
         ),
         _averaging(settings),
         curves(
             "test-loss",
-            "Test loss",
-            "Mean cross-entropy of the served model on the test set against rounds.",
-            Axis("test loss (nats)"),
+            f"{split.capitalize()} loss",
+            f"Mean cross-entropy of the served model on the {examples} against rounds.",
+            Axis(f"{split} loss (nats)"),
             settings,
-            field("test_loss"),
+            LOSS,
         ),
         curves(
             "train-loss",
@@ -70,7 +84,7 @@ def learning(settings: Sequence[Setting]) -> Section:
         curves(
             "robust-accuracy",
             "Robust accuracy",
-            "Accuracy of the served model on attacked test images against rounds.",
+            f"Accuracy of the served model on attacked {split} images against rounds.",
             Axis("robust accuracy", percent=True),
             settings,
             ROBUST,
@@ -87,7 +101,7 @@ def _averaging(settings: Sequence[Setting]) -> Figure | None:
     marks: list[Mark] = []
     found = []
     for setting in settings:
-        raw, served = curve(setting, RAW), curve(setting, field("test_accuracy"))
+        raw, served = curve(setting, RAW), curve(setting, ACCURACY)
         if raw and served:
             found += [raw, served]
             marks += [mark for mark in lines(setting, served) if not (isinstance(mark, Line) and mark.thin)]
@@ -95,11 +109,12 @@ def _averaging(settings: Sequence[Setting]) -> Figure | None:
     if not marks:
         return None
     caption = (
-        "Test accuracy of the averaged model (solid), which is served, and of the raw global model (dotted), which the"
-        f" clients go on from. {over_seeds(found).replace(', thin lines are single seeds', '')}"
+        f"{split_shown(settings).capitalize()} accuracy of the averaged model (solid), which is served, and of the raw"
+        " global model (dotted), which the clients go on from."
+        f" {over_seeds(found).replace(', thin lines are single seeds', '')}"
     )
-    title, rounds = "Raw and averaged model", Axis("round", whole=True)
-    return Figure("averaging", title, caption, rounds, ACCURACY, marks, together=len(found) <= 8)
+    title, rounds, accuracy = "Raw and averaged model", Axis("round", whole=True), accuracy_axis(split_shown(settings))
+    return Figure("averaging", title, caption, rounds, accuracy, marks, together=len(found) <= 8)
 
 
 def _final(settings: Sequence[Setting]) -> Table:
@@ -109,7 +124,7 @@ def _final(settings: Sequence[Setting]) -> Table:
     header = ["setting", "seeds", "accuracy (%)"]
     header += ["raw model (%)", "gain by averaging (points)"] if has_raw else []
     header += ["robust accuracy (%)"] if has_robust else []
-    header += ["test loss (nats)"]
+    header += [f"{split_shown(settings)} loss (nats)"]
     reference = first.name if len(first.name) < 20 else "the reference"
     header += [f"difference to {reference} (points)"] if len(settings) > 1 else []
     rows = []
@@ -118,7 +133,7 @@ def _final(settings: Sequence[Setting]) -> Table:
         row = [setting.name, str(len(own)), _mean(own)]
         row += [_mean(raw), _difference(paired(own, raw) if raw else None)] if has_raw else []
         row += [_mean(finals(setting, ROBUST))] if has_robust else []
-        row += [_mean(finals(setting, field("test_loss")), 1.0)]
+        row += [_mean(finals(setting, LOSS), 1.0)]
         if len(settings) > 1:
             row.append("reference" if setting is first else _difference(paired(own, finals(first))))
         rows.append(row)
@@ -155,8 +170,9 @@ def _targets(settings: Sequence[Setting]) -> Table | None:
             shown = f"{percent(target)} % ({share:.0%})" if setting is first else ""
             rows.append([shown, setting.name, rounds, megabytes, seeds])
     caption = (
-        f"Rounds and traffic until a test accuracy is first recorded: mean over the seeds that reached it, and their"
-        f" range. In brackets, of the final accuracy of {first.name}. MB are 10⁶ bytes, up and down, of all clients."
+        f"Rounds and traffic until a {split_shown(settings)} accuracy is first recorded: mean over the seeds that"
+        f" reached it, and their range. In brackets, of the final accuracy of {first.name}. MB are 10⁶ bytes, up and"
+        " down, of all clients."
         " A target is seen at recorded rounds only."
     )
     return Table(caption, ["target", "setting", "rounds", "MB", "seeds that reached it"], rows, 2)
@@ -173,9 +189,9 @@ def _by_seed(settings: Sequence[Setting]) -> Table:
     rows = []
     for setting in settings:
         for seed, run in setting.runs.items():
-            accuracies = [record["test_accuracy"] for record in run.metrics]
-            best = max(run.metrics, key=lambda record: record["test_accuracy"])
-            at = f"{percent(best['test_accuracy'])} (round {best['round']:,})"
+            accuracies = [accuracy_of(record) for record in run.metrics]
+            best = max(run.metrics, key=accuracy_of)
+            at = f"{percent(accuracy_of(best))} (round {best['round']:,})"
             rows.append([setting.name, str(seed), percent(final(run)), percent(accuracies[-1]), at])
     header = ["setting", "seed", f"last {LAST} rounds (%)", "last record (%)", "best record (%)"]
-    return Table("Test accuracy of each run.", header, rows, folded=True)
+    return Table(f"{split_shown(settings).capitalize()} accuracy of each run.", header, rows, folded=True)

@@ -123,7 +123,7 @@ class Points(Mark):
         quiet: without an entry in the legend.
     """
 
-    x: Numbers
+    x: Numbers | Sequence[str]
     y: Numbers
     name: str
     colour: str
@@ -266,5 +266,5 @@ class Map(Mark):
 KINDS = {"heat": "heatmap", "contour": "contour", "solid": "surface"}
 
 
-def _gaps(values: Numbers) -> list[float]:
+def _gaps(values: Numbers | Sequence[str]) -> list[Any]:
     return [float("nan") if value is None else value for value in values]

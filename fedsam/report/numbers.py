@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
+from fedsam.measured import accuracy_of, split_of
 from fedsam.report.read import Loaded, Record
 from fedsam.report.settings import Setting
 
@@ -32,7 +33,12 @@ def number(value: Any) -> float | None:
     return float(value)
 
 
-ACCURACY = field("test_accuracy")
+def measured(before: str, after: str) -> Get:
+    """What a record has under this name with `test` in the middle, or with `validation`."""
+    return lambda record: number(record.get(f"{before}{split_of(record)}{after}"))
+
+
+ACCURACY, LOSS, RAW = measured("", "_accuracy"), measured("", "_loss"), measured("raw_", "_accuracy")
 
 
 @dataclass(frozen=True)
@@ -120,7 +126,7 @@ def reach(run: Loaded, target: float) -> Reached | None:
     total = 0
     for record in run.metrics:
         total += traffic(record)
-        if record["test_accuracy"] >= target:
+        if accuracy_of(record) >= target:
             return Reached(record["round"], total)
     return None
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fedsam.errors import InputError
+from fedsam.measured import accuracy_of, split_of
 from fedsam.naming import directory_names
 
 FORMAT = 1  # of run.json and geometry.json
@@ -154,7 +155,8 @@ def _metrics(path: Path) -> list[Record]:
     for number, line in enumerate(lines, 1):
         try:
             record = json.loads(line)
-            records.append(record | {"round": int(record["round"]), "test_accuracy": float(record["test_accuracy"])})
+            accuracy = {f"{split_of(record)}_accuracy": float(accuracy_of(record))}
+            records.append(record | {"round": int(record["round"])} | accuracy)
         except (ValueError, KeyError, TypeError):
             if number == len(lines):
                 break  # the run may be going on

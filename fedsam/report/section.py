@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from fedsam.measured import split_of
 from fedsam.report.figure import Axis, Figure
 from fedsam.report.marks import Line, Mark
 from fedsam.report.numbers import Curve, Get, curve, number
@@ -77,6 +78,17 @@ def over_seeds(drawn: Sequence[Curve]) -> str:
     ragged = any(len({tuple(rounds) for rounds, _ in d.seeds.values()}) > 1 for d in drawn)
     only = " The mean is over the rounds that every seed has recorded." if ragged else ""
     return f"Mean over {n}, the band is ± one sample standard deviation{thin}.{only}"
+
+
+def split_shown(settings: Sequence[Setting]) -> str:
+    """On what the settings were measured: `test`, `validation`, or both."""
+    records = (record for setting in settings for run in setting.runs.values() for record in run.metrics)
+    return " or ".join(sorted({split_of(record) for record in records}))
+
+
+def accuracy_axis(split: str) -> Axis:
+    """The axis of an accuracy."""
+    return Axis(f"{split} accuracy", percent=True)
 
 
 def percent(value: float | None) -> str:

@@ -7,10 +7,9 @@ from statistics import fmean
 from typing import Any
 
 from fedsam.report.figure import Axis, Figure
-from fedsam.report.learning import ACCURACY
 from fedsam.report.marks import DASHES, Line, Mark
-from fedsam.report.numbers import Get, curve, field, number
-from fedsam.report.section import Section, Table, in_words, significant
+from fedsam.report.numbers import ACCURACY, Get, curve, field, number
+from fedsam.report.section import Section, Table, accuracy_axis, in_words, significant, split_shown
 from fedsam.report.settings import Setting
 
 ASIDE = ("rounds", "empty", "asked", "trained", "shortened")
@@ -86,7 +85,7 @@ def _participation(settings: Sequence[Setting]) -> Figure | None:
 def _against_time(settings: Sequence[Setting]) -> Figure | None:
     marks: list[Mark] = []
     for setting in settings:
-        accuracy, time = curve(setting, field("test_accuracy")), curve(setting, field("simulated_seconds"))
+        accuracy, time = curve(setting, ACCURACY), curve(setting, field("simulated_seconds"))
         if accuracy and time and any(time.mean):
             at = dict(zip(time.rounds, time.mean, strict=True))
             points = [(at[r], a) for r, a in zip(accuracy.rounds, accuracy.mean, strict=True) if r in at]
@@ -95,11 +94,11 @@ def _against_time(settings: Sequence[Setting]) -> Figure | None:
     if not marks:
         return None
     caption = (
-        "Test accuracy of the served model against simulated time: of each round that of its slowest client, or its"
+        "Accuracy of the served model against simulated time: of each round that of its slowest client, or its"
         " deadline. Means over seeds."
     )
     title, axis = "Accuracy against simulated time", Axis("simulated time (s)")
-    return Figure("simulated-time", title, caption, axis, ACCURACY, marks)
+    return Figure("simulated-time", title, caption, axis, accuracy_axis(split_shown(settings)), marks)
 
 
 def _table(settings: Sequence[Setting]) -> Table:

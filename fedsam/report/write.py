@@ -60,7 +60,7 @@ def write_report(paths: Sequence[Path], out: Path, *, figures: Path | None = Non
     sections = [section for make in MAKERS if (section := make(settings))]
     notes = [*unfinished(settings), *(f"Left out: {line}" for line in (*left_out, *twice))]
     try:
-        _replace(out, page(_title(settings), _lead(settings), notes, sections))
+        replace(out, page(_title(settings), _lead(settings), notes, sections))
         if figures is not None:
             _figures(sections, figures)
     except OSError as error:
@@ -96,7 +96,8 @@ def _lead(settings: Sequence[Setting]) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
-def _replace(path: Path, text: str) -> None:
+def replace(path: Path, text: str) -> None:
+    """Write a text file to the side and rename it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.writing")
     try:
@@ -118,4 +119,4 @@ def _figures(sections: Sequence[Section], folder: Path) -> None:
             if isinstance(block, Figure):
                 block.save(folder)
                 captions.append(f"**{block.id}** {block.title}. {block.caption}\n")
-    _replace(folder / "captions.md", "\n".join(captions))
+    replace(folder / "captions.md", "\n".join(captions))

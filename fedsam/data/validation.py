@@ -1,0 +1,110 @@
+"""Validation examples: a share of every client's training examples, for choosing settings without the test set.
+
+Shapes: N examples of a client, K clients asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from fedsam.data.base import Dataset, Federation, Split
+from fedsam.data.stored import stratified
+from fedsam.errors import InputError
+from fedsam.measured import VALIDATION
+from fedsam.rng import stream
+
+MOST = 1000
+"""Clients, drawn by lot from a larger federation, whose validation examples a run is measured on."""
+KEPT = 20_000
+"""Clients whose choice is remembered."""
+
+
+def federation_of(data: Dataset, seed: int) -> Federation:
+    """A data set as a run sees it: loaded, and with `data.validation` without what is held out and without test set.
+
+    Raises:
+        InputError: as `Dataset.load`; or no client has two training examples, so that nothing can be held out.
+    """
+    loaded = data.load(seed)
+    return HeldOut(loaded, data.validation, seed) if data.validation else loaded
+
+
+def validation_size(examples_K: np.ndarray, share: float) -> np.ndarray:
+    """How many of its N training examples a client holds out, int64: of two or more at least one, and never all.
+
+        m = max(1, round(share · N))  for N ≥ 2,  0 for less
+
+    Args:
+        examples_K: N of each client.
+        share: from 0 to 0.5.
+    """
+    size_K = np.maximum(1, np.rint(share * examples_K).astype(np.int64))
+    return np.where(examples_K >= 2, np.minimum(size_K, examples_K - 1), 0)
+
+
+class HeldOut(Federation):
+    """A federation in which every client holds a part of its training examples out, keyed by seed and client.
+
+    From each class of a client in proportion (Hamilton's method, see `stratified`). The examples keep the labels that
+    clients would train on: with `data.label_noise` the noisy ones, since one who tunes on such data knows no others.
+
+    `test` is not the test set, which is out of reach here, but the validation examples of all clients, of more than
+    `MOST` clients those of so many drawn by lot.
+
+    Args:
+        whole: the federation.
+        share: of each client's training examples, above 0.
+        seed: of the run.
+    """
+
+    measured = VALIDATION
+
+    def __init__(self, whole: Federation, share: float, seed: int) -> None:
+        self.facts, self.clients = whole.facts, whole.clients
+        self._whole, self._share, self._seed = whole, share, seed
+        self._kept: dict[int, np.ndarray] = {}
+        self.test = self._pool()
+
+    def sizes(self, ids: Sequence[int]) -> np.ndarray:
+        """Training examples of each of these clients that are not held out, int64 [K]."""
+        examples_K = self._whole.sizes(ids)
+        left_K: np.ndarray = examples_K - validation_size(examples_K, self._share)
+        return left_K
+
+    def examples(self, ids: Sequence[int]) -> tuple[Split, list[np.ndarray]]:
+        """The whole federation's store, and the positions of what is not held out."""
+        store, index = self._whole.examples(ids)
+        out = [self._out(k, store.labels[own]) for k, own in zip(ids, index, strict=True)]
+        return store, [own[~held] for own, held in zip(index, out, strict=True)]
+
+    def validation(self, ids: Sequence[int]) -> tuple[Split, list[np.ndarray]]:
+        """As `examples`, for what each of these clients holds out."""
+        store, index = self._whole.examples(ids)
+        out = [self._out(k, store.labels[own]) for k, own in zip(ids, index, strict=True)]
+        return store, [own[held] for own, held in zip(index, out, strict=True)]
+
+    def local_test(self, ids: Sequence[int]) -> tuple[Split, list[np.ndarray]]:
+        """As in the whole federation."""
+        return self._whole.local_test(ids)
+
+    def _out(self, client: int, labels_N: np.ndarray) -> np.ndarray:
+        """Which of a client's training examples it holds out, bool [N]."""
+        client = int(client)
+        if client not in self._kept:
+            if len(self._kept) >= KEPT:
+                self._kept.clear()
+            total = int(validation_size(np.array(len(labels_N)), self._share))
+            self._kept[client] = stratified(labels_N, total, stream(self._seed, VALIDATION, client=client))
+        return self._kept[client]
+
+    def _pool(self) -> Split:
+        ids = np.arange(self.clients)
+        if self.clients > MOST:
+            ids = np.sort(stream(self._seed, "validation clients").permutation(self.clients)[:MOST])
+        store, index = self.validation(ids.tolist())
+        chosen = np.concatenate(index)
+        if not len(chosen):
+            raise InputError(VALIDATION, self._share, "no client has two training examples; set 0")
+        return Split(store.images[chosen], store.labels[chosen]).read_only()

@@ -1,0 +1,83 @@
+"""One trial: an ordinary run, whose recorded rounds are reported, those that are there already first."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fedsam.errors import DivergedError
+from fedsam.measured import accuracy_of, loss_of
+from fedsam.record import Record, RunDirectory, on_disk, replace_file
+from fedsam.result import Listener
+from fedsam.run import Run
+from fedsam.sweep import carry_out, is_done
+from fedsam.tune.ledger import Report, Trial
+
+FILE = "trial.json"
+Tell = Callable[[Report], None]
+
+
+class _Reporter(Listener):
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
+
+    def recorded(self, record: Record) -> None:
+        self._tell(report_of(record))
+
+
+def report_of(record: Record) -> Report:
+    """What a search is told of a recorded round."""
+    seconds = record["seconds"] + record["eval_seconds"]
+    return Report(record["round"], accuracy_of(record), loss_of(record), seconds)
+
+
+def follow(run: Run, tell: Tell, ended: dict[str, Any] | None = None) -> str:
+    """Carry out a trial, from its beginning or from where it was left; what went wrong, if it diverged.
+
+    Args:
+        run: with its `out`.
+        tell: told of each recorded round, also of those that an earlier process has recorded; to end the trial there,
+            it raises what no one catches.
+        ended: what `written` says of it: it is not trained again up to where it had ended.
+
+    Raises:
+        InputError, RunError: anything else that goes wrong.
+    """
+    for record in _recorded(run, ended):
+        tell(report_of(record))
+    if ended and ended["state"] == "failed":
+        return str(ended["error"])
+    try:
+        carry_out(run, _Reporter(tell))
+    except DivergedError as error:
+        return " ".join(str(error).split())
+    return ""
+
+
+def _recorded(run: Run, ended: dict[str, Any] | None) -> list[Record]:
+    """The records that stay: those after the last checkpoint would be recorded again."""
+    path = Path(str(run.out))
+    if not (path / "run.json").exists():
+        return []
+    done = is_done(run)  # says so if another run is there
+    directory = RunDirectory.open(path)[0]
+    checkpoint = directory.load_checkpoint()
+    upto = max(checkpoint.round if checkpoint else 0, ended["round"] if ended else 0)
+    return [record for record in directory.metrics() if done or record["round"] <= upto]
+
+
+def write(trial: Trial, path: Path) -> None:
+    """Write down in a trial's directory what it tried and what has come of it."""
+    content = {"trial": trial.number, "values": trial.values, **vars(trial.came)}
+    with on_disk(path / FILE):
+        path.mkdir(parents=True, exist_ok=True)
+        replace_file(path / FILE, (json.dumps(content, allow_nan=False) + "\n").encode())
+
+
+def written(path: Path) -> dict[str, Any] | None:
+    """What `write` has written there, if anything."""
+    file = path / FILE
+    found: dict[str, Any] | None = json.loads(file.read_text()) if file.exists() else None
+    return found
