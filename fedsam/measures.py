@@ -75,6 +75,7 @@ class Measures:
         shown = min(SHOWN, self.federation.clients)
         counts_KL = self.federation.label_counts(range(shown))
         described = describe(counts_KL)
+        traits = self.federation.traits(range(shown))
         return {
             "clients": self.federation.clients,
             "classes": self.federation.facts.classes,
@@ -82,6 +83,7 @@ class Measures:
             "examples": counts_KL.sum(axis=1).tolist(),
             "label_counts": counts_KL.tolist(),
             "measures": {name: value for name, value in described.items() if isinstance(value, float)},
+            **({"skew": traits} if traits else {}),
         }
 
     def clients(self, round: int, served_P: Tensor, theta_P: Tensor) -> dict[str, Any] | None:

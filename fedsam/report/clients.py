@@ -19,6 +19,9 @@ FAILURES = 50  # listed
 MEASURES = {
     "js_mean": "divergence of labels from the whole, mean (bits)",
     "js_std": "divergence of labels from the whole, std (bits)",
+    "emd_mean": "distance of labels from the whole (EMD), mean",
+    "emd_std": "distance of labels from the whole (EMD), std",
+    "classes_mean": "classes of a client, mean",
     "gini": "Gini coefficient of sizes",
     "clients": "clients",
 }
