@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
-from fedsam.data.base import Federation, Split
+from fedsam.data.base import Federation
 from fedsam.engine.task import Store, Task
 from fedsam.evaluate import evaluate, robust_accuracy
+from fedsam.local_tests import LocalTests
 from fedsam.probes.base import Probe, Snapshot
 from fedsam.run import Run
 from fedsam.statistics import Statistics
+from fedsam.trial import Trial
 
 SHOWN = 200
 """Clients whose labels are written down, and who evaluate on their own test sets."""
@@ -43,13 +44,14 @@ class Measures:
         evaluated = round % run.evaluate_every == 0 or round > run.rounds - run.evaluate_last
         return evaluated or any(probe.due(round, run.rounds) for probe in self.probes.values())
 
-    def of(self, round: int, served_P: Tensor, theta_P: Tensor) -> dict[str, Any]:
+    def of(self, round: int, served_P: Tensor, theta_P: Tensor, trial: Trial | None = None) -> dict[str, Any]:
         """What a record says of the model.
 
         Args:
             round: how many rounds are done.
             served_P: the model that is served.
             theta_P: the global model, which is the same vector unless there is an average.
+            trial: for the probes.
         """
         run, statistics = self.run, self.statistics.of(served_P, theta_P)
         loss, accuracy = evaluate(self.task, served_P, self.test, *statistics)
@@ -61,7 +63,7 @@ class Measures:
             found["robust_accuracy"] = robust_accuracy(self.task, served_P, attacked, run.attack, *statistics)
         for group, probe in self.probes.items():
             if probe.due(round, run.rounds):
-                snapshot = Snapshot(self.task, self.federation, round, served_P, statistics)
+                snapshot = Snapshot(self.task, self.federation, round, served_P, statistics, trial)
                 found[group] = probe.measure(snapshot)
         return found
 
@@ -94,14 +96,6 @@ class Measures:
         """
         if not self.run.data.local_test:
             return None
-        ids = range(min(SHOWN, self.federation.clients))
-        store, index = self.federation.local_test(ids)
-        statistics = self.statistics.of(served_P, theta_P)
-
-        def on(own: np.ndarray) -> tuple[float, float] | tuple[None, None]:
-            local = self.task.place(Split(store.images[own], store.labels[own]))
-            return evaluate(self.task, served_P, local, *statistics) if len(own) else (None, None)
-
-        losses, accuracies = zip(*map(on, index), strict=True)
-        sizes = [len(own) for own in index]
-        return {"round": round, "examples": sizes, "accuracy": list(accuracies), "loss": list(losses)}
+        tests = LocalTests(self.task, self.federation, range(min(SHOWN, self.federation.clients)))
+        accuracies, losses = tests.scores(served_P, self.statistics.of(served_P, theta_P))
+        return {"round": round, "examples": tests.sizes, "accuracy": accuracies, "loss": losses}

@@ -35,6 +35,7 @@ from fedsam.schedule.base import Clock
 from fedsam.slots import Slots
 from fedsam.statistics import Statistics
 from fedsam.strategy import Gathered
+from fedsam.trial import Trial, check_trial
 
 log = logging.getLogger("fedsam")
 
@@ -138,6 +139,7 @@ class Simulation:
             torch.set_num_threads(self.engine.thread_count(self.task))
         with under("engine"):
             self.trainer = self.engine.start(self.task, self.federation)
+        check_trial(self.trainer, run.local.every)
         self.reason = self.trainer.about or self.reason
         self.theta_P = theta_of(self.task.module)
         self.server = run.server.init(self.theta_P)
@@ -315,7 +317,7 @@ class Simulation:
         served_P = self.run.average.served(self.theta_P, self.average)
         record: Record = {
             "round": self.done,
-            **self.measures.of(self.done, served_P, self.theta_P),
+            **self.measures.of(self.done, served_P, self.theta_P, self._trial(lr)),
             "train_loss": float(self.loss) / self.trained if self.trained else None,
             "lr": lr,
             "clients": ids,
@@ -329,6 +331,9 @@ class Simulation:
         self.metrics.append(record)
         if self.directory:
             self.directory.append(record)
+
+    def _trial(self, lr: float) -> Trial:
+        return Trial(self.trainer, self.run.server, self.server, self.slots, self.done - 1, lr)
 
     def _checkpoint(self) -> Checkpoint:
         tensors = {"theta": self.theta_P, **self.statistics.sent()}

@@ -88,7 +88,8 @@ class Partitioned(Dataset):
         """
 
     def load(self, seed: int) -> Federation:
-        """Read the data, divide it, change each client's images (`skew`), hold out each client's local test set, and replace labels of what is left.
+        """Read the data, divide it, change each client's images (`skew`), hold out each client's local test set, and
+        replace labels of what is left.
 
         Partition and hold-out go by the true labels: label noise changes neither which examples a client has nor how
         heterogeneous the clients are. It is one draw over all examples that clients train on, so a client's own share
