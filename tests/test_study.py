@@ -128,8 +128,16 @@ def test_feature_skew_is_drawn_against_its_strength(tmp_path: Path) -> None:
     assert len(runs) == 4
     result = study(runs, 1, Progress(quiet=True), out=tmp_path / "out")
     assert result.against == "data.skew_rotation"
-    x, _ = lines(figures((tmp_path / "out" / "report.html").read_text())["study"])["SAM"]
+    html = (tmp_path / "out" / "report.html").read_text()
+    x, _ = lines(figures(html)["study"])["SAM"]
     assert x == [0.0, 90.0]
+    written = json.loads(
+        (tmp_path / "out" / "client-name-sgd-data-skew-rotation-90-seed0" / "partition.json").read_text()
+    )
+    angles = written["skew"]["rotation"]
+    (shown,) = [row[2] for row in table(html, "settings", "measure") if "90" in row[0] and "degrees" in row[1]]
+    low, _, high = shown.partition(", ")[0].partition(" to ")
+    assert [float(low), float(high)] == pytest.approx([min(angles), max(angles)], rel=1e-3)
 
 
 def test_the_axis_goes_by_what_differs() -> None:
@@ -142,8 +150,8 @@ def test_the_axis_goes_by_what_differs() -> None:
 
 def test_the_default_settings() -> None:
     runs = settings({})
-    assert len(runs) == 12
-    assert {run.keys()["data.alpha"] for run in runs.values()} == {0.05, 0.2, 1.0, 100.0}
+    assert len(runs) == 15
+    assert {run.keys()["data.alpha"] for run in runs.values()} == {0.05, 0.2, 1.0, 10.0, 100.0}
     assert {run.client.name for run in runs.values()} == {"sgd", "sam", "asam"}
     assert {run.geometry.every for run in runs.values()} == {0}
     assert {run.geometry.every for run in settings({"rounds": "7"}, hessian=True).values()} == {7}

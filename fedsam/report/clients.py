@@ -24,6 +24,10 @@ MEASURES = {
     "classes_mean": "classes of a client, mean",
     "gini": "Gini coefficient of sizes",
     "clients": "clients",
+    "skew_rotation": "rotation of a client's images (degrees)",
+    "skew_noise": "noise of a client's images (share of white)",
+    "skew_gain": "gain of a client's channels (share)",
+    "skew_shift": "shift of a client's channels (share of white)",
 }
 """Measures in words; another is shown by its own name."""
 
@@ -129,6 +133,12 @@ def division(settings: Sequence[Setting]) -> Section | None:
             name: [m.get(name) for m in by_seed.values()]
             for name in dict.fromkeys(n for m in by_seed.values() for n in m)
         }
+        skews = [part.get("skew") or {} for _, _, part in parts]
+        facts |= {
+            f"skew_{name}": found
+            for name in skews[0]
+            if any(map(any, found := [_flat(skew.get(name) or []) for skew in skews]))
+        }
         of = [", ".join(names)] if len(ways) > 1 else []
         rows += [
             [*of, MEASURES.get(name, in_words(name)), shown]
@@ -142,6 +152,11 @@ def division(settings: Sequence[Setting]) -> Section | None:
     header = [*(["settings"] if len(ways) > 1 else []), "measure", "value"]
     section.blocks.append(Table(caption, header, rows, len(header) - 1))
     return section
+
+
+def _flat(values: Sequence[Any]) -> list[Any]:
+    """Each client's number, or its numbers for each channel, in one list."""
+    return [one for value in values for one in (value if isinstance(value, list) else [value])]
 
 
 def _stated(values: Sequence[Any]) -> str:

@@ -175,8 +175,8 @@ def figures(found: Sequence[Point], against: str) -> list[Figure]:
         counts = {len(point.values[name]) for point in having}
         seeds = f"{min(counts)} seeds" if len(counts) == 1 else f"{min(counts)} to {max(counts)} seeds"
         spreads = f"mean over {seeds}, the band is ± one sample standard deviation" if max(counts) > 1 else "one seed"
-        first = " (of at most the first 200 clients)" if against in MEASURES else ""
-        caption = f"{what} ({more}) against {across}{first}, a line for each method; {spreads}."
+        first = " What is on the axis is measured on at most the first 200 clients." if against in MEASURES else ""
+        caption = f"{what} ({more}) against {across}, a line for each method; {spreads}.{first}"
         y = Axis(what[0].lower() + what[1:], percent=share)
         drawn.append(Figure(id, f"{what} against heterogeneity", caption, Axis(across), y, marks))
     return drawn

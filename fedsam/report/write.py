@@ -23,10 +23,10 @@ from fedsam.report.settings import Setting, group
 
 MAKERS: tuple[Maker, ...] = (
     what_was_run,
+    heterogeneity,
     results,
     learning,
     traffic_section,
-    heterogeneity,
     local_accuracy,
     adaptation,
     division,

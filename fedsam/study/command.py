@@ -46,7 +46,7 @@ def heterogeneity(
 ) -> None:
     """How unlike clients may be: accuracy against their measured divergence, a line for each method.
 
-    Without settings SGD, SAM and ASAM on the digits at four values of data.alpha; every key can be given, also several
+    Without settings SGD, SAM and ASAM on the digits at five values of data.alpha; every key can be given, also several
     values of it. Started again, it does what is missing.
 
     For example: fedsam study heterogeneity data.partition=shards data.shards_per_client=1,2,5 --workers 0

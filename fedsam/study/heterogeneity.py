@@ -47,7 +47,7 @@ from fedsam.run import Run
 from fedsam.sweep import default_out
 
 DEFAULTS: dict[str, Any] = {"client.name": "sgd,sam,asam", "evaluate_every": "5", "engine.threads": "1"}
-ALPHAS = "0.05,0.2,1,100"
+ALPHAS = "0.05,0.2,1,10,100"
 """Dirichlet concentrations, unless other keys of the data have several values."""
 
 

@@ -42,12 +42,12 @@ class Feature(Skew):
         """Angle in degrees, standard deviation of the noise, and gain and shift of each channel."""
         rng = stream(seed, "skew", client=client)
         angle, level = 2 * rng.random() - 1, rng.random()
-        gain_C, shift_C = 2 * rng.random((2, channels)) - 1
+        gain_C, shift_C = self.skew_colour * (2 * rng.random((2, channels)) - 1) + 0.0  # no negative zeros
         return {
-            "rotation": float(self.skew_rotation * angle),
+            "rotation": float(self.skew_rotation * angle + 0.0),
             "noise": float(self.skew_noise * level),
-            "gain": (self.skew_colour * gain_C).tolist(),
-            "shift": (self.skew_colour * shift_C).tolist(),
+            "gain": gain_C.tolist(),
+            "shift": shift_C.tolist(),
         }
 
     def changed(self, images_NHWC: np.ndarray, traits: Traits, scale: float, rng: np.random.Generator) -> np.ndarray:
