@@ -55,15 +55,16 @@ def test_a_quarter_turn_is_counter_clockwise_and_exact() -> None:
     assert np.array_equal(rotated(images, 90.0), np.rot90(images, axes=(1, 2)))
 
 
-def test_colour_and_noise_are_their_formulas() -> None:
-    images = stream(0, "images").integers(0, 256, (4, 3, 3, 2), dtype=np.uint8)
+@pytest.mark.parametrize("scale", [255.0, 16.0])
+def test_colour_and_noise_are_their_formulas(scale: float) -> None:
+    images = stream(0, "images").integers(0, int(scale) + 1, (4, 3, 3, 2), dtype=np.uint8)
     traits: dict[str, Any] = {"rotation": 0.0, "noise": 0.1, "gain": [0.2, -0.3], "shift": [-0.1, 0.4]}
-    found = Feature(**ALL).changed(images, traits, 255.0, stream(0, "noise"))
+    found = Feature(**ALL).changed(images, traits, scale, stream(0, "noise"))
     noise = stream(0, "noise").standard_normal(images.shape, dtype=np.float32)
     for place in np.ndindex(images.shape):
         c = place[3]
-        level = images[place] * (1 + traits["gain"][c]) + 255 * traits["shift"][c] + 255 * 0.1 * float(noise[place])
-        assert abs(int(found[place]) - min(max(level, 0.0), 255.0)) <= 0.5001, place
+        level = images[place] * (1 + traits["gain"][c]) + scale * (traits["shift"][c] + 0.1 * float(noise[place]))
+        assert abs(int(found[place]) - min(max(level, 0.0), scale)) <= 0.5001, place
     assert found.dtype == np.uint8
 
 
