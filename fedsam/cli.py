@@ -11,6 +11,7 @@ import typer
 
 from fedsam import __version__
 from fedsam.errors import FedsamError, InputError, Interrupted
+from fedsam.study.command import study
 
 app = typer.Typer(
     add_completion=False,
@@ -20,6 +21,8 @@ app = typer.Typer(
     help="Simulate federated learning with sharpness-aware clients and server-side weight averaging.\n\n"
     "A run is described by key=value pairs; `fedsam keys` lists them all.",
 )
+
+app.add_typer(study, name="study")
 
 Keys = Annotated[
     list[str] | None,
@@ -104,7 +107,7 @@ def compare(
     Where no key has several values, FedAvg, FedSAM, FedASAM and FedASAM with SWA, to all of which the settings apply.
     For example: fedsam compare data.alpha=0.5 rounds=50
     """
-    given = _keys(settings or [])
+    given = keys_of(settings or [])
     from experiments.digits import settings as demonstration
     from fedsam import grid
     from fedsam.compare import compare as compare_runs
@@ -142,7 +145,7 @@ def sweep(
 
     For example: fedsam sweep client.name=sgd,sam,asam data.alpha=0,0.1,1,100 --workers 0
     """
-    given = {"engine.threads": "1", **_keys(settings or [])}
+    given = {"engine.threads": "1", **keys_of(settings or [])}
     out = given.pop("out", None)
     from fedsam import grid
     from fedsam.compare import compare as compare_runs
@@ -188,7 +191,7 @@ def tune(
 
     For example: fedsam tune client.name=sam client.rho=log:1e-3..1 client.lr=log:1e-3..0.3 --trials 40 --rounds 100
     """
-    given = _keys(settings or [])
+    given = keys_of(settings or [])
     from fedsam.tune.command import run as run_tune
 
     asked = {"search": search, "trials": trials, "rounds": rounds, "seeds": seeds, "workers": workers, "grace": grace}
@@ -321,14 +324,15 @@ def parse(arguments: list[str]) -> dict[str, Any]:
     return found
 
 
-def _keys(arguments: list[str]) -> dict[str, Any]:
+def keys_of(arguments: list[str]) -> dict[str, Any]:
+    """As `parse`; from then on what lies in the current directory can be imported."""
     if "" not in sys.path:
         sys.path.insert(0, "")  # so that package.module:name finds what lies in the current directory
     return parse(arguments)
 
 
 def _describe(arguments: list[str], cohort_of_one: bool = False) -> Any:
-    keys = _keys(arguments)
+    keys = keys_of(arguments)
     if cohort_of_one:
         keys.setdefault("cohort", 1)
     from fedsam.run import Run

@@ -1,6 +1,6 @@
 """Loss and accuracy of a flat parameter vector on a split that lies on the device.
 
-Shapes: P parameters.
+Shapes: N examples, P parameters, S numbers of statistics.
 """
 
 from __future__ import annotations
@@ -31,6 +31,22 @@ def evaluate(task: Task, theta_P: Tensor, store: Store, *statistics: Tensor) -> 
             total += F.cross_entropy(logits_BL, labels_B, reduction="sum")
             correct += (logits_BL.argmax(dim=1) == labels_B).sum()
     return float(total) / examples, int(correct) / examples
+
+
+def per_example(task: Task, theta_P: Tensor, store: Store, *statistics: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross entropy of each example, and whether it is predicted correctly, in full precision; both [N].
+
+    Args:
+        statistics: of a model with batch normalisation, [S].
+    """
+    losses, right = [], []
+    with torch.no_grad():
+        for begin in range(0, len(store.labels), BATCH):
+            labels_B = store.labels[begin : begin + BATCH]
+            logits_BL = task.logits(theta_P, task.normalise(store.images[begin : begin + BATCH]), *statistics)
+            losses.append(F.cross_entropy(logits_BL, labels_B, reduction="none"))
+            right.append(logits_BL.argmax(dim=1) == labels_B)
+    return torch.cat(losses), torch.cat(right)
 
 
 def robust_accuracy(task: Task, theta_P: Tensor, store: Store, attack: Attack, *statistics: Tensor) -> float:

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
-from fedsam.data.base import Federation, Split
+from fedsam.data.base import Federation
 from fedsam.engine.task import Store, Task
 from fedsam.evaluate import evaluate, robust_accuracy
+from fedsam.local_tests import LocalTests
 from fedsam.probes.base import Probe, Snapshot
 from fedsam.run import Run
 from fedsam.statistics import Statistics
+from fedsam.trial import Trial
 
 SHOWN = 200
 """Clients whose labels are written down, and who evaluate on their own test sets."""
@@ -44,13 +45,14 @@ class Measures:
         measured = any(probe.due(round, run.rounds) for probe in self.probes.values())
         return evaluated or measured or run.diagnostics.due(round, run.rounds)
 
-    def of(self, round: int, served_P: Tensor, theta_P: Tensor) -> dict[str, Any]:
+    def of(self, round: int, served_P: Tensor, theta_P: Tensor, trial: Trial | None = None) -> dict[str, Any]:
         """What a record says of the model.
 
         Args:
             round: how many rounds are done.
             served_P: the model that is served.
             theta_P: the global model, which is the same vector unless there is an average.
+            trial: for the probes.
         """
         run, statistics = self.run, self.statistics.of(served_P, theta_P)
         loss, accuracy = evaluate(self.task, served_P, self.test, *statistics)
@@ -63,7 +65,7 @@ class Measures:
             found["robust_accuracy"] = robust_accuracy(self.task, served_P, attacked, run.attack, *statistics)
         for group, probe in self.probes.items():
             if probe.due(round, run.rounds):
-                snapshot = Snapshot(self.task, self.federation, round, served_P, statistics)
+                snapshot = Snapshot(self.task, self.federation, round, served_P, statistics, trial)
                 found[group] = probe.measure(snapshot)
         return found
 
@@ -77,6 +79,7 @@ class Measures:
         shown = min(SHOWN, self.federation.clients)
         counts_KL = self.federation.label_counts(range(shown))
         described = describe(counts_KL)
+        traits = self.federation.traits(range(shown))
         return {
             "clients": self.federation.clients,
             "classes": self.federation.facts.classes,
@@ -84,6 +87,7 @@ class Measures:
             "examples": counts_KL.sum(axis=1).tolist(),
             "label_counts": counts_KL.tolist(),
             "measures": {name: value for name, value in described.items() if isinstance(value, float)},
+            **({"skew": traits} if traits else {}),
         }
 
     def clients(self, round: int, served_P: Tensor, theta_P: Tensor) -> dict[str, Any] | None:
@@ -95,14 +99,6 @@ class Measures:
         """
         if not self.run.data.local_test or self.run.data.validation:
             return None
-        ids = range(min(SHOWN, self.federation.clients))
-        store, index = self.federation.local_test(ids)
-        statistics = self.statistics.of(served_P, theta_P)
-
-        def on(own: np.ndarray) -> tuple[float, float] | tuple[None, None]:
-            local = self.task.place(Split(store.images[own], store.labels[own]))
-            return evaluate(self.task, served_P, local, *statistics) if len(own) else (None, None)
-
-        losses, accuracies = zip(*map(on, index), strict=True)
-        sizes = [len(own) for own in index]
-        return {"round": round, "examples": sizes, "accuracy": list(accuracies), "loss": list(losses)}
+        tests = LocalTests(self.task, self.federation, range(min(SHOWN, self.federation.clients)))
+        accuracies, losses = tests.scores(served_P, self.statistics.of(served_P, theta_P))
+        return {"round": round, "examples": tests.sizes, "accuracy": accuracies, "loss": losses}

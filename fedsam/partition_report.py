@@ -30,7 +30,9 @@ def report(run: Run, figure: Path | None, as_json: bool) -> None:
     described = describe(counts_KL)
     keys = run.keys()
     how = " ".join(
-        f"{key.removeprefix('data.')}={keys[key]}" for key in ("data.partition", "data.alpha") if key in keys
+        f"{key.removeprefix('data.')}={keys[key]}"
+        for key in ("data.partition", "data.alpha", "data.sigma")
+        if key in keys
     )
     path = (
         figure
@@ -51,6 +53,8 @@ def report(run: Run, figure: Path | None, as_json: bool) -> None:
             "classes per client": _spread(classes),
             "divergence of labels": f"mean {described['js_mean']:.3f}, std {described['js_std']:.3f} bits"
             " (Jensen-Shannon, from the whole: 0 = the same, 1 = disjoint)",
+            "distance of labels": f"mean {described['emd_mean']:.3f}, std {described['emd_std']:.3f}"
+            " (sum of differences from the whole, Zhao et al.'s EMD: 0 = the same, 2 = disjoint)",
             "Gini of sizes": f"{described['gini']:.3f} (0 = all equal)",
             "figure": str(path),
         }

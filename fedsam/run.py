@@ -20,6 +20,7 @@ from fedsam.errors import InputError
 from fedsam.models.base import Model
 from fedsam.optim.base import ClientOptimizer
 from fedsam.probes.base import Probe
+from fedsam.probes.local.base import LocalProbe
 from fedsam.strategy import Average, Strategy
 from fedsam.system.base import System
 
@@ -47,6 +48,7 @@ class Run(Groups):
     geometry: Probe = key("hessian", "measurement of flatness in the course of the run", "Caldarola et al. 2022")
     diagnostics: Diagnostics = key("updates", "measurement of the clients' updates in the course of the run", "off")
     system: System = key("none", "system heterogeneity: which clients deliver, how much and when", "off")
+    local: LocalProbe = key("accuracy", "evaluation of clients in the course of the run", "off")
     engine: Engine = key("auto", "how clients are trained", "fedsam bench engines")
     rounds: int = key(
         150, "federated rounds, T", "the digits demonstration; 10,000 for CIFAR-10 in Caldarola et al. 2022", ge=1
@@ -72,6 +74,8 @@ class Run(Groups):
         """Refuse combinations that cannot run."""
         if self.cohort > self.data.clients:
             raise InputError("cohort", self.cohort, f"must be at most data.clients = {self.data.clients}")
+        if self.local.every and not self.data.local_test:
+            raise InputError("local.every", self.local.every, "needs data.local_test above 0, a share to be tested on")
         try:
             self.server.check(self.client)
         except InputError as error:

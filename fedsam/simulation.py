@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor
 
 from fedsam import environment
+from fedsam.arrived import Arrived, size_of
 from fedsam.assemble import assemble
 from fedsam.batchnorm import NAME as BATCHNORM
 from fedsam.data.plan import local_steps
@@ -39,6 +39,7 @@ from fedsam.statistics import Statistics
 from fedsam.strategy import Gathered
 from fedsam.system.base import Turnout
 from fedsam.system.ledger import Ledger
+from fedsam.trial import Trial, check_trial
 
 log = logging.getLogger("fedsam")
 
@@ -98,28 +99,6 @@ def resume(
         return simulation.go(listener or Listener(), stop)
 
 
-@dataclass
-class _Arrived:
-    """What has come of a round so far."""
-
-    loss: Tensor
-    ids: list[int] = field(default_factory=list)
-    uploads: dict[str, Tensor] = field(default_factory=dict)
-    failed: bool = False
-
-    def __post_init__(self) -> None:
-        self.loss = torch.zeros_like(self.loss)
-
-    def share(self, order: Order) -> float:
-        """Of the round's examples, those of the clients that delivered."""
-        came = set(self.ids)
-        return float(sum(weight for client, weight in zip(order.ids, order.weight_K, strict=True) if client in came))
-
-
-def _size(*tensors: Tensor) -> int:
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-
-
 class Simulation:
     """A run in progress: what changes from round to round, and the parts that change it."""
 
@@ -134,6 +113,7 @@ class Simulation:
             torch.set_num_threads(self.engine.thread_count(self.task))
         with under("engine"):
             self.trainer = joint.trainer(self.task) if joint else self.engine.start(self.task, self.federation)
+        check_trial(self.trainer, run.local.every)
         self.reason = self.trainer.about or self.reason
         self.theta_P = theta_of(self.task.module)
         self.server = run.server.init(self.theta_P)
@@ -240,9 +220,9 @@ class Simulation:
 
     def _train(self, order: Order, turnout: Turnout, clock: Clock) -> list[int]:
         """Have the clients trained and take the server's step; the ids of the clients that delivered."""
-        server, theta_P, arrived, self.updates = self.run.server, self.theta_P, _Arrived(self.loss), Updates()
+        server, theta_P, arrived, self.updates = self.run.server, self.theta_P, Arrived(self.loss), Updates()
         sent_P = server.sent(theta_P, self.server)
-        self.bytes_down += turnout.asked * _size(sent_P, *order.sent.values())
+        self.bytes_down += turnout.asked * size_of(sent_P, *order.sent.values())
         if not order.ids:
             return []
         blocks = self._arriving(sent_P, order, arrived)
@@ -260,12 +240,12 @@ class Simulation:
             self.theta_P, self.server = server.step(theta_P, updates, self.server, clock)
         self.statistics.take(arrived.uploads, arrived.share(order) if arrived.failed else 1.0)
         beside = [total for name, total in arrived.uploads.items() if name not in server.derived]
-        self.bytes_up += len(arrived.ids) * _size(sent_P, *beside)
+        self.bytes_up += len(arrived.ids) * size_of(sent_P, *beside)
         self.loss = self.loss + (arrived.loss / arrived.share(order) if arrived.failed else arrived.loss)
         self.trained += 1
         return sorted(arrived.ids)
 
-    def _arriving(self, sent_P: Tensor, order: Order, arrived: _Arrived) -> Iterator[tuple[Tensor, Tensor]]:
+    def _arriving(self, sent_P: Tensor, order: Order, arrived: Arrived) -> Iterator[tuple[Tensor, Tensor]]:
         """Each block's updates and their weights; all else that comes is noted on the way."""
         for block in self.trainer.train(sent_P, order):
             for failure in block.failed:
@@ -284,7 +264,7 @@ class Simulation:
         if not arrived.ids:
             raise RunError(f"round {self.done + 1}: no client delivered anything{self._last_good()}")
 
-    def _failed(self, failure: Failure, arrived: _Arrived) -> None:
+    def _failed(self, failure: Failure, arrived: Arrived) -> None:
         """Note a client's failure; stop, unless such clients are to be left out."""
         where = f"round {self.done + 1}: client {failure.client}: {failure.error}"
         if self.directory:
@@ -326,7 +306,7 @@ class Simulation:
         served_P = self.run.average.served(self.theta_P, self.average)
         record: Record = {
             "round": self.done,
-            **self.measures.of(self.done, served_P, self.theta_P),
+            **self.measures.of(self.done, served_P, self.theta_P, self._trial(lr)),
             "train_loss": float(self.loss) / self.trained if self.trained else None,
             "lr": lr,
             "clients": ids,
@@ -344,6 +324,9 @@ class Simulation:
         self.metrics.append(record)
         if self.directory:
             self.directory.append(record)
+
+    def _trial(self, lr: float) -> Trial:
+        return Trial(self.trainer, self.run.server, self.server, self.slots, self.done - 1, lr)
 
     def _checkpoint(self) -> Checkpoint:
         tensors = {"theta": self.theta_P, **self.statistics.sent()}

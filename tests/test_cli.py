@@ -250,7 +250,8 @@ def test_compare_prints_rows_and_draws_the_curves(inside: Path, capsys: pytest.C
 def test_partition_describes_and_draws(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ending("partition", "data.alpha=0", "data.clients=20", "--json")
     described = json.loads(capsys.readouterr().out)
-    assert set(described) == {"clients", "sizes", "classes_per_client", "js_mean", "js_std", "gini"}
+    measures = {"js_mean", "js_std", "emd_mean", "emd_std", "classes_mean", "gini"}
+    assert set(described) == {"clients", "sizes", "classes_per_client"} | measures
     assert described["clients"] == 20
     assert described["classes_per_client"] == [1] * 20
     assert sum(described["sizes"]) == 1400

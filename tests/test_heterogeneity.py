@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from fedsam.data.heterogeneity import classes_per_client, describe, gini, js_divergence
+from fedsam.data.heterogeneity import classes_per_client, describe, earth_movers_distance, gini, js_divergence
 from fedsam.data.label_figure import MUTED, draw
 from fedsam.rng import stream
 
@@ -71,7 +71,8 @@ def test_classes_per_client() -> None:
 def test_description_is_plain_json_and_leaves_out_the_empty() -> None:
     counts = np.array([[8, 0], [0, 0], [1, 7]])
     described = describe(counts)
-    assert list(described) == ["clients", "sizes", "classes_per_client", "js_mean", "js_std", "gini"]
+    measures = ["js_mean", "js_std", "emd_mean", "emd_std", "classes_mean", "gini"]
+    assert list(described) == ["clients", "sizes", "classes_per_client", *measures]
     assert described["clients"] == 3
     assert described["sizes"] == [8, 0, 8]
     assert described["classes_per_client"] == [1, 0, 2]
@@ -79,9 +80,41 @@ def test_description_is_plain_json_and_leaves_out_the_empty() -> None:
     assert described["js_mean"] == pytest.approx(np.mean(present))
     assert described["js_std"] == pytest.approx(abs(present[0] - present[1]) / 2)
     assert described["gini"] == pytest.approx(1 / 3)
+    # the whole is (9, 7) / 16; clients (1, 0) and (1/8, 7/8)
+    assert described["emd_mean"] == pytest.approx(7 / 8)
+    assert described["emd_std"] == pytest.approx(0.0)
+    assert described["classes_mean"] == 1.5
     assert json.loads(json.dumps(described)) == described
     nothing = describe(np.zeros((2, 3), dtype=np.int64))
-    assert (nothing["js_mean"], nothing["js_std"], nothing["gini"]) == (0.0, 0.0, 0.0)
+    assert {nothing[name] for name in measures} == {0.0}
+
+
+def test_every_measure_on_three_clients_by_hand() -> None:
+    """Class 0 alone, classes 0 and 1 alike, one of each class; together they are 6, 3 and 1."""
+    described = describe(np.array([[3, 0, 0], [2, 2, 0], [1, 1, 1]]))
+    whole = [0.6, 0.3, 0.1]
+    parts = [[1.0, 0.0, 0.0], [0.5, 0.5, 0.0], [1 / 3, 1 / 3, 1 / 3]]
+    distances = [0.4 + 0.3 + 0.1, 0.1 + 0.2 + 0.1, 0.6 - 1 / 3 + 1 / 3 - 0.3 + 1 / 3 - 0.1]
+    divergences = []
+    for part in parts:
+        middle = [(p + q) / 2 for p, q in zip(part, whole, strict=True)]
+        both = [sum(x * math.log2(x / m) for x, m in zip(one, middle, strict=True) if x) for one in (part, whole)]
+        divergences.append(sum(both) / 2)
+    assert described["js_mean"] == pytest.approx(sum(divergences) / 3)
+    assert described["js_std"] == pytest.approx(np.std(divergences))
+    assert described["emd_mean"] == pytest.approx(sum(distances) / 3)
+    assert described["emd_std"] == pytest.approx(np.std(distances))
+    assert described["classes_per_client"] == [1, 2, 3]
+    assert described["classes_mean"] == 2.0
+    assert described["gini"] == pytest.approx((1 + 0 + 1) * 2 / (2 * 3 * 10))  # |3-4|, |3-3|, |4-3|, each twice
+
+
+def test_distance_at_its_limits() -> None:
+    assert earth_movers_distance(np.array([[2, 4], [3, 6], [100, 200]])).tolist() == [0.0, 0.0, 0.0]
+    lonely = np.zeros((2, 2), dtype=np.int64)
+    lonely[0, 0], lonely[1, 1] = 1, 10**9
+    assert earth_movers_distance(lonely) == pytest.approx([2.0, 0.0], abs=1e-7)
+    assert earth_movers_distance(np.array([[0, 0], [1, 3]])).tolist() == [0.0, 0.0]
 
 
 # the figure

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from fedsam.data.heterogeneity import gini, js_divergence
 from fedsam.errors import InputError
 from tests.partitions import balanced, counts
 
@@ -198,3 +199,45 @@ def test_quantity_sizes_are_log_normal(sigma: float) -> None:
 def test_quantity_with_sigma_zero_is_even() -> None:
     sizes = counts("quantity", balanced(1003, 4), 10, sigma=0.0).sum(axis=1)
     assert sorted(sizes) == [100] * 7 + [101] * 3
+
+
+# sizes and labels at once
+
+
+@pytest.mark.parametrize("name", ["dirichlet", "shards"])
+def test_label_and_size_skew_together(name: str) -> None:
+    labels = balanced(5000, 10)
+    keys = {"dirichlet": {"alpha": 0.1}, "shards": {"shards_per_client": 2}}[name]
+    even, uneven = (counts(name, labels, 40, sigma=sigma, **keys) for sigma in (0.0, 1.0))
+    sizes = uneven.sum(axis=1)
+    assert sizes.sum() == 5000
+    assert (uneven.sum(axis=0) == 500).all()
+    # the sizes are those of `quantity` with the same draws
+    assert sorted(sizes) == sorted(counts("quantity", labels, 40, sigma=1.0, min_size=1).sum(axis=1))
+    assert np.ptp(even.sum(axis=1)) == 0
+    assert gini(sizes) > 0.3
+    skew = [js_divergence(found).mean() for found in (even, uneven, counts("quantity", labels, 40))]
+    assert skew[1] == pytest.approx(skew[0], rel=0.2)
+    assert skew[1] > 4 * skew[2]
+    assert np.array_equal(uneven, counts(name, labels, 40, sigma=1.0, **keys))
+
+
+def test_every_shard_of_a_small_client_has_an_example() -> None:
+    sizes = counts("shards", balanced(300, 10), 50, sigma=3.0, shards_per_client=4).sum(axis=1)
+    assert sizes.min() == 4
+    assert sizes.sum() == 300
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "keys", "message"),
+    [
+        ("dirichlet", 3, {"sigma": 1.0}, "samples_per_client = 3: sizes are drawn with sigma = 1"),
+        ("shards", 3, {"sigma": 1.0}, "samples_per_client = 3: sizes are drawn with sigma = 1"),
+        ("dirichlet", None, {"sigma": 1.0, "alpha": 0.0}, "sigma = 1.0: at alpha = 0"),
+        ("shards", None, {"sigma": 1.0, "shards_per_client": 26}, "shards_per_client = 26: must be at most 25"),
+    ],
+)
+def test_sizes_that_cannot_be_are_refused(name: str, size: int | None, keys: dict[str, float], message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        counts(name, balanced(100, 10), 4, size, **keys)
+    assert str(caught.value).startswith(message)

@@ -93,7 +93,7 @@ def test_what_is_written_beside_the_records(tmp_path: Path) -> None:
     assert (division["clients"], division["shown"], division["classes"]) == (50, 50, 10)
     assert division["label_counts"] == federation.label_counts(range(50)).tolist()
     assert division["examples"] == federation.sizes(range(50)).tolist()
-    assert set(division["measures"]) == {"js_mean", "js_std", "gini"}
+    assert set(division["measures"]) == {"js_mean", "js_std", "emd_mean", "emd_std", "classes_mean", "gini"}
     simulation = Simulation(run.replace(out=None))
     simulation.advance()
     simulation.advance()

@@ -163,3 +163,12 @@ def test_an_address_without_a_cluster_is_refused_at_once(address: str) -> None:
         ray_engine._must_answer(address)
     with pytest.raises(InputError, match="Ray Client cannot share memory"):
         ray_engine._must_answer("ray://127.0.0.1:10001")
+
+
+def test_clients_are_evaluated_and_their_images_skewed_as_in_process(cluster: Any) -> None:
+    keys = {"data.skew": "feature", "data.skew_noise": 0.2, "data.local_test": 0.3, "local.every": 1}
+    keys |= {"server.name": "scaffold", "client.name": "sgd", "engine.block": 3, "rounds": 2}
+    here, there = (simulate(described(engine, **keys)) for engine in ("cohort", "ray"))
+    assert here.digest == there.digest
+    assert [record["local"] for record in here.metrics] == [record["local"] for record in there.metrics]
+    assert here.digest == simulate(described("cohort", **{**keys, "local.every": 0})).digest

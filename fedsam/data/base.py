@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -87,6 +87,10 @@ class Federation(ABC):
         """
         store, index = self.examples(ids)
         return np.stack([np.bincount(store.labels[i], minlength=self.facts.classes) for i in index])
+
+    def traits(self, ids: Sequence[int]) -> dict[str, Any]:
+        """What sets the images of each of these clients apart (`data.skew`), a list [K] by name; empty if nothing."""
+        return {}
 
 
 class Dataset(Component):

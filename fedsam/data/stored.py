@@ -9,6 +9,7 @@ import os
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from fedsam.config import key
 from fedsam.data.base import Dataset, Facts, Federation, Split
 from fedsam.data.label_noise import with_label_noise
 from fedsam.data.partition.base import Assignment, Partition
+from fedsam.data.skew.base import Skew
 from fedsam.rng import stream
 
 
@@ -28,10 +30,22 @@ class StoredFederation(Federation):
         test: the global test set.
         own: each client's training examples.
         held_out: each client's local test set.
+        skew: what was done to the images of `train`, client by client.
+        seed: by which the skew is keyed.
     """
 
-    def __init__(self, facts: Facts, train: Split, test: Split, own: Assignment, held_out: Assignment) -> None:
+    def __init__(
+        self,
+        facts: Facts,
+        train: Split,
+        test: Split,
+        own: Assignment,
+        held_out: Assignment,
+        skew: Skew | None = None,
+        seed: int = 0,
+    ) -> None:
         self.facts, self.clients = facts, own.clients
+        self._skew, self._seed = skew, seed
         self.train, self.test = train, test
         self._own, self._held_out = own, held_out
         self._sizes = own.sizes()
@@ -48,6 +62,10 @@ class StoredFederation(Federation):
         """All training examples, and the positions of what each client holds out."""
         return self.train, [self._held_out.of_client(k) for k in ids]
 
+    def traits(self, ids: Sequence[int]) -> dict[str, Any]:
+        """What sets the images of each of these clients apart."""
+        return self._skew.table(self._seed, ids, self.facts.shape[2]) if self._skew else {}
+
 
 class Partitioned(Dataset):
     """A data set that is read whole and divided by a partition."""
@@ -59,6 +77,8 @@ class Partitioned(Dataset):
         None, "examples of each client; none = all examples are divided", "convention", ge=1
     )
 
+    skew: Skew = key("none", "what sets one client's images apart from another's; the test set stays as it is", "off")
+
     @abstractmethod
     def read(self) -> tuple[Facts, Split, Split]:
         """What a model must know, training and test examples.
@@ -68,7 +88,8 @@ class Partitioned(Dataset):
         """
 
     def load(self, seed: int) -> Federation:
-        """Read the data, divide it, hold out each client's local test set, and replace labels of what is left.
+        """Read the data, divide it, change each client's images (`skew`), hold out each client's local test set, and
+        replace labels of what is left.
 
         Partition and hold-out go by the true labels: label noise changes neither which examples a client has nor how
         heterogeneous the clients are. It is one draw over all examples that clients train on, so a client's own share
@@ -76,6 +97,9 @@ class Partitioned(Dataset):
         """
         facts, train, test = self.read()
         own = self.partition.assign(train.labels, self.clients, self.samples_per_client, stream(seed, "partition"))
+        images = self.skew.store(train.images, own, seed, facts.scale)
+        if images is not train.images:
+            train = Split(images, train.labels).read_only()
         held_out = Assignment(np.empty(0, dtype=np.int64), np.zeros(own.clients + 1, dtype=np.int64))
         if self.local_test:
             own, held_out = self._hold_out(train.labels, own, seed)
@@ -83,7 +107,7 @@ class Partitioned(Dataset):
             at, rng = np.sort(own.index), stream(seed, "label noise")
             labels = with_label_noise(train.labels, at, self.label_noise, self.label_noise_kind, facts.classes, rng)
             train = Split(train.images, labels).read_only()
-        return StoredFederation(facts, train, test, own, held_out)
+        return StoredFederation(facts, train, test, own, held_out, self.skew, seed)
 
     def _hold_out(self, labels: np.ndarray, own: Assignment, seed: int) -> tuple[Assignment, Assignment]:
         """What each client trains on, and what it holds out."""

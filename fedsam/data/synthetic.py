@@ -14,6 +14,7 @@ from fedsam.config import key
 from fedsam.data.base import Dataset, Facts, Federation, Split
 from fedsam.data.label_noise import with_label_noise
 from fedsam.data.partition.base import log_dirichlet, normalised
+from fedsam.data.skew.base import Skew
 from fedsam.data.stored import held_out_size, hold_out
 from fedsam.errors import InputError
 from fedsam.rng import stream
@@ -44,6 +45,7 @@ class Synthetic(Dataset):
     channels: int = key(1, "channels of an image", "convention", ge=1, le=16)
     size: int = key(8, "height and width of an image", "convention", ge=1, le=512)
     noise: float = key(1.0, "standard deviation of the noise; more makes the classes harder", "convention", ge=0.0)
+    skew: Skew = key("none", "what sets one client's images apart from another's; the test set stays as it is", "off")
     test_samples: int = key(2000, "test examples, of all classes alike", "convention", ge=1)
 
     def __init__(self, **values: Any) -> None:
@@ -100,6 +102,10 @@ class SyntheticFederation(Federation):
             counts_KL[row] = np.bincount(self._noisy(labels, held, client)[~held], minlength=self.facts.classes)
         return counts_KL
 
+    def traits(self, ids: Sequence[int]) -> dict[str, Any]:
+        """What sets the images of each of these clients apart."""
+        return self.settings.skew.table(self.seed, ids, self.facts.shape[2])
+
     def _made(self, ids: Sequence[int]) -> tuple[Split, list[np.ndarray]]:
         asked, samples = tuple(int(k) for k in ids), self.settings.samples_per_client
         if self._kept is None or self._kept[0] != asked:
@@ -109,7 +115,8 @@ class SyntheticFederation(Federation):
             for row, client in enumerate(asked):
                 own = slice(row * samples, (row + 1) * samples)
                 labels[own], rng = self._labels(client)
-                images[own] = self._images(labels[own], rng)
+                made = self._images(labels[own], rng)
+                images[own] = self.settings.skew.client_images(made, self.seed, client, self.facts.scale)
                 out.append(self._held_out(labels[own], client))
                 labels[own] = self._noisy(labels[own], out[-1], client)
             self._kept = asked, Split(images, labels), out

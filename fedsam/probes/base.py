@@ -16,6 +16,7 @@ from fedsam.data.base import Federation
 
 if TYPE_CHECKING:
     from fedsam.engine.task import Task
+    from fedsam.trial import Trial
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Snapshot:
         round: how many rounds are done.
         theta_P: the served model.
         statistics: of its batch normalisation, if it has any: one vector [S].
+        trial: trains clients from a model, of which nothing is kept; None where there is no engine to do it.
     """
 
     task: Task
@@ -35,6 +37,7 @@ class Snapshot:
     round: int
     theta_P: Tensor
     statistics: tuple[Tensor, ...]
+    trial: Trial | None = None
 
 
 class Probe(Component):

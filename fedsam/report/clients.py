@@ -19,8 +19,15 @@ FAILURES = 50  # listed
 MEASURES = {
     "js_mean": "divergence of labels from the whole, mean (bits)",
     "js_std": "divergence of labels from the whole, std (bits)",
+    "emd_mean": "distance of labels from the whole (EMD), mean",
+    "emd_std": "distance of labels from the whole (EMD), std",
+    "classes_mean": "classes of a client, mean",
     "gini": "Gini coefficient of sizes",
     "clients": "clients",
+    "skew_rotation": "rotation of a client's images (degrees)",
+    "skew_noise": "noise of a client's images (share of white)",
+    "skew_gain": "gain of a client's channels (share)",
+    "skew_shift": "shift of a client's channels (share of white)",
 }
 """Measures in words; another is shown by its own name."""
 
@@ -120,12 +127,16 @@ def division(settings: Sequence[Setting]) -> Section | None:
         suffix = f"-{place}" if len(ways) > 1 else ""
         section.blocks.extend(_drawn(partition, suffix, which, seed))
         by_seed = {seed: part.get("measures") or {} for _, seed, part in parts}
-        facts = {"clients": [partition.get("clients")], "classes": [partition.get("classes")]}
+        facts: dict[str, list[Any]] = {"clients": [partition.get("clients")], "classes": [partition.get("classes")]}
         facts |= {"examples": [sum(part.get("examples") or []) or None for _, _, part in parts]}
         facts |= {
             name: [m.get(name) for m in by_seed.values()]
             for name in dict.fromkeys(n for m in by_seed.values() for n in m)
         }
+        skews = [part.get("skew") or {} for _, _, part in parts]
+        for name in skews[0]:
+            each = [_flat(skew.get(name) or []) for skew in skews]
+            facts |= {f"skew_{name}": each} if any(map(any, each)) else {}
         of = [", ".join(names)] if len(ways) > 1 else []
         rows += [
             [*of, MEASURES.get(name, in_words(name)), shown]
@@ -139,6 +150,11 @@ def division(settings: Sequence[Setting]) -> Section | None:
     header = [*(["settings"] if len(ways) > 1 else []), "measure", "value"]
     section.blocks.append(Table(caption, header, rows, len(header) - 1))
     return section
+
+
+def _flat(values: Sequence[Any]) -> list[Any]:
+    """Each client's number, or its numbers for each channel, in one list."""
+    return [one for value in values for one in (value if isinstance(value, list) else [value])]
 
 
 def _stated(values: Sequence[Any]) -> str:

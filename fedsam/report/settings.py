@@ -83,10 +83,12 @@ def group(runs: Sequence[Loaded]) -> tuple[list[Setting], list[str]]:
             by_seed[run.seed] = run
     firsts = [next(iter(by_seed.values())) for by_seed in grouped.values()]
     keys = differing([shared_keys(run) for run in firsts])
-    names = [_given(by_seed) or _described(run, keys) for by_seed, run in zip(grouped.values(), firsts, strict=True)]
+    names = [
+        _given(by_seed) or described(run.keys, keys) for by_seed, run in zip(grouped.values(), firsts, strict=True)
+    ]
     often = Counter(names)
     names = [
-        f"{name} ({_described(run, keys)})" if often[name] > 1 else name
+        f"{name} ({described(run.keys, keys)})" if often[name] > 1 else name
         for name, run in zip(names, firsts, strict=True)
     ]
     settings = [
@@ -121,8 +123,8 @@ def _given(by_seed: dict[int, Loaded]) -> str | None:
     return names.pop() if len(names) == 1 else None
 
 
-def _described(run: Loaded, keys: Sequence[str]) -> str:
-    own = run.keys
+def described(own: dict[str, Any], keys: Sequence[str]) -> str:
+    """A setting in words: its values of these keys, or with none of them its client, server and average."""
     shown = [key for key in keys if key in own]
     if not shown:
         return ", ".join(_component(own, part) for part in ("client", "server", "average") if f"{part}.name" in own)

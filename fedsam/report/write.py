@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fedsam.errors import RunError
+from fedsam.report.adaptation import adaptation
 from fedsam.report.clients import division, local_accuracy
 from fedsam.report.cost import time_section, traffic_section
 from fedsam.report.curvature import curvature
 from fedsam.report.figure import Figure
+from fedsam.report.heterogeneity import heterogeneity
 from fedsam.report.landscape import landscape
 from fedsam.report.learning import learning, results
 from fedsam.report.overview import environment, unfinished, what_was_run
@@ -23,11 +25,13 @@ from fedsam.report.updates import updates_section
 
 MAKERS: tuple[Maker, ...] = (
     what_was_run,
+    heterogeneity,
     results,
     learning,
     traffic_section,
     turnout_section,
     local_accuracy,
+    adaptation,
     division,
     updates_section,
     curvature,
@@ -38,7 +42,9 @@ MAKERS: tuple[Maker, ...] = (
 """The sections in the order of the page."""
 
 
-def write_report(paths: Sequence[Path], out: Path, *, figures: Path | None = None) -> Path:
+def write_report(
+    paths: Sequence[Path], out: Path, *, figures: Path | None = None, makers: Sequence[Maker] = MAKERS
+) -> Path:
     """Write a report on runs.
 
     Runs that differ only in their seed are one setting. What the run directories do not hold is left out.
@@ -47,6 +53,7 @@ def write_report(paths: Sequence[Path], out: Path, *, figures: Path | None = Non
         paths: run directories, or directories whose children are run directories, such as a comparison.
         out: the HTML file, replaced as a whole. It loads nothing; 4.8 MB of it are plotly.js.
         figures: a folder for each figure as PNG and SVG, and captions.md with what they show.
+        makers: of the sections, in their order.
 
     Returns:
         `out`.
@@ -57,7 +64,7 @@ def write_report(paths: Sequence[Path], out: Path, *, figures: Path | None = Non
     """
     runs, left_out = gather(paths)
     settings, twice = group(runs)
-    sections = [section for make in MAKERS if (section := make(settings))]
+    sections = [section for make in makers if (section := make(settings))]
     notes = [*unfinished(settings), *(f"Left out: {line}" for line in (*left_out, *twice))]
     try:
         replace(out, page(_title(settings), _lead(settings), notes, sections))

@@ -96,6 +96,35 @@ def even_sizes(examples: int, clients: int, samples_per_client: int | None) -> n
     return sizes
 
 
+def uneven_sizes(
+    examples: int, clients: int, samples_per_client: int | None, sigma: float, min_size: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Client sizes as `even_sizes`, or for `sigma` above 0 log-normal ones that use all examples.
+
+        n_k = N w_k / sum(w),   log w_k ~ Normal(0, sigma^2)
+
+    rounded by largest remainder; what clients below `min_size` lack is taken from the largest. With sigma = 0 nothing
+    is drawn.
+
+    Raises:
+        InputError: there are too few examples, or `samples_per_client` is given with a sigma.
+    """
+    if not sigma:
+        return even_sizes(examples, clients, samples_per_client)
+    if samples_per_client is not None:
+        allowed = f"sizes are drawn with sigma = {sigma:g}; leave it out, or set sigma to 0"
+        raise InputError("samples_per_client", samples_per_client, allowed)
+    return log_normal_sizes(examples, clients, sigma, min_size, rng)
+
+
+def log_normal_sizes(examples: int, clients: int, sigma: float, min_size: int, rng: np.random.Generator) -> np.ndarray:
+    """The log-normal sizes of `uneven_sizes`, also for sigma = 0."""
+    log_size_K = sigma * rng.standard_normal(clients)
+    weight_K = np.exp(log_size_K - log_size_K.max())
+    sizes_K = apportion((weight_K / weight_K.sum())[None], np.array([examples]))[0]
+    return lifted(sizes_K, min_size)
+
+
 def by_class(labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """All positions, class after class and at random within a class, and the size of each class that occurs, int64."""
     shuffled = rng.permutation(len(labels))

@@ -8,7 +8,15 @@ from __future__ import annotations
 import numpy as np
 
 from fedsam.config import key
-from fedsam.data.partition.base import Assignment, Partition, deal, even_sizes, log_dirichlet, normalised
+from fedsam.data.partition.base import (
+    Assignment,
+    Partition,
+    deal,
+    even_sizes,
+    log_dirichlet,
+    normalised,
+    uneven_sizes,
+)
 from fedsam.errors import InputError
 
 
@@ -19,9 +27,10 @@ class Dirichlet(Partition):
         client k draws n_k examples without replacement, each of class l with probability q_kl,
         renormalised over the classes that are not yet exhausted.
 
-    Client sizes are exact. alpha to infinity gives every client the distribution of the whole, alpha to 0 one class and
-    leftovers. At exactly 0 every client has one class: clients are given to classes in proportion to class size, and
-    without `samples_per_client` each class is divided evenly among its clients.
+    Client sizes n_k are equal, or log-normal with `sigma` as in `quantity`, and kept exactly. alpha to infinity gives
+    every client the distribution of the whole, alpha to 0 one class and leftovers. At exactly 0 every client has one
+    class: clients are given to classes in proportion to class size, and without `samples_per_client` each class is
+    divided evenly among its clients.
 
     alpha is the sum of the concentration parameters: where another library draws from the symmetric Dir(a, ..., a), the
     same skew is alpha = a L. For the rule that draws per class over clients see `dirichlet_class`.
@@ -37,6 +46,7 @@ class Dirichlet(Partition):
         "Caldarola et al. 2022, one of its splits",
         ge=0.0,
     )
+    sigma: float = key(0.0, "standard deviation of the logarithm of client size; 0 makes all equal", "off", ge=0.0)
 
     def assign(
         self, labels: np.ndarray, clients: int, samples_per_client: int | None, rng: np.random.Generator
@@ -44,9 +54,13 @@ class Dirichlet(Partition):
         """Divide by class mixes; without `samples_per_client` all examples are used.
 
         Raises:
-            InputError: too few examples; or alpha is 0, and clients of one class cannot have this size or cover all.
+            InputError: too few examples; sigma with `samples_per_client` or with alpha = 0; or alpha is 0, and clients
+                of one class cannot have this size or cover all.
         """
-        sizes_K = even_sizes(len(labels), clients, samples_per_client)
+        if self.sigma and self.alpha == 0:
+            allowed = "at alpha = 0 a client has an even share of one class; set it to 0, or alpha to a small number"
+            raise InputError("sigma", self.sigma, allowed)
+        sizes_K = uneven_sizes(len(labels), clients, samples_per_client, self.sigma, 1, rng)
         _, pool_L = np.unique(labels, return_counts=True)
         if self.alpha == 0:
             counts_KL = _one_class_each(pool_L, clients, samples_per_client, rng)

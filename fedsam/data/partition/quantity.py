@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fedsam.config import key
-from fedsam.data.partition.base import Assignment, Partition, apportion, lifted
+from fedsam.data.partition.base import Assignment, Partition, log_normal_sizes
 from fedsam.errors import InputError
 
 
@@ -36,8 +36,5 @@ class Quantity(Partition):
         if samples_per_client is not None:
             allowed = "sizes are an outcome of partition quantity; leave it out, or choose partition iid"
             raise InputError("samples_per_client", samples_per_client, allowed)
-        log_size_K = self.sigma * rng.standard_normal(clients)
-        weight_K = np.exp(log_size_K - log_size_K.max())
-        sizes_K = apportion((weight_K / weight_K.sum())[None], np.array([len(labels)]))[0]
-        sizes_K = lifted(sizes_K, self.min_size)
+        sizes_K = log_normal_sizes(len(labels), clients, self.sigma, self.min_size, rng)
         return Assignment.owned(rng.permutation(len(labels)), np.repeat(np.arange(clients), sizes_K), clients)

@@ -1,0 +1,1 @@
+"""Feature skew: what sets one client's images apart from another's. One skew, one module."""

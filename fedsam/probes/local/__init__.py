@@ -1,0 +1,1 @@
+"""Evaluations of clients in the course of a run, one class each."""

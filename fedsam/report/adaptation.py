@@ -1,0 +1,97 @@
+"""The clients' own test data in the course of the runs: how well they are served before and after local training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Any
+
+from fedsam.report.figure import Axis, Figure
+from fedsam.report.marks import Line, Mark
+from fedsam.report.numbers import Get, curve, number, spread
+from fedsam.report.section import Section, Table, percent, plus_minus, significant
+from fedsam.report.settings import Setting
+
+HALVES = {"before": "dot", "after": "solid"}
+"""Dashes of the lines before and after local training."""
+
+
+def inside(half: str, name: str) -> Get:
+    """What a record says of the clients before or after local training, if it is a finite number."""
+    return lambda record: number(((record.get("local") or {}).get(half) or {}).get(name))
+
+
+def adaptation(settings: Sequence[Setting]) -> Section | None:
+    """Mean and worst decile over rounds, and the distribution over clients and a table at the end."""
+    having = [setting for setting in settings if curve(setting, inside("before", "mean"))]
+    if not having:
+        return None
+    blocks: list[Figure | Table | str] = []
+    for name, words in (("mean", "Mean accuracy"), ("worst_decile", "Accuracy of the worst tenth of the clients")):
+        caption = (
+            f"{words} on the clients' own test data against rounds; dotted: the served model, solid: after one round of"
+            " the client's own local training from it, of which nothing is kept. Mean over seeds."
+        )
+        axes = Axis("round", whole=True), Axis("accuracy on the client's test data", percent=True)
+        id = f"adaptation-{name.replace('_', '-')}"
+        blocks.append(Figure(id, words, caption, *axes, _over_rounds(having, name), together=len(having) <= 4))
+    caption = (
+        "Share of the clients on whose own test data the last measured model is at most that accurate; dotted: the"
+        " served model, solid: after local training; lines farther to the right are better. Clients of all seeds."
+    )
+    axes = (
+        Axis("accuracy on the client's test data", percent=True),
+        Axis("share of clients", percent=True, ends=(0.0, 1.03)),
+    )
+    blocks.append(Figure("adaptation-end", "Accuracy by client at the end", caption, *axes, _at_the_end(having)))
+    blocks.append(_table(having))
+    return Section("adaptation", "Clients before and after local training", blocks)
+
+
+def _over_rounds(settings: Sequence[Setting], name: str) -> list[Mark]:
+    return [
+        Line(drawn.rounds, drawn.mean, f"{setting.name}, {half}", setting.colour, dash=dash)
+        for setting in settings
+        for half, dash in HALVES.items()
+        if (drawn := curve(setting, inside(half, name)))
+    ]
+
+
+def last(metrics: Sequence[dict[str, Any]], half: str) -> dict[str, Any]:
+    """The last record's summary of the clients; empty where none has one."""
+    return next((found for record in reversed(metrics) if (found := (record.get("local") or {}).get(half))), {})
+
+
+def _at_the_end(settings: Sequence[Setting]) -> list[Mark]:
+    marks: list[Mark] = []
+    for setting in settings:
+        for half, dash in HALVES.items():
+            each = [v for run in setting.runs.values() for v in last(run.metrics, half).get("accuracy") or []]
+            ordered = sorted(known for value in each if (known := number(value)) is not None)
+            if ordered:
+                share = [(place + 1) / len(ordered) for place in range(len(ordered))]
+                x, y = [ordered[0], *ordered], [0.0, *share]
+                marks.append(Line(x, y, f"{setting.name}, {half}", setting.colour, dash=dash, step=True))
+    return marks
+
+
+def _table(settings: Sequence[Setting]) -> Table:
+    rows = []
+    for setting in settings:
+        for half in HALVES:
+            found = [summary for run in setting.runs.values() if (summary := last(run.metrics, half))]
+            if found:
+                rows.append([f"{setting.name}, {half}", *(_stated(found, n) for n in ("mean", "std", "worst_decile"))])
+                below = fmean(float(summary.get("below") or 0) for summary in found)
+                rows[-1] += [significant(below), significant(fmean(float(s.get("evaluated") or 0) for s in found))]
+    words = (
+        "Accuracy on the clients' own test data, of the last measurement: mean, standard deviation over clients, mean"
+        " of the worst tenth, clients below local.threshold, clients with test data; mean ± standard deviation over"
+        " seeds."
+    )
+    return Table(words, ["setting", "mean (%)", "std (%)", "worst decile (%)", "below", "clients"], rows)
+
+
+def _stated(summaries: Sequence[dict[str, Any]], name: str) -> str:
+    values = [known for summary in summaries if (known := number(summary.get(name))) is not None]
+    return plus_minus(fmean(values), spread(values), len(values) > 1) if values else percent(None)
