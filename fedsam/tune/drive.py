@@ -72,7 +72,7 @@ def drive(ledger: Ledger, run_of: Callable[[Trial], Run], at_once: int, stop: th
                 verbose=0,
             )
         except tune.TuneError as error:
-            book.broken = book.broken or RunError(f"Ray Tune failed: {str(error).splitlines()[0]}")
+            book.broken = book.broken or RunError(f"Ray Tune failed: {str(error).strip().splitlines()[-1]}")
     if book.broken:
         raise book.broken
     if stop is not None and stop.is_set():
@@ -121,6 +121,6 @@ def _train(config: dict[str, Any]) -> None:
     try:
         error = follow(Run.from_keys(asked["keys"]), tell, asked["ended"])
         if error:
-            tune.report({FAILED: error})
+            tune.report({FAILED: error, "accuracy": 0.0})  # Ray wants the metric in every report
     except FedsamError as error:
-        tune.report({BROKEN: " ".join(str(error).split())})
+        tune.report({BROKEN: " ".join(str(error).split()), "accuracy": 0.0})
