@@ -5,6 +5,7 @@ Shapes: N examples, K clients asked for, H height, W width, C channels, L classe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ from fedsam.rng import stream
 LENGTH = 4.0  # of a prototype, in standard deviations of the noise at noise = 1
 GRID = 4  # cells along each side of a prototype
 CENTRE, SPREAD = 127.5, 40.0  # of the bytes
+NUMBERS = 2**22  # pixels that are made at once
 
 
 class Synthetic(Dataset):
@@ -112,15 +114,27 @@ class SyntheticFederation(Federation):
             images = np.empty((len(asked) * samples, *self.facts.shape), dtype=np.uint8)
             labels = np.empty(len(asked) * samples, dtype=np.int64)
             out = []
-            for row, client in enumerate(asked):
-                own = slice(row * samples, (row + 1) * samples)
-                labels[own], rng = self._labels(client)
-                made = self._images(labels[own], rng)
-                images[own] = self.settings.skew.client_images(made, self.seed, client, self.facts.scale)
-                out.append(self._held_out(labels[own], client))
-                labels[own] = self._noisy(labels[own], out[-1], client)
+            at_once = max(1, NUMBERS // (samples * math.prod(self.facts.shape)))
+            for first in range(0, len(asked), at_once):
+                some = slice(first * samples, (first + at_once) * samples)
+                out += self._make(asked[first : first + at_once], images[some], labels[some])
             self._kept = asked, Split(images, labels), out
         return self._kept[1:]
+
+    def _make(self, ids: Sequence[int], images: np.ndarray, labels: np.ndarray) -> list[np.ndarray]:
+        """Write these clients' images and labels, one client after the other; which of each are held out."""
+        samples, drawn = self.settings.samples_per_client, np.empty(images.shape, dtype=np.float32)
+        parts = [slice(row * samples, (row + 1) * samples) for row in range(len(ids))]
+        for client, own in zip(ids, parts, strict=True):
+            labels[own], rng = self._labels(client)
+            rng.standard_normal(dtype=np.float32, out=drawn[own])
+        images[...] = self._shown(labels, drawn)
+        out = []
+        for client, own in zip(ids, parts, strict=True):
+            images[own] = self.settings.skew.client_images(images[own], self.seed, client, self.facts.scale)
+            out.append(self._held_out(labels[own], client))
+            labels[own] = self._noisy(labels[own], out[-1], client)
+        return out
 
     def _labels(self, client: int) -> tuple[np.ndarray, np.random.Generator]:
         """A client's labels, and its stream, from which its images come next."""
@@ -128,9 +142,13 @@ class SyntheticFederation(Federation):
         if alpha == 0.0:
             return np.full(self.settings.samples_per_client, rng.integers(classes)), rng
         share_L = normalised(log_dirichlet(np.full(classes, alpha / classes), rng))
-        return rng.choice(classes, size=self.settings.samples_per_client, p=share_L), rng
+        upto_L = share_L.cumsum()
+        drawn = rng.random(self.settings.samples_per_client)  # as `Generator.choice`, without its checks
+        return (upto_L / upto_L[-1]).searchsorted(drawn, side="right"), rng
 
     def _held_out(self, labels: np.ndarray, client: int) -> np.ndarray:
+        if not self.settings.local_test:  # to begin a stream takes as long as all else here
+            return np.zeros(len(labels), dtype=bool)
         return hold_out(labels, self.settings.local_test, stream(self.seed, "local_test", client=client))
 
     def _noisy(self, labels: np.ndarray, held: np.ndarray, client: int) -> np.ndarray:
@@ -142,7 +160,14 @@ class SyntheticFederation(Federation):
         return with_label_noise(labels, np.flatnonzero(~held), share, kind, self.facts.classes, rng)
 
     def _images(self, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        noise = rng.standard_normal((len(labels), *self.facts.shape), dtype=np.float32)
-        levels = CENTRE + self._gain * (self._prototypes_LHWC[labels] + np.float32(self.settings.noise) * noise)
-        images: np.ndarray = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+        return self._shown(labels, rng.standard_normal((len(labels), *self.facts.shape), dtype=np.float32))
+
+    def _shown(self, labels: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+        """Images of these labels, with the noise that was drawn; its array is used up."""
+        drawn *= np.float32(self.settings.noise)
+        drawn += self._prototypes_LHWC[labels]
+        drawn *= self._gain
+        drawn += np.float32(CENTRE)
+        np.rint(drawn, out=drawn)
+        images: np.ndarray = np.clip(drawn, 0, 255, out=drawn).astype(np.uint8)
         return images
