@@ -162,6 +162,37 @@ def sweep(
 
 
 @app.command()
+def reproduce(
+    bibkey: Annotated[str, typer.Argument(metavar="BIBKEY", help="the paper, such as zhou2025", show_default=False)],
+    only: Annotated[
+        str | None, typer.Option(metavar="PATTERN", help="train only runs whose names match", show_default=False)
+    ] = None,
+    preset: Annotated[str, typer.Option(help="scale: cpu, gpu or paper")] = "cpu",
+    seeds: Annotated[int | None, typer.Option(min=1, help="of each run", show_default="the preset's")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="where to", show_default="results/BIBKEY/PRESET")
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=0, help="runs at a time, as Ray tasks; 0 = one for each core or GPU", show_default="in turn"),
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="of a Ray cluster to join: host:port, or auto", show_default=False)
+    ] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Put a paper's claims to runs of our own; started again, it does what is missing.
+
+    For example: fedsam reproduce zhou2025 --preset cpu
+    """
+    from fedsam.reproduce.command import reproduce as command
+
+    command(bibkey, preset, seeds, only, out, 0 if workers is None and address else workers, address, quiet, as_json)
+
+
+@app.command()
 def partition(
     settings: Keys = None,
     figure: Annotated[
