@@ -10,7 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from fedsam import __version__
+from fedsam.commands import reproduce, tune
 from fedsam.errors import FedsamError, InputError, Interrupted
+from fedsam.options import Debug, Json, Keys, Quiet
 from fedsam.study.command import study
 
 app = typer.Typer(
@@ -21,16 +23,6 @@ app = typer.Typer(
     help="Simulate federated learning with sharpness-aware clients and server-side weight averaging.\n\n"
     "A run is described by key=value pairs; `fedsam keys` lists them all.",
 )
-
-app.add_typer(study, name="study")
-
-Keys = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="[FILE.toml] [KEY=VALUE]...", help="settings; later ones win", show_default=False),
-]
-Json = Annotated[bool, typer.Option("--json", help="JSON as the only thing on standard output")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress")]
-Debug = Annotated[bool, typer.Option("--debug", help="show the traceback of an error")]
 
 
 def _version(wanted: bool) -> None:
@@ -164,38 +156,9 @@ def sweep(
         show(comparison)
 
 
-@app.command()
-def tune(
-    settings: Keys = None,
-    search: Annotated[str, typer.Option(help="tpe, random, or grid")] = "tpe",
-    trials: Annotated[
-        int | None, typer.Option(min=1, help="settings to try", show_default="40; for a grid all points")
-    ] = None,
-    rounds: Annotated[int | None, typer.Option(min=1, help="of a trial", show_default="the key rounds")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="with which the best settings are trained anew")] = 3,
-    workers: Annotated[int, typer.Option(min=0, help="trials at a time; 0 = one for each GPU or core")] = 1,
-    grace: Annotated[
-        int | None, typer.Option(min=1, help="rounds that every trial is given", show_default="a tenth")
-    ] = None,
-    address: Annotated[
-        str | None, typer.Option(help="of a Ray cluster to join: host:port, or auto", show_default=False)
-    ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="where to", show_default="runs/tune-*")] = None,
-    quiet: Quiet = False,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Search for the best settings on held-out training data, then train and test these once; goes on if started again.
-
-    Ranges are key=a..b or key=log:a..b, choices key=a,b; for a grid key=a..b/points.
-
-    For example: fedsam tune client.name=sam client.rho=log:1e-3..1 client.lr=log:1e-3..0.3 --trials 40 --rounds 100
-    """
-    given = keys_of(settings or [])
-    from fedsam.tune.command import run as run_tune
-
-    asked = {"search": search, "trials": trials, "rounds": rounds, "seeds": seeds, "workers": workers, "grace": grace}
-    run_tune(given, out, address, quiet, as_json, **asked)
+app.command()(tune)
+app.add_typer(study, name="study")
+app.command()(reproduce)
 
 
 @app.command()

@@ -116,13 +116,7 @@ def compare(
     first = next(iter(runs.values()))
     out = out or (Path(first.out) if first.out else fresh_path(Path("runs"), f"compare-{first.data.name}"))
     jobs = plan(runs, seeds, out)
-    missing = [job for job in jobs if not is_done(job.run)]
-    progress.plan(sum(job.run.rounds for job in missing))
-    failures: list[str] = []
-    if workers is None:
-        _in_turn(missing, _split(missing, apart), progress, stop, failures)
-    elif missing:
-        _side_by_side(missing, _split(missing, apart, workers), progress, stop, failures, workers, address)
+    failures = train(jobs, progress, stop, workers, address, apart)
     metrics: dict[str, dict[int, list[Record]]] = {setting: {} for setting in runs}
     for job in jobs:
         if is_done(job.run):
@@ -135,6 +129,25 @@ def compare(
         few = "; ".join(failures[:3]) + (f"; and {len(failures) - 3} more" if len(failures) > 3 else "")
         raise RunError(f"{len(failures)} of {len(jobs)} runs failed: {few}; what the others gave is in {out}")
     return comparison
+
+
+def train(
+    jobs: list[Job],
+    progress: Progress,
+    stop: threading.Event | None = None,
+    workers: int | None = None,
+    address: str | None = None,
+    apart: bool = False,
+) -> list[str]:
+    """Finish those of the runs that are not finished, and say what went wrong with which of them; see `compare`."""
+    missing = [job for job in jobs if not is_done(job.run)]
+    progress.plan(sum(job.run.rounds for job in missing))
+    failures: list[str] = []
+    if workers is None:
+        _in_turn(missing, _split(missing, apart), progress, stop, failures)
+    elif missing:
+        _side_by_side(missing, _split(missing, apart, workers), progress, stop, failures, workers, address)
+    return failures
 
 
 def _split(jobs: list[Job], apart: bool, workers: int | None = None) -> list[list[int]]:

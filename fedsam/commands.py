@@ -1,0 +1,73 @@
+"""Commands that carry out many runs to answer one question. Heavy modules are imported where a command needs them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedsam.options import Debug, Json, Keys, Quiet
+
+
+def tune(
+    settings: Keys = None,
+    search: Annotated[str, typer.Option(help="tpe, random, or grid")] = "tpe",
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="settings to try", show_default="40; for a grid all points")
+    ] = None,
+    rounds: Annotated[int | None, typer.Option(min=1, help="of a trial", show_default="the key rounds")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="with which the best settings are trained anew")] = 3,
+    workers: Annotated[int, typer.Option(min=0, help="trials at a time; 0 = one for each GPU or core")] = 1,
+    grace: Annotated[
+        int | None, typer.Option(min=1, help="rounds that every trial is given", show_default="a tenth")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="of a Ray cluster to join: host:port, or auto", show_default=False)
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="where to", show_default="runs/tune-*")] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Search for the best settings on held-out training data, then train and test these once; goes on if started again.
+
+    Ranges are key=a..b or key=log:a..b, choices key=a,b; for a grid key=a..b/points.
+
+    For example: fedsam tune client.name=sam client.rho=log:1e-3..1 client.lr=log:1e-3..0.3 --trials 40 --rounds 100
+    """
+    from fedsam.cli import keys_of
+    from fedsam.tune.command import run as run_tune
+
+    asked = {"search": search, "trials": trials, "rounds": rounds, "seeds": seeds, "workers": workers, "grace": grace}
+    run_tune(keys_of(settings or []), out, address, quiet, as_json, **asked)
+
+
+def reproduce(
+    bibkey: Annotated[str, typer.Argument(metavar="BIBKEY", help="the paper, such as zhou2025", show_default=False)],
+    only: Annotated[
+        str | None, typer.Option(metavar="PATTERN", help="train only runs whose names match", show_default=False)
+    ] = None,
+    preset: Annotated[str, typer.Option(help="scale: cpu, gpu or paper")] = "cpu",
+    seeds: Annotated[int | None, typer.Option(min=1, help="of each run", show_default="the preset's")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="where to", show_default="results/BIBKEY/PRESET")
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=0, help="runs at a time, as Ray tasks; 0 = one for each core or GPU", show_default="in turn"),
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="of a Ray cluster to join: host:port, or auto", show_default=False)
+    ] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Put a paper's claims to runs of our own; started again, it does what is missing.
+
+    For example: fedsam reproduce zhou2025 --preset cpu
+    """
+    from fedsam.reproduce.command import reproduce as command
+
+    command(bibkey, preset, seeds, only, out, 0 if workers is None and address else workers, address, quiet, as_json)

@@ -1,0 +1,1 @@
+"""`fedsam reproduce`: a paper's claims, put to runs of our own."""

@@ -1,0 +1,145 @@
+"""Train what a paper's claims need, and answer them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from fedsam.compare import train
+from fedsam.console import Progress
+from fedsam.errors import InputError
+from fedsam.reproduce.base import Answer, Claim, MissingRun, Paper, Preset
+from fedsam.reproduce.continued import Continued
+from fedsam.reproduce.results import Results
+from fedsam.run import Run
+from fedsam.sweep import Job, is_done, plan
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of it.
+
+    Args:
+        bibkey, preset: what was reproduced.
+        answers: to the claims whose runs are all there.
+        open: the other claims, each with a run that it lacks.
+        results: the runs.
+        failures: what went wrong, a line each.
+        out: the directory.
+    """
+
+    bibkey: str
+    preset: Preset
+    answers: list[Answer]
+    open: list[tuple[Claim, str]]
+    results: Results
+    failures: list[str]
+    out: Path
+
+
+def choose(runs: Mapping[str, Run], only: str | None) -> dict[str, Run]:
+    """The runs whose names match a pattern, and those whose models they begin with.
+
+    Raises:
+        InputError: there are none.
+    """
+    if only is None:
+        return dict(runs)
+    wanted = {name for name in runs if fnmatchcase(name, only)}
+    if not wanted:
+        some = ", ".join(list(runs)[:5])
+        raise InputError("--only", only, f"matches none of the {len(runs)} runs, such as {some}")
+    while more := {before for name in wanted if (before := begins_with(runs[name]))} - wanted:
+        wanted |= more
+    return {name: run for name, run in runs.items() if name in wanted}
+
+
+def begins_with(run: Run) -> str | None:
+    """What a run names as the one whose model it begins with, if it does."""
+    return run.model.of if isinstance(run.model, Continued) else None
+
+
+def jobs_of(runs: Mapping[str, Run], seeds: int, out: Path) -> list[list[Job]]:
+    """Every run with every seed, in stages: those of a stage begin with models of the stages before it.
+
+    Args:
+        runs: by name; one that begins with the model of another names it.
+        out: the directory that holds all run directories.
+    """
+    jobs = {(job.setting, job.run.seed): job for job in plan(runs, seeds, out)}
+    stages: list[list[Job]] = []
+    for (name, seed), job in jobs.items():
+        depth, before = 0, begins_with(runs[name])
+        run = job.run
+        if before is not None:
+            run = run.replace(model=Continued(of=str(jobs[before, seed].path)))
+        while before is not None:
+            depth, before = depth + 1, begins_with(runs[before])
+        while len(stages) <= depth:
+            stages.append([])
+        stages[depth].append(Job(name, run))
+    return stages
+
+
+def carry_out(
+    bibkey: str,
+    paper: Paper,
+    preset: Preset,
+    seeds: int,
+    out: Path,
+    progress: Progress,
+    *,
+    only: str | None = None,
+    stop: threading.Event | None = None,
+    workers: int | None = None,
+    address: str | None = None,
+    tell: Callable[[str], None] = lambda line: None,
+) -> Outcome:
+    """Train the runs of a preset that are not finished, measure what the claims need, and answer them.
+
+    Started again it does what is missing. A run that fails does not stop the others; claims that need it stay open.
+
+    Args:
+        bibkey, paper: whose claims.
+        seeds: how many, from each run's own `seed` on.
+        out: the directory; runs lie in `out`/runs.
+        only: pattern of run names (as a shell's): train these alone.
+        stop, workers, address: as for `fedsam.compare.compare`.
+        tell: is called with a line before each measurement.
+    """
+    runs = paper.runs(preset)
+    chosen = choose(runs, only)
+    stages = jobs_of(runs, seeds, out / "runs")
+    failures: list[str] = []
+    for stage in stages:
+        ready = [job for job in stage if job.setting in chosen and _begun(job, failures)]
+        failures += train(ready, progress, stop, workers, address) if ready else []
+    jobs = [job for stage in stages for job in stage]
+    first = next(iter(runs.values())).seed
+    results = Results(jobs, range(first, first + seeds), tell)
+    answers, missing = answer(paper.claims(preset), results)
+    return Outcome(bibkey, preset, answers, missing, results, failures, out)
+
+
+def _begun(job: Job, failures: list[str]) -> bool:
+    """Whether there is the model that a run begins with."""
+    before = begins_with(job.run)
+    if before is None or (Path(before) / "model.safetensors").exists():
+        return True
+    if not is_done(job.run):
+        failures.append(f"{job.label}: the run whose model it begins with is not there")
+    return False
+
+
+def answer(claims: Sequence[Claim], results: Results) -> tuple[list[Answer], list[tuple[Claim, str]]]:
+    """The claims with their numbers, and those of which a run is missing, with its name."""
+    answers, missing = [], []
+    for claim in claims:
+        try:
+            answers.append(Answer(claim, {seed: float(claim.value(results, seed)) for seed in results.seeds}))
+        except MissingRun as error:
+            missing.append((claim, str(error)))
+    return answers, missing

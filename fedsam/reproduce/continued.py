@@ -1,0 +1,67 @@
+"""A model that begins with the weights another run ended with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from torch import nn
+
+from fedsam.config import key
+from fedsam.errors import InputError
+from fedsam.models.base import Model
+
+
+class Continued(Model):
+    """The model of a finished run, with the weights and statistics of its model.safetensors as the initial ones.
+
+    So runs make a sequence: a model is trained on one task after the other, or fine-tuned. Nothing else is taken over:
+    momentum, averages and clients' own vectors begin anew. The other run's directory must be within reach wherever the
+    model is built, on every machine of a cluster; the path is part of the run's description, its content is not.
+    """
+
+    of: str = key("", "run directory of the finished run whose model this one begins with", "sequences of tasks")
+
+    def model_post_init(self, context: object) -> None:
+        """Refuse no run."""
+        if not self.of:
+            raise InputError("of", self.of, "must be the directory of a finished run")
+
+    def build(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
+        """As the other run's model does, before the weights are put in."""
+        return self._architecture().build(shape, classes)
+
+    def module(self, shape: tuple[int, int, int], classes: int, seed: int) -> nn.Module:
+        """The module with the other run's weights.
+
+        Raises:
+            InputError: there is no finished run, or its model does not fit this data set.
+        """
+        import safetensors
+        import safetensors.torch
+
+        module = self._architecture().module(shape, classes, seed)
+        file = Path(self.of) / "model.safetensors"
+        try:
+            state = safetensors.torch.load(file.read_bytes())
+            module.load_state_dict(state)
+        except FileNotFoundError:
+            raise InputError("of", self.of, "holds no model yet; finish that run first") from None
+        except (OSError, safetensors.SafetensorError, RuntimeError) as error:
+            first = str(error).splitlines()[0]
+            raise InputError("of", self.of, f"its model cannot be used here: {first}") from None
+        return module
+
+    def _architecture(self) -> Model:
+        from fedsam.config import resolve
+
+        file = Path(self.of) / "run.json"
+        try:
+            keys = json.loads(file.read_text())["keys"]
+        except FileNotFoundError:
+            raise InputError("of", self.of, "is no run directory: there is no run.json in it") from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError("of", self.of, f"its run.json cannot be read ({error})") from None
+        own = {name.removeprefix("model."): value for name, value in keys.items() if name.startswith("model.")}
+        found: Model = resolve(Model, own)
+        return found

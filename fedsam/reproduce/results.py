@@ -1,0 +1,116 @@
+"""What finished runs hold, by run name and seed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fedsam.record import Record, RunDirectory, on_disk, replace_file
+from fedsam.reproduce.base import MissingRun
+from fedsam.run import Run
+from fedsam.sweep import Job, is_done
+
+if TYPE_CHECKING:
+    from fedsam.geometry.site import Site
+    from fedsam.reproduce.measures import Measure
+
+KEPT = "measured.json"
+"""In a run directory, what was measured there."""
+
+
+class Results:
+    """Finished runs.
+
+    Args:
+        jobs: the runs with their seeds and directories; those that are not finished count as missing.
+        seeds: in order.
+        tell: is called with a line before each measurement that is made.
+    """
+
+    def __init__(
+        self, jobs: Sequence[Job], seeds: Sequence[int], tell: Callable[[str], None] = lambda line: None
+    ) -> None:
+        self.jobs = {(job.setting, job.run.seed): job for job in jobs if is_done(job.run)}
+        self.seeds, self._tell = list(seeds), tell
+        self._records: dict[tuple[str, int], list[Record]] = {}
+        self._site = lru_cache(maxsize=2)(self._open)
+
+    def job(self, name: str, seed: int) -> Job:
+        """A finished run.
+
+        Raises:
+            MissingRun: it is not there.
+        """
+        try:
+            return self.jobs[name, seed]
+        except KeyError:
+            raise MissingRun(name) from None
+
+    def run(self, name: str, seed: int) -> Run:
+        """The description of a finished run."""
+        return self.job(name, seed).run
+
+    def records(self, name: str, seed: int) -> list[Record]:
+        """The recorded rounds of a run."""
+        job = self.job(name, seed)
+        if (name, seed) not in self._records:
+            self._records[name, seed] = RunDirectory.open(job.path)[0].metrics()
+        return self._records[name, seed]
+
+    def last(self, name: str, seed: int, field: str) -> float:
+        """A number of the last record: `test_loss`, `test_accuracy`, `robust_accuracy`, ..."""
+        return float(self.records(name, seed)[-1][field])
+
+    def mean(self, name: str, seed: int, field: str, rounds: int) -> float:
+        """The mean of a number over the records of so many last rounds."""
+        begin = self.run(name, seed).rounds - rounds
+        return float(np.mean([record[field] for record in self.records(name, seed) if record["round"] > begin]))
+
+    def curve(self, name: str, field: str) -> tuple[list[float], list[list[float]]]:
+        """Rounds, and a number in each of them: a row per seed."""
+        rows = [[float(record[field]) for record in self.records(name, seed)] for seed in self.seeds]
+        return [float(record["round"]) for record in self.records(name, self.seeds[0])], rows
+
+    def each(self, value: Callable[[int], float]) -> list[float]:
+        """A number of each seed."""
+        return [value(seed) for seed in self.seeds]
+
+    def measure(self, name: str, seed: int, measure: Measure) -> Any:
+        """What a measurement on the run's served model gives, as plain JSON types; made once, then read."""
+        job = self.job(name, seed)
+        file = job.path / KEPT
+        kept = _read(file, job.run)
+        digests = [self.run(other, seed).digest()[:12] for other in measure.others]
+        key = " ".join([repr(measure), *digests])
+        if key not in kept:
+            self._tell(f"{job.label}: {measure!r}")
+            kept[key] = measure.of(self.site(name, seed), [self.site(other, seed) for other in measure.others])
+            content = {"digest": job.run.digest(), "measured": kept}
+            with on_disk(file):
+                replace_file(file, (json.dumps(content) + "\n").encode())
+        return kept[key]
+
+    def site(self, name: str, seed: int) -> Site:
+        """The run's model and data, to be measured."""
+        return self._site(self.job(name, seed).path)
+
+    @staticmethod
+    def _open(path: Path) -> Site:
+        from fedsam.geometry.site import Site
+
+        return Site(path)
+
+
+def _read(file: Path, run: Run) -> dict[str, Any]:
+    """What is kept of this very run; what cannot be read is measured anew."""
+    try:
+        found = json.loads(file.read_text())
+        kept: Mapping[str, Any] = found["measured"]
+        return dict(kept) if found["digest"] == run.digest() else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
