@@ -32,7 +32,8 @@ def tables(card: str) -> dict[str, list[list[str]]]:
 def differences(card: str, preset: Preset, runs: Mapping[str, Run]) -> list[str]:
     """Where the card's two tables and the runs of a preset do not agree, a line each; see `fedsam.reproduce.base`.
 
-    A row `| patterns | keys |` applies to the runs that match one of its patterns; `key=*` allows any value.
+    A row `| patterns | keys |` applies to the runs that match one of its patterns; `key=*` allows any
+    value, also none.
     """
     found = tables(card)
     common = _common(found.get("key", []), preset)
@@ -51,7 +52,7 @@ def differences(card: str, preset: Preset, runs: Mapping[str, Run]) -> list[str]
                 said |= pairs
         keys = {key: text(value) for key, value in run.keys().items()}
         for key, value in said.items():
-            if key not in keys or value not in ("*", keys[key]):
+            if value not in ("*", keys.get(key)):
                 lines.append(f"{name}: {key} is {keys.get(key, 'no key')}, the card says {value}")
         plain = _defaults(run, default)
         lines += [
