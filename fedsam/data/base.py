@@ -43,7 +43,7 @@ class Split:
 class Facts:
     """What a model and the engines must know of a data set.
 
-    A pixel p of channel c enters the model as (p / scale - mean[c]) / std[c].
+    A pixel p of channel c enters the model as (p / scale - mean[c]) / std[c], unless `data.pixels` says otherwise.
     """
 
     classes: int
