@@ -122,6 +122,12 @@ def test_other_image_sizes(name: str, shape: tuple[int, int, int]) -> None:
         (MLP(depth=2, width=200), (28, 28, 1), 10, 199_210),  # the 2NN of McMahan et al. 2017, section 3
         (MLP(depth=0), (8, 8, 1), 10, 64 * 10 + 10),
         (ResNet20(), (32, 32, 3), 10, 269_722),
+        (
+            ResNet20(channels=4, norm="none"),
+            (8, 8, 1),
+            10,
+            9 * (4 + 6 * 16 + 32 + 5 * 64 + 128 + 5 * 256) + 16 * 10 + 10,
+        ),
         (ResNet18(), (32, 32, 3), 10, 11_173_962),
     ],
 )
@@ -197,6 +203,12 @@ def test_resnet18_is_torchvisions_with_a_cifar_stem_and_group_normalisation() ->
 def test_groups_must_divide_the_channels(model: type[Model], groups: int) -> None:
     with pytest.raises(InputError, match=r"^groups = \d+: must divide (16|64)"):
         model(groups=groups)
+
+
+def test_groups_of_a_narrow_resnet20_must_divide_its_own_channels() -> None:
+    assert ResNet20(channels=6, groups=3).groups == 3
+    with pytest.raises(InputError, match=r"^groups = 8: must divide 4"):
+        ResNet20(channels=4, groups=8)
 
 
 def test_an_unknown_name_lists_the_models() -> None:
