@@ -32,11 +32,12 @@ def tables(card: str) -> dict[str, list[list[str]]]:
 def differences(card: str, preset: Preset, runs: Mapping[str, Run]) -> list[str]:
     """Where the card's two tables and the runs of a preset do not agree, a line each; see `fedsam.reproduce.base`.
 
-    A row `| patterns | keys |` applies to the runs that match one of its patterns; `key=*` allows any value.
+    A row `| patterns | keys |` applies to the runs that match one of its patterns; `key=*` allows any value, and
+    `key=1/2/-` gives one for each preset, - for none.
     """
     found = tables(card)
     common = _common(found.get("key", []), preset)
-    rows = [(cells[0].split(", "), _pairs(cells[1])) for cells in found.get("runs", [])[1:]]
+    rows = [(cells[0].split(", "), _pairs(cells[1], preset)) for cells in found.get("runs", [])[1:]]
     lines = [
         f"no run of any name like {pattern}"
         for patterns, _ in rows
@@ -76,8 +77,12 @@ def _common(table: list[list[str]], preset: Preset) -> dict[str, str]:
     return {cells[0]: cells[column] for cells in table[1:] if cells[column] != NONE}
 
 
-def _pairs(cell: str) -> dict[str, str]:
-    return dict(pair.partition("=")[::2] for pair in cell.split())
+def _pairs(cell: str, preset: Preset) -> dict[str, str]:
+    found = {}
+    for key, _, value in (pair.partition("=") for pair in cell.split()):
+        each = value.split("/")
+        found[key] = each[PRESETS.index(preset)] if len(each) == len(PRESETS) else value
+    return {key: value for key, value in found.items() if value != NONE}
 
 
 def _defaults(run: Run, default: Mapping[str, Any]) -> dict[str, str]:
