@@ -45,7 +45,7 @@ Training is centralised: a federation of one client that keeps its momentum, a r
 | * asam-all | client.scaling=all |
 | batch sam, none sam | client.rho=0.05 |
 | batch asam, none asam | client.rho=0.2/0.5/0.5 |
-| batch asam-all, none asam-all | client.rho=0.2/2/2 |
+| batch asam-all, none asam-all | client.rho=0.5/2/2 |
 | noise * sam | client.rho=0.3/0.05/0.05 |
 | noise * asam | client.rho=2/0.5/0.5 |
 | grid * | client.batch_size=* |
@@ -59,6 +59,26 @@ Training is centralised: a federation of one client that keeps its momentum, a r
 `batch` and `none` are residual networks with and without BatchNorm; `noise` trains on so many wrong labels (symmetric)
 and tests on true ones; `grid` is SGD at several batch sizes, learning rates and weight decays. `asam` scales weights
 alone by |w|, without η, as the authors' script does, `asam-all` scales every parameter.
+
+Deviations. `paper`: CIFAR-10 alone; ResNet-18 (`batch`, `none`) and ResNet-20 in place of the authors' networks (their
+script: WRN-28-10); no label smoothing 0.1, which their script has; three seeds. rho for `sam` and `asam`, learning
+rate, batch size, momentum, weight decay and schedule are their script's; rho for `asam-all` is what the author found
+best for that scaling with WRN-16-8. Without normalisation the learning rate is 0.01, as in Coldenhoff et al. 2022.
+Which settings the paper varied for its correlation could not be verified; here these are batch size, learning rate and
+weight decay, without dropout. A wrong label is never the true one. `gpu`: 60 epochs, ResNet-20 everywhere, one batch
+size in the grid. `cpu`: the handwritten digits of scikit-learn; ResNet-20 with 4, 8 and 16 channels for 10 epochs of
+22 steps, far from converged; `noise` and `grid` with an MLP of two hidden layers of 64 units, 60 epochs. Learning rates
+and rho of `cpu` were chosen with seed 0, which is not among the seeds, among a few values (residual networks: SAM 0.05
+and 0.1; ASAM 0.2 and 0.5 in both scalings, by test loss with BatchNorm, used without it too; `noise`: SAM 0.05 to 0.6,
+ASAM 0.5 to 4, by test accuracy at 40 % wrong labels) and not changed after. One `rho` serves all shares of wrong
+labels; at high shares it may be too large. Test errors of `cpu` are in steps of 1/397.
+
+Sharpness is the highest loss that five steps of ascent find, on 1,400 (`cpu`) or 5,000 training images as they are,
+those of `grid` in the balls in which `batch sam` and `batch asam-all` of `cpu` were trained; for rescaled networks on
+256 or 1,000. |w| on every parameter is blind to every rescaling that keeps the function; with the authors' scaling,
+where biases keep a radius of their own, adaptive sharpness of a network with BatchNorm is not (the figure `rescaled`
+shows it). Generalisation gap: test loss less training loss, and training less test accuracy, at the end. No published
+table or figure of the paper could be verified, so none is quoted; the one number is the author's in an issue.
 
 <!-- measured -->
 <!-- end of measured -->
@@ -103,7 +123,7 @@ ALL |= {"seed": 1}
 BALLS: dict[str, SAM | ASAM] = {
     "sharpness": SAM(rho=0.05),
     "adaptive, weights": ASAM(rho=0.2, eta=0.0),
-    "adaptive, all": ASAM(rho=0.2, scaling="all"),
+    "adaptive, all": ASAM(rho=0.5, scaling="all"),
 }
 """Balls in which sharpness is measured, with the radii of training in `cpu`."""
 RESCALING = {
@@ -147,7 +167,7 @@ def large(model: str, rounds: int) -> dict[str, dict[str, Any]]:
 def radii(preset: Preset) -> dict[str, dict[str, float]]:
     """rho of each optimiser in `batch` and `none`, and in `noise`."""
     if preset == "cpu":
-        return {"residual": {"sam": 0.05, "asam": 0.2, "asam-all": 0.2}, "noise": {"sam": 0.3, "asam": 2.0}}
+        return {"residual": {"sam": 0.05, "asam": 0.2, "asam-all": 0.5}, "noise": {"sam": 0.3, "asam": 2.0}}
     found = {"sam": 0.05, "asam": 0.5, "asam-all": 2.0}
     return {"residual": found, "noise": found}
 

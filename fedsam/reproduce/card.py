@@ -32,8 +32,8 @@ def tables(card: str) -> dict[str, list[list[str]]]:
 def differences(card: str, preset: Preset, runs: Mapping[str, Run]) -> list[str]:
     """Where the card's two tables and the runs of a preset do not agree, a line each; see `fedsam.reproduce.base`.
 
-    A row `| patterns | keys |` applies to the runs that match one of its patterns; `key=*` allows any value, and
-    `key=1/2/-` gives one for each preset, - for none.
+    A row `| patterns | keys |` applies to the runs that match one of its patterns; `key=*` allows any value,
+    `key=1/2/3` is another value in each preset.
     """
     found = tables(card)
     common = _common(found.get("key", []), preset)
@@ -49,7 +49,7 @@ def differences(card: str, preset: Preset, runs: Mapping[str, Run]) -> list[str]
         said = dict(common)
         for patterns, pairs in rows:
             if any(fnmatchcase(name, pattern) for pattern in patterns):
-                said |= pairs
+                said |= {key: value for key, value in pairs.items() if value != NONE}
         keys = {key: text(value) for key, value in run.keys().items()}
         for key, value in said.items():
             if key not in keys or value not in ("*", keys[key]):
@@ -78,11 +78,9 @@ def _common(table: list[list[str]], preset: Preset) -> dict[str, str]:
 
 
 def _pairs(cell: str, preset: Preset) -> dict[str, str]:
-    found = {}
-    for key, _, value in (pair.partition("=") for pair in cell.split()):
-        each = value.split("/")
-        found[key] = each[PRESETS.index(preset)] if len(each) == len(PRESETS) else value
-    return {key: value for key, value in found.items() if value != NONE}
+    pairs = dict(pair.partition("=")[::2] for pair in cell.split())
+    each = {key: value.split("/") for key, value in pairs.items()}
+    return {key: pairs[key] if len(of) != len(PRESETS) else of[PRESETS.index(preset)] for key, of in each.items()}
 
 
 def _defaults(run: Run, default: Mapping[str, Any]) -> dict[str, str]:
