@@ -127,6 +127,12 @@ def test_other_image_sizes(name: str, shape: tuple[int, int, int]) -> None:
         (ResNet8(), (32, 32, 3), 10, 75_290),
         # by hand: 9·8 + (2·9·64 + 9·8·16 + 9·16² + 9·16·32 + 9·32²), 2·(8·3 + 16·2 + 32·2) of the norms, 32·7 + 7
         (ResNet8(width=8), (8, 8, 1), 7, 72 + 18_432 + 240 + 231),
+        (
+            ResNet20(channels=4, norm="none"),
+            (8, 8, 1),
+            10,
+            9 * (4 + 6 * 16 + 32 + 5 * 64 + 128 + 5 * 256) + 16 * 10 + 10,
+        ),
         (ResNet18(), (32, 32, 3), 10, 11_173_962),
         (ResNet18ImageNet(norm="batch"), (32, 32, 3), 1000, 11_689_512),  # torchvision's documentation
     ],
@@ -234,6 +240,12 @@ def test_resnet8_with_silent_blocks_is_its_stem_subsampled() -> None:
 def test_groups_must_divide_the_channels(model: type[Model], groups: int) -> None:
     with pytest.raises(InputError, match=r"^groups = \d+: must divide (16|64)"):
         model(groups=groups)
+
+
+def test_groups_of_a_narrow_resnet20_must_divide_its_own_channels() -> None:
+    assert ResNet20(channels=6, groups=3).groups == 3
+    with pytest.raises(InputError, match=r"^groups = 8: must divide 4"):
+        ResNet20(channels=4, groups=8)
 
 
 def test_an_unknown_name_lists_the_models() -> None:

@@ -49,7 +49,7 @@ def differences(card: str, preset: Preset, runs: Mapping[str, Run]) -> list[str]
         said = dict(common)
         for patterns, pairs in rows:
             if any(fnmatchcase(name, pattern) for pattern in patterns):
-                said |= pairs
+                said |= {key: value for key, value in pairs.items() if value != NONE}
         keys = {key: text(value) for key, value in run.keys().items()}
         for key, value in said.items():
             if value not in ("*", keys.get(key)):
