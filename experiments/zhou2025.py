@@ -68,7 +68,27 @@ repeats the ascent and never descends. Test errors of `cpu` are in steps of 1/39
 Published numbers are computed from values read off the figures of the authors' slides (CIFAR-10 and WRN-16-8 where not
 said otherwise).
 
+What the `cpu` preset shows: SAM in the last tenth of training ends as flat as SAM throughout, in the valley of SGD's
+minimum; that holds. In the first epochs after the switch loss and curvature are higher than SGD's, the ascent out of
+that minimum, so a single epoch of SAM is too short here (19 steps). What is gained in generalisation is too little for
+three seeds and 397 test images. SAM's gain is not lost when SGD follows it: at this size the paper's claim fails. The
+core was shared with other work; alone the whole preset takes some 5 minutes of processor time.
+
 <!-- measured -->
+| claim | published | measured | ours | holds |
+|---|---|---|---|---|
+| SAM in the last 10 % of the epochs generalises better than SGD | -0.0115 (Figure 2, SAM in the last 12.5 %) | test error of sgd-sam 10% less that of sgd; below 0 | 0.00084 ± 0.0036 | undecided |
+| It closes most of the gap in test loss to SAM throughout | -0.0069; -0.017 with CIFAR-100 and WRN-28-10 (Figure 3) | test loss of sgd-sam 10% less 0.2 of that of sgd and 0.8 of that of sam; below 0 | 0.0159 ± 0.039 | undecided |
+| A single epoch of SAM at the end closes more than half of it | -0.014; -0.045 with CIFAR-100 and WRN-28-10 (Figure 3) | test loss of sgd-sam 0.5% less half of that of sgd and half of that of sam; below 0 | 0.092 ± 0.13 | undecided |
+| SAM in the last 10 % ends in a flatter minimum than SGD | 0.40; 0.26 with CIFAR-100 and WRN-28-10 (Figure 3) | λ1 of sgd-sam 10% over λ1 of sgd; below 1 | 0.0823 ± 0.013 | yes |
+| SAM in the first 90 % and SGD after it loses most of what SAM gains | not available (Figure 7) | test loss of sam-sgd 90% less half of that of sgd and half of that of sam; above 0 | -0.0182 ± 0.011 | no |
+| SAM in the last 10 % ends flatter than SAM in the first 90 % | not available (Figures 3 and 7) | λ1 of sgd-sam 10% over λ1 of sam-sgd 90%; below 1 | 0.463 ± 0.19 | yes |
+| SAM leaves the minimum that SGD found exponentially fast | 7.4 (model and data not stated) (Figure 5) | logarithm of the factor by which the training loss grows in 8 steps of SAM from the end of SGD; above 0 | 1.04 ± 1.4 | undecided |
+| It stays in the same valley: no barrier on the line between the ends | not available (Figure 6) | highest training loss on the line from sgd-sam 10% to sgd, less that at its higher end; below 0.01 | 0 ± 0 | yes |
+| Adversarial training in the last 10 % is about as robust as throughout | 0.99 (Figure 8) | share of the gain in robust accuracy reached by sgd-at 10%; above 0.9 | 0.823 ± 0.4 | undecided |
+| It costs no more clean accuracy than adversarial training throughout | 0.005 (Figure 8) | test error of sgd-at 10% less that of at; below 0.01 | 0.00672 ± 0.038 | undecided |
+
+Preset cpu, seeds 1, 2, 3; ours: mean and 95 % interval over seeds. 42 runs, 12.1 minutes of training; 1 core of AMD EPYC, torch 2.15.0.
 <!-- end of measured -->
 """
 
@@ -106,9 +126,20 @@ IMAGES: dict[Preset, int] = {"cpu": 300, "gpu": 5000, "paper": 5000}
 
 ALL: dict[str, Any] = {"data.clients": 1, "data.partition": "iid", "cohort": 1, "client.epochs": 1, "evaluate_every": 1}
 ALL |= {"client.momentum": 0.9, "client.persistent": True, "client.weight_decay": 5e-4, "seed": 1}
-SMALL = {"data.name": "digits", "model.depth": 2, "client.lr": 0.02, "client.batch_size": 16, "rounds": 200}
+SMALL: dict[str, Any] = {
+    "data.name": "digits",
+    "model.depth": 2,
+    "client.lr": 0.02,
+    "client.batch_size": 16,
+    "rounds": 200,
+}
 SMALL |= {"data.samples_per_client": 300, "engine.name": "loop", "engine.threads": 1}
-LARGE = {"data.name": "cifar10", "data.augment": "crop_flip", "model.name": "resnet18", "model.norm": "batch"}
+LARGE: dict[str, Any] = {
+    "data.name": "cifar10",
+    "data.augment": "crop_flip",
+    "model.name": "resnet18",
+    "model.norm": "batch",
+}
 LARGE |= {"client.lr": 0.1, "client.batch_size": 128, "rounds": 200}
 LARGE |= {"client.schedule": "steps", "client.drop": 0.2, "client.period": 0.3, "client.drops": 2}
 

@@ -87,9 +87,8 @@ def _defaults(run: Run, default: Mapping[str, Any]) -> dict[str, str]:
     """The keys of this run's components at their defaults: those of a run with the same choices and nothing else."""
     keys = run.keys()
     chosen = {key: value for key, value in keys.items() if _is_choice(key, run) or key == "model.of"}  # has no default
-    return {
-        key: text(value) for key, value in (default | Run.from_keys(chosen).keys()).items() if key not in chosen
-    } | {key: text(default[key]) for key in chosen if key in default}
+    plain = {**default, **Run.from_keys(chosen).keys()} | {key: default[key] for key in chosen if key in default}
+    return {key: text(value) for key, value in plain.items() if key not in chosen or key in default}
 
 
 def _is_choice(key: str, run: Run) -> bool:

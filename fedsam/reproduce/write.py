@@ -113,7 +113,7 @@ def number(row: dict[str, Any]) -> str:
 def seconds(outcome: Outcome) -> float:
     """Wall clock of the rounds and evaluations of all runs, added up; measurements after training apart."""
     records = [record for name, seed in outcome.results.jobs for record in outcome.results.records(name, seed)]
-    return sum(record["seconds"] + record.get("eval_seconds", 0.0) for record in records)
+    return sum(float(record["seconds"]) + float(record.get("eval_seconds", 0.0)) for record in records)
 
 
 def _how(outcome: Outcome) -> str:
