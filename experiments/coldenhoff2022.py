@@ -114,7 +114,7 @@ Table II: test accuracy (%) and training loss (1e-5) without BatchNorm, after th
 | ours, seed 3 | 90.93 | 146.31 | 91.44 | 18.93 |
 | ours, mean | 92.53 | 67.20 | 93.28 | 29.81 |
 <!-- end of tables -->
-"""  # noqa: E501
+"""
 
 from __future__ import annotations
 
