@@ -14,7 +14,7 @@ from scipy import stats
 from experiments import coldenhoff2022
 from fedsam.console import Progress
 from fedsam.reproduce.base import Claim
-from fedsam.reproduce.beside import as_markdown
+from fedsam.reproduce.beside import as_markdown, spread
 from fedsam.reproduce.card import tables
 from fedsam.reproduce.carry_out import Outcome, carry_out
 from fedsam.reproduce.first_layer import FirstLayer
@@ -23,8 +23,10 @@ from tests.test_papers import toy
 
 
 def small(preset: str) -> dict[str, Any]:
-    """The `cpu` runs at toy size, for two rounds."""
-    return {name: toy(run, rounds=2) for name, run in coldenhoff2022.runs("cpu").items()}
+    """The `cpu` runs at toy size, for three rounds and with enough test images that accuracies differ."""
+    return {
+        name: toy(run, **{"rounds": 3, "data.test_samples": 100}) for name, run in coldenhoff2022.runs("cpu").items()
+    }
 
 
 PAPER: Any = SimpleNamespace(**{**vars(coldenhoff2022), "runs": small})
@@ -94,6 +96,17 @@ def test_claims_by_hand(whole: Outcome) -> None:
     of("SGD generalises better with smaller batches", "sgd 16", "sgd 128", "test_accuracy")
     of("Without BatchNorm ASAM generally performs better than SAM", "plain asam", "plain sam", "test_accuracy")
     of("SAM fits the training data more closely than ASAM", "plain asam", "plain sam", "train_loss")
+
+
+def test_the_best_epoch_is_not_the_last() -> None:
+    records = [{"test_accuracy": 0.2}, {"test_accuracy": 0.9}, {"test_accuracy": 0.5}]
+    results: Any = SimpleNamespace(records=lambda name, seed: records)
+    assert coldenhoff2022.best(results, "sam 128", 1) == 0.9
+
+
+def test_spread_is_that_of_the_sample() -> None:
+    assert spread([1.0, 2.0, 6.0], 2) == "3.00 ± 2.65"  # √((4 + 1 + 9) / 2)
+    assert spread([0.5], 1) == "0.5 ± 0.0"
 
 
 PUBLISHED = {  # by hand, from the paper's tables
