@@ -36,6 +36,10 @@ class Panel:
     log: bool = False
     labels: tuple[str, ...] = ()
 
+    def draw(self, axes: Any) -> None:
+        """Draw it; other kinds of panels do it in another way."""
+        _draw(axes, self)
+
 
 def save(panels: Sequence[Panel], path: Path) -> None:
     """Draw panels beside each other, `path`.png, and write their numbers, `path`.csv."""
@@ -46,7 +50,7 @@ def save(panels: Sequence[Panel], path: Path) -> None:
     figure = Figure(figsize=(4.6 * len(panels), 3.8), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     for axes, panel in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
-        _draw(axes, panel)
+        panel.draw(axes)
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png")
     for name, content in ((".png", drawn.getvalue()), (".csv", as_csv(panels).encode())):
