@@ -90,7 +90,7 @@ def test_pixelate_takes_means_and_repeats_them() -> None:
     clean = np.rint(images(channels=1, side=8, count=1) * 255) / 255
     side, small = 8, 6  # 0.75 of 8
     covered = [[p for p in range(side) if n * side <= (p + 0.5) * small < (n + 1) * side] for n in range(small)]
-    assert sorted(sum(covered, [])) == list(range(side))
+    assert sorted(pixel for pixels in covered for pixel in pixels) == list(range(side))
     means = np.array([[clean[0][np.ix_(rows, columns)].mean() for columns in covered] for rows in covered])
     nearest = [int((p + 0.5) * small / side) for p in range(side)]
     found = pixelate(clean, 4, stream(0, "c"))[0, :, :, 0]

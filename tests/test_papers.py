@@ -17,12 +17,14 @@ EVERY = [(bibkey, preset) for bibkey in papers() for preset in PRESETS]
 
 
 def toy(run: Run, **others: Any) -> Run:
-    """The run on 16 images of 8 x 8 for at most two steps, with all else as it is."""
+    """The run on 16 images of 8 x 8 (the CNN: 16 x 16) for at most two steps, with all else as it is."""
     keys = {key: value for key, value in run.keys().items() if not key.startswith(("data.", "engine."))}
     kept = {key: value for key, value in run.keys().items() if key in ("data.augment", "data.clients")}
     channels = 1 if run.data.name == "digits" else 3
     small = {"data.name": "synthetic", "data.samples_per_client": 4, "data.test_samples": 4, "data.channels": channels}
+    small |= {"data.size": 16} if run.model.name == "cnn" else {}
     local = {"client.batch_size": 2, "client.epochs": 1, "rounds": 1, "geometry.images": 4, "engine.threads": 1}
+    local |= {"average.cycle": 1} if "average.cycle" in keys else {}
     return Run.from_keys(keys | kept | small | local | others)
 
 
@@ -34,11 +36,16 @@ def test_there_are_papers() -> None:
 @pytest.mark.parametrize(("bibkey", "preset"), EVERY)
 def test_every_run_completes_a_round(bibkey: str, preset: Preset, tmp_path: Any) -> None:
     found = paper(bibkey).runs(preset)
+    tried = set()
     for number, (name, run) in enumerate(found.items()):
         first = run
         while (before := begins_with(first)) is not None:  # of a sequence only the weights differ
             first = found[before]
-        result = simulate(toy(run.replace(model=first.model), out=str(tmp_path / str(number))))
+        small = toy(run.replace(model=first.model), out=str(tmp_path / str(number)))
+        if small.digest() in tried:  # they differ in the data alone
+            continue
+        tried.add(small.digest())
+        result = simulate(small)
         assert result.metrics[-1]["round"] == 1, name
 
 
@@ -54,8 +61,8 @@ def test_another_setting_would_be_noticed(bibkey: str, preset: Preset) -> None:
     for name, run in module.runs(preset).items():
         for change in ({"client.lr": 0.123}, {"rounds": 77}, {"client.clip_norm": 5.0}, {"data.label_noise": 0.3}):
             other = Run.from_keys(run.keys() | change)
-            found = differences(str(module.__doc__), preset, {**module.runs(preset), name: other})
-            assert [line.partition(":")[0] for line in found] == [name]
+            found = differences(str(module.__doc__), preset, {name: other})  # the other runs are absent, not different
+            assert [before for line in found if "no run of" not in (before := line.partition(":")[0])] == [name]
     lacking = list(module.runs(preset).items())[1:]
     assert differences(str(module.__doc__), preset, dict(lacking)) or len(lacking) > 10
 
