@@ -23,7 +23,7 @@ Corruption = Callable[[np.ndarray, int, np.random.Generator], np.ndarray]
 def noise(images_NHWC: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
     """x + σ e, with e standard normal."""
     sigma = (0.04, 0.06, 0.08, 0.09, 0.10)[severity - 1]
-    return np.clip(images_NHWC + sigma * rng.standard_normal(images_NHWC.shape), 0.0, 1.0)
+    return _cut(images_NHWC + sigma * rng.standard_normal(images_NHWC.shape))
 
 
 def blur(images_NHWC: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
@@ -31,15 +31,14 @@ def blur(images_NHWC: np.ndarray, severity: int, rng: np.random.Generator) -> np
     from scipy.ndimage import gaussian_filter
 
     sigma = (0.4, 0.6, 0.7, 0.8, 1.0)[severity - 1]
-    blurred = gaussian_filter(images_NHWC, (0, sigma, sigma, 0), mode="nearest", truncate=4.0)
-    return np.clip(blurred, 0.0, 1.0)
+    return _cut(gaussian_filter(images_NHWC, (0, sigma, sigma, 0), mode="nearest", truncate=4.0))
 
 
 def contrast(images_NHWC: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
     """m + c (x − m), with m the mean of each channel of each image."""
     share = (0.75, 0.5, 0.4, 0.3, 0.15)[severity - 1]
     mean_N11C = images_NHWC.mean(axis=(1, 2), keepdims=True)
-    return np.clip(mean_N11C + share * (images_NHWC - mean_N11C), 0.0, 1.0)
+    return _cut(mean_N11C + share * (images_NHWC - mean_N11C))
 
 
 def brightness(images_NHWC: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
@@ -80,6 +79,12 @@ def jpeg(images_NHWC: np.ndarray, severity: int, rng: np.random.Generator) -> np
         return Image.open(file)
 
     return _each(images_NHWC, one)
+
+
+def _cut(images_NHWC: np.ndarray) -> np.ndarray:
+    """What is below 0 or above 1 is brought back."""
+    cut: np.ndarray = np.clip(images_NHWC, 0.0, 1.0)
+    return cut
 
 
 def _each(images_NHWC: np.ndarray, change: Callable[..., object]) -> np.ndarray:
