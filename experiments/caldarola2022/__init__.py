@@ -88,8 +88,36 @@ FedAvgM (0.5 of 0.5, 0.9), FedDyn (0.01 of 0.01, 0.1, 1) and FedGloSS (beta 10 o
 with that seed. Test accuracies are in steps of 1/397.
 
 <!-- measured -->
+| claim | published | measured | ours | holds |
+|---|---|---|---|---|
+| Heterogeneity costs FedAvg accuracy | not available (abstract) | accuracy of fedavg alpha 100 less that of fedavg alpha 0; above 0 | 0.0542 ± 0.012 | yes |
+| The less alike the clients, the sharper the minimum that FedAvg ends in | not available (Section 3) | λ1 of fedavg alpha 0 over that of fedavg alpha 100; above 1 | 4.08 ± 3.7 | undecided |
+| FedSAM ends in a flatter minimum | not available (Section 3) | λ1 of fedsam alpha 0 over that of fedavg alpha 0; below 1 | 0.397 ± 0.15 | yes |
+| FedASAM ends in a flatter minimum | not available (Section 3) | λ1 of fedasam alpha 0 over that of fedavg alpha 0; below 1 | 0.331 ± 0.2 | yes |
+| With FedASAM and SWA the largest eigenvalue stands out less from the others | not available (Section 3) | λ1/λ5 of fedasam+swa alpha 0 over that of fedavg alpha 0; below 1 | 1.11 ± 0.4 | undecided |
+| The loss around the model of FedASAM and SWA is flatter | not available (Figure 1) | mean rise of the training loss over a random plane around fedasam+swa alpha 0, over that around fedavg alpha 0; below 1 | 0.583 ± 0.12 | yes |
+| FedSAM generalises better | not available (CIFAR-10 table, alpha 0) | accuracy of fedsam alpha 0 less that of fedavg alpha 0; above 0 | 0.013 ± 0.016 | undecided |
+| FedASAM generalises better | not available (CIFAR-10 table, alpha 0) | accuracy of fedasam alpha 0 less that of fedavg alpha 0; above 0 | 0.0118 ± 0.005 | yes |
+| SWA improves FedAvg | not available (CIFAR-10 table, alpha 0) | accuracy of fedavg+swa alpha 0 less that of fedavg alpha 0; above 0 | 0.0246 ± 0.0068 | yes |
+| SWA improves FedASAM | not available (CIFAR-10 table, alpha 0) | accuracy of fedasam+swa alpha 0 less that of fedasam alpha 0; above 0 | 0.0304 ± 0.013 | yes |
+| FedASAM with SWA is better on heterogeneous clients | not available (abstract) | accuracy of fedasam+swa alpha 0 less that of fedavg alpha 0; above 0 | 0.0422 ± 0.015 | yes |
+| It is better on homogeneous clients | not available (abstract) | accuracy of fedasam+swa alpha 100 less that of fedavg alpha 100; above 0 | 0.00214 ± 0.0098 | undecided |
+| It is better with 10 clients a round | not available (CIFAR-10 table) | accuracy of fedasam+swa alpha 0 10 a round less that of fedavg alpha 0 10 a round; above 0 | 0.0339 ± 0.0063 | yes |
+| It is better with 20 clients a round | not available (CIFAR-10 table) | accuracy of fedasam+swa alpha 0 20 a round less that of fedavg alpha 0 20 a round; above 0 | 0.0196 ± 0.0052 | yes |
+| It helps to bridge the gap to centralised training | not available (abstract; that half is enough is our limit) | share of the gap in accuracy between fedavg alpha 0 and sgd central closed by fedasam+swa alpha 0; above 0.5 | 0.753 ± 0.23 | yes |
+| It is better than other methods | not available (comparison table) | accuracy of fedasam+swa alpha 0 less that of the best of fedprox alpha 0, scaffold alpha 0, fedavgm alpha 0, feddyn alpha 0; above 0 | 0.00193 ± 0.01 | undecided |
+| It gains more than mixup or cutout | not available (rows with mixup and cutout) | accuracy of fedasam+swa alpha 0 less that of the best of fedavg alpha 0 mixup, fedavg alpha 0 cutout; above 0 | 0.0377 ± 0.012 | yes |
+| It gains on top of mixup | not available (rows with mixup) | accuracy of fedasam+swa alpha 0 mixup less that of fedavg alpha 0 mixup; above 0 | 0.034 ± 0.018 | yes |
+| It gains on top of cutout | not available (rows with cutout) | accuracy of fedasam+swa alpha 0 cutout less that of fedavg alpha 0 cutout; above 0 | 0.0723 ± 0.042 | yes |
+| It is more robust to corrupted test images | not available (corrupted CIFAR) | accuracy of fedasam+swa alpha 0 less that of fedavg alpha 0, means over six corruptions at five severities; above 0 | 0.029 ± 0.059 | undecided |
+
+Preset cpu, seeds 1, 2, 3; ours: mean and 95 % interval over seeds. 102 runs, 10.8 minutes of training; 2 cores of AMD EPYC, torch 2.15.0.
 <!-- end of measured -->
-"""
+
+The two cores were shared with other work, so the minutes are more than it takes. Accuracy at alpha 0 (%, mean over the
+three seeds): FedAvg 92.1, FedProx 92.0, FedSAM 93.4, FedASAM 93.3, FedAvgM 93.8, FedAvg + SWA 94.5, SCAFFOLD 95.7,
+FedDyn 95.8, FedSAM + SWA 95.9, FedASAM + SWA 96.3, and FedGloSS, which came later, 96.9; centralised SGD 97.7.
+"""  # noqa: E501
 
 from __future__ import annotations
 

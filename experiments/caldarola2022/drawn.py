@@ -22,7 +22,7 @@ def figures(preset: Preset) -> dict[str, Callable[[Results], list[Panel]]]:
         "fig1-surfaces": lambda r: _surfaces(r, preset),
         "fig2-eigenvalues": lambda r: _eigenvalues(r, preset),
         "accuracy-alpha": lambda r: [_over(ALPHAS[preset], METHODS, "test accuracy", r, accuracy)],
-        "accuracy-methods": lambda r: [_bars(compared, "test accuracy", r, accuracy)],
+        "accuracy-methods": lambda r: [_bars(compared, "test accuracy, alpha 0", r, accuracy)],
         "accuracy-clients": _clients,
         "curves": lambda r: [
             Panel(
@@ -59,7 +59,9 @@ def _over(
 
 def _bars(names: Sequence[str], label: str, results: Results, value: Value) -> Panel:
     rows = [[value(results, name, seed) for name in names] for seed in results.seeds]
-    return Panel("", label, {"runs": (range(len(names)), rows)}, labels=tuple(names))
+    return Panel(
+        "", label, {"runs": (range(len(names)), rows)}, labels=tuple(name.replace(" alpha 0", "") for name in names)
+    )
 
 
 def _clients(results: Results) -> list[Panel]:
