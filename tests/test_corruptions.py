@@ -86,14 +86,14 @@ def test_brightness_raises_the_value_of_a_colour() -> None:
     np.testing.assert_allclose(brightness(grey, 4, stream(0, "c")), np.minimum(grey + 0.2, 1), atol=1e-12)
 
 
-def test_pixelate_takes_means_and_repeats_them() -> None:
-    clean = np.rint(images(channels=1, side=8, count=1) * 255) / 255
-    side, small = 8, 6  # 0.75 of 8
+@pytest.mark.parametrize(("severity", "side", "small"), [(4, 8, 6), (5, 8, 5), (4, 20, 15)])
+def test_pixelate_takes_means_and_repeats_them(severity: int, side: int, small: int) -> None:
+    clean = np.rint(images(channels=1, side=side, count=1) * 255) / 255
     covered = [[p for p in range(side) if n * side <= (p + 0.5) * small < (n + 1) * side] for n in range(small)]
     assert sorted(pixel for pixels in covered for pixel in pixels) == list(range(side))
     means = np.array([[clean[0][np.ix_(rows, columns)].mean() for columns in covered] for rows in covered])
     nearest = [int((p + 0.5) * small / side) for p in range(side)]
-    found = pixelate(clean, 4, stream(0, "c"))[0, :, :, 0]
+    found = pixelate(clean, severity, stream(0, "c"))[0, :, :, 0]
     np.testing.assert_allclose(found, means[np.ix_(nearest, nearest)], atol=1.1 / 255)
 
 
