@@ -81,6 +81,23 @@ def test_cifar10_reads_parquet_files_first(tmp_path: Path, column: str) -> None:
     np.testing.assert_array_equal(federation.test.images, images[2:])
 
 
+def test_the_authors_leak_puts_test_images_into_training(tmp_path: Path) -> None:
+    images = [picture(seed, 32) for seed in range(7)]
+    labels, tested = [9, 0, 5, 5], [9, 1, 5]
+    write(tmp_path / "cifar10" / "train.parquet", images[:4], labels)
+    write(tmp_path / "cifar10" / "test.parquet", images[4:], tested)
+    files = {}  # as the authors write them into one folder
+    for part, names in ((images[:4], labels), (images[4:], tested)):
+        files |= {f"img_{i}_label_{label}": image for i, (image, label) in enumerate(zip(part, names, strict=True))}
+    expected = [files[f"img_{i}_label_{label}"] for i, label in enumerate(labels)]
+    root = str(tmp_path)
+    plain, leaky = (CIFAR10(root=root, partition=Stripes(), clients=2, fedsam_leak=leak) for leak in (False, True))
+    np.testing.assert_array_equal(leaky.load(0).examples([0])[0].images, expected)
+    np.testing.assert_array_equal(leaky.load(0).test.images, images[4:])
+    assert leaky.load(0).examples([0])[0].labels.tolist() == labels
+    np.testing.assert_array_equal(plain.load(0).examples([0])[0].images, images[:4])
+
+
 @pytest.mark.parametrize(
     ("image", "label", "message"),
     [
@@ -226,3 +243,6 @@ def test_the_real_cifar10(real_data_root: Path) -> None:
     means = train.images.mean(axis=(0, 1, 2)) / 255
     np.testing.assert_allclose(means, federation.facts.mean, atol=1e-3)
     assert federation.sizes(range(100)).tolist() == [500] * 100
+    leaky = CIFAR10(root=str(real_data_root), partition=Stripes(), fedsam_leak=True).load(0).examples([0])[0]
+    changed = np.flatnonzero((leaky.images != train.images).any(axis=(1, 2, 3)))
+    assert (len(changed), changed.max() < 10_000) == (1006, True)

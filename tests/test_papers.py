@@ -19,12 +19,14 @@ EVERY = [(bibkey, preset) for bibkey in papers() for preset in PRESETS]
 
 
 def toy(run: Run, **others: Any) -> Run:
-    """The run on four images of 8 x 8 for two steps, with all else as it is."""
+    """The run on four images of 8 x 8 (the CNN: 16 x 16) for two steps, with all else as it is."""
     keys = {key: value for key, value in run.keys().items() if not key.startswith(("data.", "engine."))}
     kept = {key: value for key, value in run.keys().items() if key in ("data.augment", "data.clients")}
     channels = 1 if run.data.name == "digits" else 3
     small = {"data.name": "synthetic", "data.samples_per_client": 4, "data.test_samples": 4, "data.channels": channels}
+    small |= {"data.size": 16} if run.model.name == "cnn" else {}
     local = {"client.batch_size": 2, "client.epochs": 1, "rounds": 1, "geometry.images": 4, "engine.threads": 1}
+    local |= {"average.cycle": 1} if "average.cycle" in keys else {}
     return Run.from_keys(keys | kept | small | local | others)
 
 
@@ -36,6 +38,7 @@ def test_there_are_papers() -> None:
 @pytest.mark.parametrize(("bibkey", "preset"), EVERY)
 def test_every_run_completes_a_round(bibkey: str, preset: Preset) -> None:
     found = paper(bibkey).runs(preset)
+    tried = set()
     for number, (name, run) in enumerate(found.items()):
         first = run
         while (before := begins_with(first)) is not None:  # of a sequence only the weights differ
@@ -43,7 +46,11 @@ def test_every_run_completes_a_round(bibkey: str, preset: Preset) -> None:
         model = first.model
         if number > 0 and isinstance(model, ResNet18):  # it is built and trained once; the smaller one takes its place
             model = ResNet20(norm=model.norm)
-        result = simulate(toy(run.replace(model=model)))
+        small = toy(run.replace(model=model))
+        if small.digest() in tried:  # they differ in the data alone
+            continue
+        tried.add(small.digest())
+        result = simulate(small)
         assert result.metrics[-1]["round"] == 1, name
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from fedsam.config import key
 from fedsam.data.base import Facts, Split
 from fedsam.data.stored import Stored
 from fedsam.data.vision import check_fit, from_torchvision, read_parquet
@@ -16,7 +19,18 @@ class CIFAR10(Stored):
 
     Looks for `<root>/cifar10/train.parquet` and `test.parquet` (Hugging Face layout: `img` or `image`, and `label`),
     then for torchvision's files. Parquet files that hold JPEG instead of PNG are not quite the original pixels.
+
+    Those who used the FedSAM authors' files trained on a part of the test set: their script saves training and test
+    images to one folder under names of position and label, the test images last, so that a training image is lost where
+    the test image of the same position has the same label. `fedsam_leak` does the same: of the training examples i from
+    0 to 9,999 those with y_i = y'_i, 1,006 of them, become the test images x'_i.
     """
+
+    fedsam_leak: bool = key(
+        False,
+        "put test images in place of 1,006 training images, as the FedSAM authors' files do; for comparisons alone",
+        "off; Caldarola et al. 2022, the released data/cifar10/preprocessing/save_images.py",
+    )
 
     def read(self) -> tuple[Facts, Split, Split]:
         """50,000 training and 10,000 test images, in the order of the files.
@@ -24,6 +38,10 @@ class CIFAR10(Stored):
         Raises:
             InputError: they are not there and cannot be downloaded, or are damaged.
         """
+        facts, train, test = self._read()
+        return facts, leaked(train, test) if self.fedsam_leak else train, test
+
+    def _read(self) -> tuple[Facts, Split, Split]:
         paths = [self.folder() / "cifar10" / f"{part}.parquet" for part in ("train", "test")]
         if any(path.exists() for path in paths):
             train, test = (read_parquet(path, ("img", "image"), "label", "root") for path in paths)
@@ -35,3 +53,12 @@ class CIFAR10(Stored):
         files = "cifar-10-python.tar.gz, or cifar10/train.parquet and cifar10/test.parquet,"
         make = torchvision.datasets.CIFAR10
         return FACTS, *from_torchvision(make, self.folder(), "CIFAR-10", files, train=(True, False))
+
+
+def leaked(train: Split, test: Split) -> Split:
+    """The training examples with x_i ← x'_i wherever the test example i has the same label."""
+    both = min(len(train), len(test))
+    same = np.flatnonzero(train.labels[:both] == test.labels[:both])
+    images = train.images.copy()
+    images[same] = test.images[same]
+    return Split(images, train.labels).read_only()

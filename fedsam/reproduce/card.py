@@ -33,11 +33,13 @@ def differences(card: str, preset: Preset, runs: Mapping[str, Run]) -> list[str]
     """Where the card's two tables and the runs of a preset do not agree, a line each; see `fedsam.reproduce.base`.
 
     A row `| patterns | keys |` applies to the runs that match one of its patterns; `key=*` allows any value, also none,
-    `key=1/2/3` is another value in each preset.
+    `key=1/2/3` is another value in each preset. With a third cell a row applies to the presets named there alone, and
+    later rows win.
     """
     found = tables(card)
     common = _common(found.get("key", []), preset)
-    rows = [(cells[0].split(", "), _pairs(cells[1], preset)) for cells in found.get("runs", [])[1:]]
+    applying = [cells for cells in found.get("runs", [])[1:] if preset in [*cells, preset][2].split(", ")]
+    rows = [(cells[0].split(", "), _pairs(cells[1], preset)) for cells in applying]
     lines = [
         f"no run of any name like {pattern}"
         for patterns, _ in rows

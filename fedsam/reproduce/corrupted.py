@@ -1,0 +1,47 @@
+"""The accuracy of a run's model on corrupted test images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from fedsam.data.corruptions import CORRUPTIONS, SEVERITIES
+from fedsam.geometry.landscape import Landscape
+from fedsam.geometry.site import Site
+from fedsam.reproduce.measures import Measure
+from fedsam.rng import stream
+
+
+@dataclass(frozen=True)
+class CorruptedAccuracy(Measure):
+    """Accuracy on the first test images under each corruption of `fedsam.data.corruptions`, at severities 1 to 5.
+
+    What is random is keyed by the corruption and the severity alone, so that all models see the same images.
+
+    Args:
+        images: how many; None = all.
+    """
+
+    images: int | None = None
+
+    def of(self, site: Site, others: Sequence[Site]) -> dict[str, list[float]]:
+        """By corruption, a number a severity."""
+        test, scale = site.federation.test, site.federation.facts.scale
+        clean_NHWC, labels_N = test.images[: self.images] / scale, test.labels[: self.images]
+        found: dict[str, list[float]] = {}
+        for name, corrupt in CORRUPTIONS.items():
+            found[name] = []
+            for severity in SEVERITIES:
+                rng = stream(0, f"corruption {name}", round=severity)
+                pixels_NHWC = torch.from_numpy(scale * corrupt(clean_NHWC, severity, rng))
+                landscape = Landscape(site.task, pixels_NHWC, labels_N, site.served.statistics)
+                found[name].append(landscape.loss_and_accuracy(site.served.theta_P)[1])
+        return found
+
+
+def mean_accuracy(found: dict[str, list[float]]) -> float:
+    """Over corruptions and severities, all with the same weight."""
+    return float(np.mean(list(found.values())))
