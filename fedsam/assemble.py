@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fedsam.data.base import Federation
+from fedsam.data.pixels import shown
 from fedsam.data.validation import federation_of
 from fedsam.engine.task import Task
 from fedsam.errors import under
@@ -24,7 +25,7 @@ def assemble(run: Run, federation: Federation | None = None) -> tuple[Federation
     if federation is None:
         with under("data"):
             federation = federation_of(run.data, run.seed)
-    facts, precision = federation.facts, run.engine.precision
+    facts, precision = shown(federation.facts, run.data.pixels), run.engine.precision
     with under("model"):
         module = run.model.module(facts.shape, facts.classes, run.seed)
     layout = layout_of(module)

@@ -12,7 +12,7 @@ import typer
 from fedsam import __version__
 from fedsam.commands import reproduce, tune
 from fedsam.errors import FedsamError, InputError, Interrupted
-from fedsam.options import Debug, Json, Keys, Quiet
+from fedsam.options import Address, Debug, Json, Keys, Quiet, Workers
 from fedsam.study.command import study
 
 app = typer.Typer(
@@ -119,13 +119,8 @@ def compare(
 def sweep(
     settings: Keys = None,
     seeds: Annotated[int, typer.Option(min=1, help="runs of each setting, with seeds from `seed` on")] = 3,
-    workers: Annotated[
-        int | None,
-        typer.Option(min=0, help="runs at a time, as Ray tasks; 0 = one for each core or GPU", show_default="in turn"),
-    ] = None,
-    address: Annotated[
-        str | None, typer.Option(help="of a Ray cluster to join: host:port, or auto", show_default=False)
-    ] = None,
+    workers: Workers = None,
+    address: Address = None,
     apart: Annotated[
         bool, typer.Option("--apart", help="train every run by itself, also those that differ only in numbers")
     ] = False,

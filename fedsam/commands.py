@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fedsam.options import Debug, Json, Keys, Quiet
+from fedsam.options import Address, Debug, Json, Keys, Quiet, Workers
 
 
 def tune(
@@ -22,9 +22,7 @@ def tune(
     grace: Annotated[
         int | None, typer.Option(min=1, help="rounds that every trial is given", show_default="a tenth")
     ] = None,
-    address: Annotated[
-        str | None, typer.Option(help="of a Ray cluster to join: host:port, or auto", show_default=False)
-    ] = None,
+    address: Address = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="where to", show_default="runs/tune-*")] = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -53,13 +51,8 @@ def reproduce(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="where to", show_default="results/BIBKEY/PRESET")
     ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(min=0, help="runs at a time, as Ray tasks; 0 = one for each core or GPU", show_default="in turn"),
-    ] = None,
-    address: Annotated[
-        str | None, typer.Option(help="of a Ray cluster to join: host:port, or auto", show_default=False)
-    ] = None,
+    workers: Workers = None,
+    address: Address = None,
     quiet: Quiet = False,
     as_json: Json = False,
     debug: Debug = False,

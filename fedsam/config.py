@@ -228,7 +228,11 @@ def place(cls: type[Config], values: dict[str, Any]) -> dict[str, Any]:
         unknown = next(iter(loose))
         close = difflib.get_close_matches(unknown, known, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
-        raise InputError(unknown, loose[unknown], f"no such key here; {hint}there are {', '.join(sorted(known))}")
+        others = _having(cls, unknown)
+        elsewhere = f" (it is {' or '.join(others)} that has it)" if others else ""
+        there = f"there are {', '.join(sorted(known))}" if known else "there are none"
+        raise InputError(unknown, loose[unknown], f"no such key here{elsewhere}; {hint}{there}")
+
     return placed
 
 
@@ -286,3 +290,17 @@ def _one_line(error: ValidationError) -> InputError:
     words = _WORDS.get(first["type"])
     allowed = words.format(**context) if words else first["msg"][0].lower() + first["msg"][1:]
     return InputError(where, first["input"], allowed)
+
+
+def _having(cls: type[BaseModel], field: str) -> list[str]:
+    """Where a key of this name would be: in parts that this one could hold, or in others of its kind."""
+    roots = {held: root for held, info in cls.model_fields.items() if (root := root_of(info))}
+    found = [f"{held}={name}" for held, root in roots.items() for name in names(root) if _has(root, name, field)]
+    kind = next((base for base in cls.__mro__[::-1] if base is not Component and "kind" in vars(base)), None)
+    if kind is None or not issubclass(cls, Component):
+        return []
+    return found + [name for name in names(kind) if _has(kind, name, field)]
+
+
+def _has(root: type[Component], name: str, field: str) -> bool:
+    return field in find(root, name).model_fields

@@ -13,6 +13,9 @@ from fedsam.config import find, owned_keys, root_of
 from fedsam.errors import InputError, under
 from fedsam.run import Run
 
+ALONE = "as given"
+"""The name of a setting beside which there is no other."""
+
 
 def split(text: str) -> list[str]:
     """The parts of a value between its commas, but for those inside brackets.
@@ -61,7 +64,7 @@ def settings(keys: Mapping[str, Any]) -> dict[str, Run]:
     for combination in itertools.product(*choices.values()):
         own = understood(dict(zip(choices, combination, strict=True)))
         used |= set(own)
-        name = " ".join(f"{key}={own[key]}" for key in varied if key in own)
+        name = " ".join(f"{key}={own[key]}" for key in varied if key in own) or ALONE
         if name not in found:
             found[name] = Run.from_keys(own)
     unused = next((name for name in keys if name not in used), None)

@@ -13,3 +13,8 @@ Keys = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="JSON as the only thing on standard output")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress")]
 Debug = Annotated[bool, typer.Option("--debug", help="show the traceback of an error")]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=0, help="runs at a time, as Ray tasks; 0 = one for each core or GPU", show_default="in turn"),
+]
+Address = Annotated[str | None, typer.Option(help="of a Ray cluster to join: host:port, or auto", show_default=False)]

@@ -57,7 +57,10 @@ class Mine(SGD):
         ({"client.name": "sam", "client.base": "asam"}, "client.base = asam: must be one of adamw, sgd"),
         ({"data.augment": "cutout", "data.cutout_after": "cutout"}, "data."),
         ({"data.alpha": -1}, "data.alpha = -1: must be at least 0.0"),
-        ({"data.partition": "shards", "data.alpha": 1}, "data.alpha = 1: no such key here; "),
+        (
+            {"data.partition": "shards", "data.alpha": 1},
+            "data.alpha = 1: no such key here (it is partition=dirichlet or partition=dirichlet_class",
+        ),
         ({"rounds": 0}, "rounds = 0: must be at least 1"),
         ({"rounds": "many"}, "rounds = many: must be a whole number"),
         ({"round": 3}, "round = 3: no such key here; did you mean 'rounds'? there are "),
@@ -181,3 +184,19 @@ def test_keys_are_listed_with_the_components_that_have_them() -> None:
 def test_discovery_needs_no_list() -> None:
     assert {"sgd", "sam", "asam"} <= set(names(ClientOptimizer))
     assert "base" not in names(ClientOptimizer)
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        (
+            {"system.dropout": 0.2},
+            r"system\.dropout = 0\.2: no such key here \(it is simulated that has it\); there are none",
+        ),
+        ({"client.rho": 0.1}, r"no such key here \(it is .*sam.* that has it\); there are batch_size, "),
+        ({"client.momentun": 0.1}, r"no such key here; did you mean 'momentum'\? there are batch_size, "),
+    ],
+)
+def test_a_key_of_another_part_says_whose_it_is(keys: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        Run.from_keys(keys)

@@ -19,7 +19,9 @@ from fedsam.models.base import Model
 from fedsam.models.blocks import Subsample
 from fedsam.models.cnn import CNN
 from fedsam.models.mlp import MLP
+from fedsam.models.resnet8 import ResNet8
 from fedsam.models.resnet18 import ResNet18
+from fedsam.models.resnet18_imagenet import ResNet18ImageNet
 from fedsam.models.resnet20 import ResNet20
 from fedsam.params import layout_of, theta_of
 
@@ -57,7 +59,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def test_the_shipped_models_are_discovered() -> None:
-    assert {"cnn", "mlp", "resnet18", "resnet20"} <= set(ALL)
+    assert {"cnn", "mlp", "resnet18", "resnet18_imagenet", "resnet20", "resnet8"} <= set(ALL)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -122,6 +124,9 @@ def test_other_image_sizes(name: str, shape: tuple[int, int, int]) -> None:
         (MLP(depth=2, width=200), (28, 28, 1), 10, 199_210),  # the 2NN of McMahan et al. 2017, section 3
         (MLP(depth=0), (8, 8, 1), 10, 64 * 10 + 10),
         (ResNet20(), (32, 32, 3), 10, 269_722),
+        (ResNet8(), (32, 32, 3), 10, 75_290),
+        # by hand: 9·8 + (2·9·64 + 9·8·16 + 9·16² + 9·16·32 + 9·32²), 2·(8·3 + 16·2 + 32·2) of the norms, 32·7 + 7
+        (ResNet8(width=8), (8, 8, 1), 7, 72 + 18_432 + 240 + 231),
         (
             ResNet20(channels=4, norm="none"),
             (8, 8, 1),
@@ -129,6 +134,7 @@ def test_other_image_sizes(name: str, shape: tuple[int, int, int]) -> None:
             9 * (4 + 6 * 16 + 32 + 5 * 64 + 128 + 5 * 256) + 16 * 10 + 10,
         ),
         (ResNet18(), (32, 32, 3), 10, 11_173_962),
+        (ResNet18ImageNet(norm="batch"), (32, 32, 3), 1000, 11_689_512),  # torchvision's documentation
     ],
 )
 def test_numbers_of_parameters(model: Model, shape: tuple[int, int, int], classes: int, parameters: int) -> None:
@@ -199,7 +205,38 @@ def test_resnet18_is_torchvisions_with_a_cifar_stem_and_group_normalisation() ->
         torch.testing.assert_close(ours.double()(images), expected, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize(("model", "groups"), [(ResNet20, 32), (ResNet20, 3), (ResNet18, 128)])
+def test_resnet18_imagenet_is_torchvisions() -> None:
+    from torchvision.models import resnet18
+
+    for norm, layer in (("batch", nn.BatchNorm2d), ("none", nn.Identity), ("group", partial(nn.GroupNorm, 2))):
+        with keyed_generator(initial_generator(3)):
+            theirs = resnet18(num_classes=5, norm_layer=layer)
+        ours = make("resnet18_imagenet", seed=3, norm=norm)
+        assert torch.equal(theta_of(ours), theta_of(theirs))
+        images = channels_last(2, 3, 64, 64)
+        torch.testing.assert_close(ours.double()(images), theirs.double()(images), rtol=1e-10, atol=1e-12)
+
+
+def test_resnet18_imagenet_of_grey_images_keeps_its_initialisation() -> None:
+    weight = make("resnet18_imagenet", (32, 32, 1)).conv1.weight
+    assert weight.shape == (64, 1, 7, 7)
+    assert weight.std().item() == pytest.approx((2 / (64 * 49)) ** 0.5, rel=0.05)  # He et al. 2015, of the outputs
+
+
+def test_resnet8_with_silent_blocks_is_its_stem_subsampled() -> None:
+    module, images = make("resnet8", shape=(13, 16, 3), width=6).double(), channels_last(2, 3, 13, 16)
+    with torch.no_grad():
+        for name, tensor in module.named_parameters():
+            if "norm2" in name:
+                tensor.zero_()
+    stem = F.relu(F.group_norm(F.conv2d(images, module.conv.weight, padding=1), 2))
+    features = F.pad(stem[:, :, ::4, ::4].mean(dim=(2, 3)), (0, 18))
+    torch.testing.assert_close(module(images), module.out(features), rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("model", "groups"), [(ResNet20, 32), (ResNet20, 3), (ResNet18, 128), (ResNet18ImageNet, 3), (ResNet8, 3)]
+)
 def test_groups_must_divide_the_channels(model: type[Model], groups: int) -> None:
     with pytest.raises(InputError, match=r"^groups = \d+: must divide (16|64)"):
         model(groups=groups)

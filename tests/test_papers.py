@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from fedsam import Run
+from fedsam.models.resnet18 import ResNet18
+from fedsam.models.resnet20 import ResNet20
 from fedsam.reproduce.base import PRESETS, Preset, paper, papers
 from fedsam.reproduce.card import differences, tables
 from fedsam.reproduce.carry_out import begins_with
@@ -17,7 +19,7 @@ EVERY = [(bibkey, preset) for bibkey in papers() for preset in PRESETS]
 
 
 def toy(run: Run, **others: Any) -> Run:
-    """The run on 16 images of 8 x 8 for at most two steps, with all else as it is."""
+    """The run on four images of 8 x 8 for two steps, with all else as it is."""
     keys = {key: value for key, value in run.keys().items() if not key.startswith(("data.", "engine."))}
     kept = {key: value for key, value in run.keys().items() if key in ("data.augment", "data.clients")}
     channels = 1 if run.data.name == "digits" else 3
@@ -32,13 +34,16 @@ def test_there_are_papers() -> None:
 
 
 @pytest.mark.parametrize(("bibkey", "preset"), EVERY)
-def test_every_run_completes_a_round(bibkey: str, preset: Preset, tmp_path: Any) -> None:
+def test_every_run_completes_a_round(bibkey: str, preset: Preset) -> None:
     found = paper(bibkey).runs(preset)
     for number, (name, run) in enumerate(found.items()):
         first = run
         while (before := begins_with(first)) is not None:  # of a sequence only the weights differ
             first = found[before]
-        result = simulate(toy(run.replace(model=first.model), out=str(tmp_path / str(number))))
+        model = first.model
+        if number > 0 and isinstance(model, ResNet18):  # it is built and trained once; the smaller one takes its place
+            model = ResNet20(norm=model.norm)
+        result = simulate(toy(run.replace(model=model)))
         assert result.metrics[-1]["round"] == 1, name
 
 
@@ -51,13 +56,14 @@ def test_the_card_says_what_the_runs_are(bibkey: str, preset: Preset) -> None:
 @pytest.mark.parametrize(("bibkey", "preset"), EVERY)
 def test_another_setting_would_be_noticed(bibkey: str, preset: Preset) -> None:
     module = paper(bibkey)
+    card = str(module.__doc__)
     for name, run in module.runs(preset).items():
         for change in ({"client.lr": 0.123}, {"rounds": 77}, {"client.clip_norm": 5.0}, {"data.label_noise": 0.3}):
             other = Run.from_keys(run.keys() | change)
-            found = differences(str(module.__doc__), preset, {**module.runs(preset), name: other})
-            assert [line.partition(":")[0] for line in found] == [name]
-    lacking = list(module.runs(preset).items())[1:]
-    assert differences(str(module.__doc__), preset, dict(lacking)) or len(lacking) > 10
+            found = [line for line in differences(card, preset, {name: other}) if line.startswith(f"{name}: ")]
+            assert len(found) == 1, change
+    (name, _), *_ = module.runs(preset).items()
+    assert f"no run of any name like {name}" in differences(card, preset, {"else": Run()})
 
 
 @pytest.mark.parametrize("bibkey", papers())

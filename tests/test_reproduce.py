@@ -258,7 +258,7 @@ def test_a_barrier_lies_between_the_ends() -> None:
 
 @pytest.mark.parametrize(
     ("of", "words"),
-    [("", "must be the directory of a finished run"), ("nowhere", "is no run directory"), ("begun", "no model yet")],
+    [("", "must be the directory of a finished run"), ("nowhere", "is not a run directory"), ("begun", "no model yet")],
 )
 def test_no_model_to_begin_with(whole: Outcome, inside: Path, of: str, words: str) -> None:
     (inside / "begun").mkdir()

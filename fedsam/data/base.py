@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -43,7 +43,7 @@ class Split:
 class Facts:
     """What a model and the engines must know of a data set.
 
-    A pixel p of channel c enters the model as (p / scale - mean[c]) / std[c].
+    A pixel p of channel c enters the model as (p / scale - mean[c]) / std[c], unless `data.pixels` says otherwise.
     """
 
     classes: int
@@ -123,6 +123,12 @@ class Dataset(Component):
         "symmetric",
         "what replaces them: symmetric = any other class, all alike; asymmetric = the next class",
         "Kwon et al. 2021",
+    )
+    pixels: Literal["standard", "symmetric", "unit"] = key(
+        "standard",
+        "how pixels enter the model: standard = by the data set's mean and deviation; symmetric = from -1 to 1; unit ="
+        " from 0 to 1",
+        "Caldarola et al. 2022; the others in Coldenhoff et al. 2022",
     )
 
     @abstractmethod

@@ -14,10 +14,13 @@ A claim or a figure asks `Results` for what it needs by run names: `last`, `mean
 `measure` for what is measured at the end of training with a `Measure` (`fedsam.reproduce.measures`), once. If a run is
 not there, the claim is left open and the figure left out; neither has to care.
 
+Published tables, to be shown beside ours, are a function more: `fedsam.reproduce.beside`.
+
 The module's docstring is its reproduction card. Two tables in it are read by a test: `| key | cpu | gpu | paper |` with
 the settings that all runs of a preset share, and `| runs | keys |` with patterns of run names and what these runs set
-beside. Together they must name every key that is not at its default, and nothing that is not so. Between the lines
-`<!-- measured -->` and `<!-- end of measured -->` stands `claims.md` as `fedsam reproduce` wrote it, unchanged.
+beside or otherwise (`rounds=100/200/200`: in `cpu`, `gpu`, `paper`). Together they must name every key that is not at
+its default, and nothing that is not so. Between the lines `<!-- measured -->` and `<!-- end of measured -->` stands
+`claims.md` as `fedsam reproduce` wrote it, unchanged.
 """
 
 from __future__ import annotations

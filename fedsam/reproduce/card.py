@@ -32,7 +32,7 @@ def tables(card: str) -> dict[str, list[list[str]]]:
 def differences(card: str, preset: Preset, runs: Mapping[str, Run]) -> list[str]:
     """Where the card's two tables and the runs of a preset do not agree, a line each; see `fedsam.reproduce.base`.
 
-    A row `| patterns | keys |` applies to the runs that match one of its patterns; `key=*` allows any value,
+    A row `| patterns | keys |` applies to the runs that match one of its patterns; `key=*` allows any value, also none,
     `key=1/2/3` is another value in each preset.
     """
     found = tables(card)
@@ -52,7 +52,7 @@ def differences(card: str, preset: Preset, runs: Mapping[str, Run]) -> list[str]
                 said |= {key: value for key, value in pairs.items() if value != NONE}
         keys = {key: text(value) for key, value in run.keys().items()}
         for key, value in said.items():
-            if key not in keys or value not in ("*", keys[key]):
+            if value not in ("*", keys.get(key)):
                 lines.append(f"{name}: {key} is {keys.get(key, 'no key')}, the card says {value}")
         plain = _defaults(run, default)
         lines += [
@@ -87,9 +87,8 @@ def _defaults(run: Run, default: Mapping[str, Any]) -> dict[str, str]:
     """The keys of this run's components at their defaults: those of a run with the same choices and nothing else."""
     keys = run.keys()
     chosen = {key: value for key, value in keys.items() if _is_choice(key, run) or key == "model.of"}  # has no default
-    return {
-        key: text(value) for key, value in (default | Run.from_keys(chosen).keys()).items() if key not in chosen
-    } | {key: text(default[key]) for key in chosen if key in default}
+    plain = {**default, **Run.from_keys(chosen).keys()} | {key: default[key] for key in chosen if key in default}
+    return {key: text(value) for key, value in plain.items() if key not in chosen or key in default}
 
 
 def _is_choice(key: str, run: Run) -> bool:

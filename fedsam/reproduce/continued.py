@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from torch import nn
@@ -10,6 +9,7 @@ from torch import nn
 from fedsam.config import key
 from fedsam.errors import InputError
 from fedsam.models.base import Model
+from fedsam.record import RunDirectory
 
 
 class Continued(Model):
@@ -53,15 +53,9 @@ class Continued(Model):
         return module
 
     def _architecture(self) -> Model:
-        from fedsam.config import resolve
-
-        file = Path(self.of) / "run.json"
+        """The model that the sequence of runs began with."""
         try:
-            keys = json.loads(file.read_text())["keys"]
-        except FileNotFoundError:
-            raise InputError("of", self.of, "is no run directory: there is no run.json in it") from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError("of", self.of, f"its run.json cannot be read ({error})") from None
-        own = {name.removeprefix("model."): value for name, value in keys.items() if name.startswith("model.")}
-        found: Model = resolve(Model, own)
-        return found
+            found = RunDirectory.open(Path(self.of))[1].model
+        except InputError as error:
+            raise InputError("of", self.of, error.allowed) from None
+        return found._architecture() if isinstance(found, Continued) else found

@@ -146,7 +146,8 @@ def barrier(line: dict[str, list[float]]) -> float:
 @dataclass(frozen=True)
 class FirstSteps(Measure):
     """The mean training loss after 0, 1, ... steps of an optimiser from a run's model: over several draws of
-    mini-batches, those of the run's next rounds. Momentum begins at zero, the learning rate is the optimiser's.
+    mini-batches, those of the run's next rounds. Momentum begins at zero, the learning rate is the optimiser's, and
+    statistics of batch normalisation stay those of the run's model.
 
     Args:
         optimizer: whose steps; without vectors that it would keep from round to round.

@@ -1,4 +1,4 @@
-"""What `fedsam reproduce` leaves behind: claims.json, claims.csv, claims.md, figures, tables and the report."""
+"""What `fedsam reproduce` leaves behind: claims.json, claims.csv, claims.md, tables.md, figures and the report."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 from fedsam.record import RunDirectory, on_disk, replace_file
 from fedsam.reproduce.base import Answer, MissingRun, Paper
+from fedsam.reproduce.beside import as_markdown as tables_beside
 from fedsam.reproduce.carry_out import Outcome
 from fedsam.reproduce.figures import save
 
@@ -35,6 +36,10 @@ def write(outcome: Outcome, paper: Paper, tell: Callable[[str], None] = lambda l
             save(panels(outcome.results), out / "figures" / name)
         except MissingRun as error:
             tell(f"figure {name} is left out: there is no run {error}")
+    beside = tables_beside(paper, outcome.results, outcome.preset, tell)
+    if beside:
+        with on_disk(out / "tables.md"):
+            replace_file(out / "tables.md", beside.encode())
     if outcome.results.jobs:
         from fedsam.report.write import write_report
 
@@ -108,7 +113,7 @@ def number(row: dict[str, Any]) -> str:
 def seconds(outcome: Outcome) -> float:
     """Wall clock of the rounds and evaluations of all runs, added up; measurements after training apart."""
     records = [record for name, seed in outcome.results.jobs for record in outcome.results.records(name, seed)]
-    return sum(record["seconds"] + record.get("eval_seconds", 0.0) for record in records)
+    return sum(float(record["seconds"]) + float(record.get("eval_seconds", 0.0)) for record in records)
 
 
 def _how(outcome: Outcome) -> str:
@@ -142,6 +147,11 @@ def show(outcome: Outcome) -> None:
     console = Console()
     console.print(table, highlight=False, markup=False)
     console.print("ours: mean and 95 % interval over seeds of what claims.md names", highlight=False)
-    for label, name in (("claims", "claims.md"), ("figures", "figures"), ("report", "report.html")):
+    for label, name in (
+        ("claims", "claims.md"),
+        ("tables", "tables.md"),
+        ("figures", "figures"),
+        ("report", "report.html"),
+    ):
         if (outcome.out / name).exists():
             console.print(f"{label}: {outcome.out / name}", highlight=False, soft_wrap=True)

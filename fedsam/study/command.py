@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from fedsam.options import Address, Debug, Json, Keys, Quiet, Workers
+
 study = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Studies: sweeps that answer one question.")
 
 
@@ -18,18 +20,10 @@ def _studies() -> None:
 
 @study.command()
 def heterogeneity(
-    settings: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[FILE.toml] [KEY=VALUE]...", help="settings; later ones win", show_default=False),
-    ] = None,
+    settings: Keys = None,
     seeds: Annotated[int, typer.Option(min=1, help="runs of each setting, with seeds from `seed` on")] = 3,
-    workers: Annotated[
-        int | None,
-        typer.Option(min=0, help="runs at a time, as Ray tasks; 0 = one for each core or GPU", show_default="in turn"),
-    ] = None,
-    address: Annotated[
-        str | None, typer.Option(help="of a Ray cluster to join: host:port, or auto", show_default=False)
-    ] = None,
+    workers: Workers = None,
+    address: Address = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="where to", show_default="runs/sweep-...", file_okay=False)
     ] = None,
@@ -40,9 +34,9 @@ def heterogeneity(
         ),
     ] = None,
     hessian: Annotated[bool, typer.Option("--hessian", help="also λ₁ of the Hessian at the end of each run")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no progress")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON as the only thing on standard output")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="show the traceback of an error")] = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    debug: Debug = False,
 ) -> None:
     """How unlike clients may be: accuracy against their measured divergence, a line for each method.
 
