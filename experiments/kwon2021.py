@@ -81,7 +81,30 @@ shows it). Generalisation gap: test loss less training loss, and training less t
 table or figure of the paper could be verified, so none is quoted; the one number is the author's in an issue.
 
 <!-- measured -->
+| claim | published | measured | ours | holds |
+|---|---|---|---|---|
+| With BatchNorm ASAM generalises better than SGD | not available (abstract) | test error of batch asam less that of batch sgd; below 0 | 0.00168 ± 0.024 | undecided |
+| With BatchNorm ASAM generalises better than SAM | not available (abstract) | test error of batch asam less that of batch sam; below 0 | 0.0042 ± 0.0096 | undecided |
+| Without normalisation ASAM generalises better than SGD | not available (abstract) | test error of none asam less that of none sgd; below 0 | 0.00588 ± 0.043 | undecided |
+| Without normalisation ASAM generalises better than SAM | not available (abstract) | test error of none asam less that of none sam; below 0 | -0.016 ± 0.043 | undecided |
+| Scaling the weights alone generalises better than scaling biases too | -0.0018 with WRN-16-8 (the author, issue 37 of davda54/sam) | test error of batch asam less that of batch asam-all; below 0 | 0.00504 ± 1.6e-16 | no |
+| ASAM withstands wrong labels better than SGD | not available (experiments with label noise) | test error of asam less that of sgd, mean over 20 % to 80 % of wrong labels; below 0 | -0.216 ± 0.054 | yes |
+| ASAM withstands wrong labels better than SAM | not available (experiments with label noise) | test error of asam less that of sam, mean over 20 % to 80 % of wrong labels; below 0 | -0.0663 ± 0.025 | yes |
+| A trained network can be rescaled without changing its loss | not available (section 3) | absolute logarithm of the factor by which the training loss changes, the larger of batch sgd and of none sgd, in each block one layer times 4 and the next by 4; below 0.001 | 0 ± 0 | yes |
+| Its sharpness changes | not available (section 3) | absolute logarithm of the factor by which it changes, the smaller of batch sgd and of none sgd, in each block one layer times 4 and the next by 4; above 0.5 | 2.13 ± 0.29 | yes |
+| Its adaptive sharpness, with every parameter scaled, does not | not available (section 3) | absolute logarithm of the factor by which it changes, the larger of batch sgd and of none sgd, in each block one layer times 4 and the next by 4; below 0.001 | 7.77e-07 ± 1.6e-06 | yes |
+| Adaptive sharpness goes with the generalisation gap in loss | not available (section 3) | Kendall's τ over the models of grid; above 0 | -0.0522 ± 0.46 | undecided |
+| It does more so than sharpness does, in loss | not available (section 3) | τ of adaptive sharpness less τ of sharpness; above 0 | 0.165 ± 0.24 | undecided |
+| Adaptive sharpness goes with the generalisation gap in error | not available (section 3) | Kendall's τ over the models of grid; above 0 | 0.363 ± 0.29 | yes |
+| It does more so than sharpness does, in error | not available (section 3) | τ of adaptive sharpness less τ of sharpness; above 0 | 0.0101 ± 0.18 | undecided |
+
+Preset cpu, seeds 1, 2, 3; ours: mean and 95 % interval over seeds. 150 runs, 14.0 minutes of training; 2 cores of AMD EPYC, torch 2.15.0.
 <!-- end of measured -->
+
+What stands behind this. The "no" is two test images: in all three seeds `batch asam` has two of 397 more wrong than
+`batch asam-all`, so the interval has no width. The lead over SAM under wrong labels is that at 80 % alone, where SAM
+with the rho chosen at 40 % learns nothing; up to 60 % both are alike. The "yes" for the gap in error is of adaptive
+sharpness, and sharpness does as well.
 """
 
 from __future__ import annotations
@@ -297,7 +320,7 @@ def _invariance(preset: Preset) -> list[Claim]:
         Claim(
             "A trained network can be rescaled without changing its loss",
             "section 3",
-            f"|ln of the factor by which the training loss changes|, the larger {which}",
+            f"absolute logarithm of the factor by which the training loss changes, the larger {which}",
             moved,
             "below",
             0.001,
@@ -305,7 +328,7 @@ def _invariance(preset: Preset) -> list[Claim]:
         Claim(
             "Its sharpness changes",
             "section 3",
-            f"|ln of the factor by which it changes|, the smaller {which}",
+            f"absolute logarithm of the factor by which it changes, the smaller {which}",
             lambda r, s: over(min, "sharpness", r, s),
             "above",
             0.5,
@@ -313,7 +336,7 @@ def _invariance(preset: Preset) -> list[Claim]:
         Claim(
             "Its adaptive sharpness, with every parameter scaled, does not",
             "section 3",
-            f"|ln of the factor by which it changes|, the larger {which}",
+            f"absolute logarithm of the factor by which it changes, the larger {which}",
             lambda r, s: over(max, "adaptive, all", r, s),
             "below",
             0.001,
