@@ -75,3 +75,18 @@ def test_contours_are_drawn_and_written(tmp_path: Path) -> None:
     assert len(rows) == 2 * 2 * 3
     last = [row for row in rows if row[-2] == "1.0" and "y = 1" in ",".join(row)]
     assert [float(row[-1]) for row in last] == [6.0, 8.0]
+
+
+def test_every_severity_has_random_numbers_of_its_own(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[float] = []
+
+    def spy(images: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
+        drawn.append(rng.random())
+        return images
+
+    for name in CORRUPTIONS:
+        monkeypatch.setitem(CORRUPTIONS, name, spy)
+    for _ in range(2):
+        CorruptedAccuracy(images=5).of(site, [])
+    assert drawn[:30] == drawn[30:]
+    assert len(set(drawn)) == 30
