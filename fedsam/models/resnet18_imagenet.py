@@ -36,6 +36,6 @@ class ResNet18ImageNet(Model):
         module = ResNet(BasicBlock, [2, 2, 2, 2], num_classes=classes, norm_layer=normaliser(self.norm, self.groups))
         if shape[2] != 3:
             module.conv1 = nn.Conv2d(shape[2], 64, 7, stride=2, padding=3, bias=False)
-            nn.init.kaiming_normal_(module.conv1.weight, mode="fan_in", nonlinearity="relu")
+            nn.init.kaiming_normal_(module.conv1.weight, mode="fan_out", nonlinearity="relu")
         built: nn.Module = module
         return built
