@@ -39,6 +39,7 @@ Training is centralised: a federation of one client that keeps its momentum, a r
 | noise 40% * | data.label_noise=0.4 |
 | noise 60% * | data.label_noise=0.6 |
 | noise 80% * | data.label_noise=0.8 |
+| batch sgd, none sgd, noise * sgd | client.name=sgd |
 | * sam | client.name=sam |
 | * asam, * asam-all | client.name=asam |
 | * asam | client.scaling=weights client.eta=0 |
