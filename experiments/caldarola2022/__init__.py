@@ -27,8 +27,20 @@ that train with SAM or ASAM (FedSAM, FedASAM), and the average of the server's m
 | fed* | data.alpha=* | cpu |
 | fed* | data.split_file=* | gpu, paper |
 | cifar100 * | data.name=cifar100 data.partition=dirichlet data.alpha=* rounds=20000 | gpu, paper |
-| *fedsam*, *sam central | client.name=sam client.rho=* | cpu, gpu, paper |
-| *fedasam*, asam central | client.name=asam client.rho=* | cpu, gpu, paper |
+| *fedsam*, sam central | client.name=sam | cpu, gpu, paper |
+| *fedsam*, sam central | client.rho=0.2 | cpu |
+| fedsam* | client.rho=0.1 | gpu, paper |
+| fedsam* alpha 100*, sam central | client.rho=0.02 | gpu, paper |
+| fedsam* alpha 1, fedsam* alpha 10 | client.rho=0.02 | paper |
+| cifar100 fedsam* | client.rho=0.02 | gpu |
+| cifar100 fedsam* | client.rho=0.05 | paper |
+| cifar100 fedsam* alpha 0, cifar100 fedsam* alpha 0 * | client.rho=0.02 | paper |
+| *fedasam*, asam central | client.name=asam | cpu, gpu, paper |
+| *fedasam*, asam central | client.rho=0.7 | cpu |
+| fedasam* | client.rho=0.7 | gpu, paper |
+| fedasam* alpha 100*, asam central | client.rho=0.05 | gpu, paper |
+| fedasam* alpha 1, fedasam* alpha 10 | client.rho=0.05 | paper |
+| cifar100 fedasam* | client.rho=0.5 | gpu, paper |
 | *+swa* | average.name=swa | cpu, gpu, paper |
 | *+swa* | average.cycle=5 average.lr_end=0.001 | cpu |
 | * 10 a round | cohort=10 | cpu, gpu, paper |
@@ -46,7 +58,9 @@ that train with SAM or ASAM (FedSAM, FedASAM), and the average of the server's m
 | scaffold * | data.split_file=* | gpu, paper |
 | feddyn * | server.name=feddyn | cpu, gpu, paper |
 | feddyn * | server.alpha=0.01 | cpu |
-| fedgloss * | server.name=fedgloss client.name=sam client.rho=* | cpu, gpu, paper |
+| fedgloss * | server.name=fedgloss client.name=sam | cpu, gpu, paper |
+| fedgloss * | client.rho=0.1 | cpu |
+| fedgloss * | client.rho=0.15 | gpu, paper |
 | * central | data.clients=1 cohort=1 data.partition=iid client.batch_size=64 evaluate_last=20 | cpu, gpu, paper |
 | * central | rounds=200 evaluate_every=20 | gpu, paper |
 

@@ -50,7 +50,7 @@ def brightness(images_NHWC: np.ndarray, severity: int, rng: np.random.Generator)
     brighter_NHW1 = np.minimum(value_NHW1 + more, 1.0)
     black_NHW1 = value_NHW1 == 0
     scaled = images_NHWC * (brighter_NHW1 / np.where(black_NHW1, 1.0, value_NHW1))
-    return np.asarray(np.where(black_NHW1, brighter_NHW1, scaled))
+    return _cut(np.where(black_NHW1, brighter_NHW1, scaled))
 
 
 def pixelate(images_NHWC: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
