@@ -60,7 +60,27 @@ it diverged for k = 5), chosen with seed 0, which is not among the seeds. Noise 
 e, and its accuracy that of the test images. Sharpness is the rise of the training loss in a ball, found by 5 steps of
 ascent.
 
+What the `cpu` preset shows: Lookbehind ends in flatter minima than SAM at every radius looked at; that holds. All
+differences of accuracy are too small for three seeds and 397 test images. With k = 5 an alpha of 0.8, and the adaptive
+one most of all, makes training unstable at this learning rate, which small static ones prevent. In the sequence of
+turned images Lookbehind forgot more than SAM, not less, though with these seeds that stays undecided as well. The core
+was shared with other work; alone the whole preset takes some 4 minutes of processor time.
+
 <!-- measured -->
+| claim | published | measured | ours | holds |
+|---|---|---|---|---|
+| Lookbehind around SAM generalises better than SAM | not available (section 4.2) | test error of lookbehind k=2 rho=0.1 alpha=adaptive less that of sam rho=0.1; below 0 | 0.00168 ± 0.022 | undecided |
+| Lookbehind around ASAM generalises better than ASAM | not available (section 4.2) | test error of lookbehind-asam rho=0.5 less that of asam rho=0.5; below 0 | -0.00756 ± 0.022 | undecided |
+| It generalises better than several steps of ascent alone | not available (baselines) | test error of lookbehind k=2 rho=0.1 alpha=adaptive less that of multistep k=2; below 0 | 0.00252 ± 0.019 | undecided |
+| It generalises better than Lookahead around SAM | not available (baselines) | test error of lookbehind k=2 rho=0.1 alpha=adaptive less that of lookahead k=2; below 0 | -0.00168 ± 0.024 | undecided |
+| It is better than SAM over a range of radii | not available (sensitivity to rho) | mean over rho of the test error of lookbehind k=2 less that of sam; below 0 | -0.00196 ± 0.0067 | undecided |
+| Adaptive alpha needs no tuning | not available (sensitivity to alpha) | test error with adaptive alpha less the lowest with a static one; below 0.01 | 0.00756 ± 0.011 | undecided |
+| It ends in flatter minima than SAM, at several radii | not available (section 4.3) | mean over radii of log(sharpness / that of SAM); below 0 | -1.09 ± 0.24 | yes |
+| It stands noise in the weights better than SAM | not available (section 4.4) | mean over sigma > 0 of the accuracy under noise less that of SAM; above 0 | 0.00781 ± 0.012 | undecided |
+| It forgets less than SAM in a sequence of tasks | not available (section 4.5) | forgetting less that of SAM; below 0 | 0.107 ± 0.11 | undecided |
+| After the last task it is more accurate than SAM over all tasks | not available (section 4.5) | mean accuracy over tasks less that of SAM; above 0 | -0.0751 ± 0.082 | undecided |
+
+Preset cpu, seeds 1, 2, 3; ours: mean and 95 % interval over seeds. 102 runs, 10.1 minutes of training; 1 core of AMD EPYC, torch 2.15.0.
 <!-- end of measured -->
 """
 
@@ -275,7 +295,12 @@ def figures(preset: Preset) -> dict[str, Callable[[Results], list[Panel]]]:
 
 def _methods(results: Results, names: tuple[str, ...], field: str) -> Panel:
     rows = [[results.last(name, seed, field) for name in names] for seed in results.seeds]
-    return Panel("", field.replace("_", " "), {"runs": (range(len(names)), rows)}, labels=names)
+    return Panel(
+        "",
+        field.replace("_", " "),
+        {"runs": (range(len(names)), rows)},
+        labels=tuple(name.partition(" alpha")[0] for name in names),
+    )
 
 
 def _over_rho(results: Results, preset: Preset) -> Panel:

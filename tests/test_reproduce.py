@@ -176,6 +176,14 @@ def test_what_was_measured_of_another_run_is_not_taken_for_this_one(whole: Outco
     assert whole.results.measure("then", 0, LINE) == value
 
 
+def test_each_measurement_is_kept_by_itself(whole: Outcome) -> None:
+    lines = [LineTo(to, images=60, points=5, margin=0.0) for to in ("plain", "fast")] + [LineTo("plain", 60, 3, 0.0)]
+    found = [whole.results.measure("then", 1, line) for line in lines]
+    assert found == [line.of(site(whole, "then", 1), [site(whole, line.to, 1)]) for line in lines]
+    assert found[0]["loss"] != found[1]["loss"]
+    assert len(found[2]["loss"]) == 3
+
+
 def test_only_some_runs_leave_the_other_claims_open(tmp_path: Path) -> None:
     outcome = reproduced(tmp_path, only="th*")
     assert sorted({name for name, _ in outcome.results.jobs}) == ["plain", "then"]  # it begins with the other's model
@@ -204,8 +212,8 @@ def test_a_run_that_fails_stops_no_other(tmp_path: Path) -> None:
 # measures
 
 
-def site(outcome: Outcome, name: str = "plain") -> Site:
-    return outcome.results.site(name, 0)
+def site(outcome: Outcome, name: str = "plain", seed: int = 0) -> Site:
+    return outcome.results.site(name, seed)
 
 
 def test_the_first_steps_of_an_optimiser(whole: Outcome) -> None:

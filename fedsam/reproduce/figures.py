@@ -65,6 +65,9 @@ def _draw(axes: Any, panel: Panel) -> None:
         low = mean - spread
         if panel.log:  # a band that reaches zero has no place there
             low = np.maximum(low, mean / 10)
+        if panel.labels:  # nothing lies between them
+            axes.errorbar(x, mean, spread, color=colour, label=label, marker="o", capsize=3, linestyle="")
+            continue
         axes.plot(x, mean, color=colour, label=label, linewidth=1.5, marker="o" if len(x) < 20 else None, markersize=3)
         axes.fill_between(x, low, mean + spread, color=colour, alpha=0.15, linewidth=0)
     if panel.labels:
