@@ -1,0 +1,63 @@
+"""The figures of Kwon et al. 2021, from our runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from experiments.kwon2021.answers import error, gaps, rescaled, sharpnesses
+from experiments.kwon2021.settings import BALLS, FACTORS, NOISE, OPTIMISERS, RESCALING, noisy
+from fedsam.reproduce.base import Preset
+from fedsam.reproduce.figures import Line, Panel
+from fedsam.reproduce.results import Results
+from fedsam.reproduce.scatter import Scatter
+
+
+def figures(preset: Preset) -> dict[str, Callable[[Results], list[Panel]]]:
+    """What the claims rest on."""
+    return {
+        "optimisers": lambda r: [_curves(r, norm) for norm in RESCALING],
+        "noise": lambda r: [_under_noise(r)],
+        "rescaled": lambda r: [_rescaled(r, norm, preset) for norm in RESCALING],
+        "gap": lambda r: [
+            _scatter(r, ball, gap, preset) for gap in ("loss", "error") for ball in ("sharpness", "adaptive, all")
+        ],
+    }
+
+
+def _curves(results: Results, norm: str) -> Panel:
+    lines: dict[str, Line] = {}
+    for name in OPTIMISERS:
+        x, rows = results.curve(f"{norm} {name}", "test_accuracy")
+        lines[name] = x, [[1 - value for value in row] for row in rows]
+    return Panel("epoch", f"test error, {norm}", lines, log=True)
+
+
+def _under_noise(results: Results) -> Panel:
+    x = [100 * share for share in NOISE]
+    return Panel(
+        "wrong labels (%)",
+        "test error",
+        {
+            name: (x, [[error(results, f"{noisy(share)} {name}", seed) for share in NOISE] for seed in results.seeds])
+            for name in ("sgd", "sam", "asam")
+        },
+    )
+
+
+def _rescaled(results: Results, norm: str, preset: Preset) -> Panel:
+    lines: dict[str, Line] = {}
+    for ball in BALLS:
+        found = [rescaled(results, norm, ball, seed, preset)["sharpness"] for seed in results.seeds]
+        lines[ball] = FACTORS, [[value / one[0] for value in one] for one in found]
+    return Panel("factor c", f"sharpness over that at c = 1, {norm}", lines, log=True)
+
+
+def _scatter(results: Results, ball: str, gap: str, preset: Preset) -> Panel:
+    return Scatter(
+        f"{ball} (radius {BALLS[ball].rho:g})",
+        f"generalisation gap, {gap}",
+        {
+            f"seed {seed}": (sharpnesses(results, ball, preset, seed), [gaps(results, preset, seed)[gap]])
+            for seed in results.seeds
+        },
+    )

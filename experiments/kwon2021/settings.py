@@ -1,0 +1,116 @@
+"""The runs of Kwon et al. 2021."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fedsam.optim.asam import ASAM
+from fedsam.optim.sam import SAM
+from fedsam.reproduce.base import Preset
+from fedsam.run import Run
+
+SEEDS: dict[Preset, int] = {"cpu": 3, "gpu": 3, "paper": 3}
+
+OPTIMISERS: dict[str, dict[str, Any]] = {
+    "sgd": {},
+    "sam": {"client.name": "sam"},
+    "asam": {"client.name": "asam", "client.eta": 0.0},
+    "asam-all": {"client.name": "asam", "client.scaling": "all"},
+}
+NOISE = (0.0, 0.2, 0.4, 0.6, 0.8)
+BATCHES: dict[Preset, tuple[int, ...]] = {"cpu": (16, 64, 256), "gpu": (128,), "paper": (32, 128, 512)}
+RATES, DECAYS = (0.02, 0.05, 0.1), (1e-4, 5e-4, 2e-3)
+FACTORS = (1.0, 2.0, 4.0, 8.0)
+IMAGES: dict[Preset, int] = {"cpu": 1400, "gpu": 5000, "paper": 5000}
+FEWER: dict[Preset, int] = {"cpu": 256, "gpu": 1000, "paper": 1000}
+
+ALL: dict[str, Any] = {"data.clients": 1, "data.partition": "iid", "cohort": 1, "client.epochs": 1, "evaluate_every": 1}
+ALL |= {"client.momentum": 0.9, "client.persistent": True, "client.weight_decay": 5e-4, "client.schedule": "cosine"}
+ALL |= {"seed": 1}
+
+BALLS: dict[str, SAM | ASAM] = {
+    "sharpness": SAM(rho=0.05),
+    "adaptive, weights": ASAM(rho=0.2, eta=0.0),
+    "adaptive, all": ASAM(rho=0.5, scaling="all"),
+}
+"""Balls in which sharpness is measured, with the radii of training in `cpu`."""
+RESCALING = {
+    "batch": (("*.norm1.weight", "*.norm1.bias"), ("*.conv2.weight",)),
+    "none": (("*.conv1.weight",), ("*.conv2.weight",)),
+}
+"""What is multiplied in each block of a network, and what is divided: beyond it nothing changes, ReLU lies between."""
+
+
+def small() -> dict[str, dict[str, Any]]:
+    """Keys of the groups of runs in `cpu`; "" has those of all."""
+    residual = {"model.name": "resnet20", "model.channels": 4, "rounds": 10, "engine.name": "loop"}
+    perceptron = {"model.name": "mlp", "model.depth": 2}
+    return {
+        "": {"data.name": "digits", "client.lr": 0.05, "client.batch_size": 64, "rounds": 60, "engine.threads": 1},
+        "batch": residual | {"model.norm": "batch"},
+        "none": residual | {"model.norm": "none", "client.lr": 0.03},
+        "noise": perceptron | {"engine.name": "loop"},
+        "grid": perceptron | {"engine.name": "cohort"},
+    }
+
+
+def large(model: str, rounds: int) -> dict[str, dict[str, Any]]:
+    """The same of the other presets.
+
+    Args:
+        model: of `batch` and `none`.
+        rounds: of all runs.
+    """
+    common = {"data.name": "cifar10", "data.augment": "crop_flip", "client.lr": 0.1, "client.batch_size": 128}
+    narrow = {"model.name": "resnet20", "model.norm": "batch"}
+    return {
+        "": common | {"rounds": rounds},
+        "batch": {"model.name": model, "model.norm": "batch"},
+        "none": {"model.name": model, "model.norm": "none", "client.lr": 0.01},
+        "noise": narrow,
+        "grid": narrow,
+    }
+
+
+def radii(preset: Preset) -> dict[str, dict[str, float]]:
+    """rho of each optimiser in `batch` and `none`, and in `noise`."""
+    if preset == "cpu":
+        return {"residual": {"sam": 0.05, "asam": 0.2, "asam-all": 0.5}, "noise": {"sam": 0.3, "asam": 2.0}}
+    found = {"sam": 0.05, "asam": 0.5, "asam-all": 2.0}
+    return {"residual": found, "noise": found}
+
+
+def noisy(share: float) -> str:
+    """A share of wrong labels as it begins names of runs."""
+    return f"noise {100 * share:g}%"
+
+
+def grid(preset: Preset) -> dict[str, dict[str, Any]]:
+    """The models whose sharpness and generalisation gap are compared: their own keys by run name."""
+    return {
+        f"grid b{batch} lr{lr:g} wd{decay:g}": {
+            "client.batch_size": batch,
+            "client.lr": lr,
+            "client.weight_decay": decay,
+        }
+        for batch in BATCHES[preset]
+        for lr in RATES
+        for decay in DECAYS
+    }
+
+
+def runs(preset: Preset) -> dict[str, Run]:
+    """Optimisers on residual networks, optimisers against label noise, and the grid."""
+    keys = small() if preset == "cpu" else large(*{"gpu": ("resnet20", 60), "paper": ("resnet18", 200)}[preset])
+    common, rho = ALL | keys[""], radii(preset)
+    found: dict[str, dict[str, Any]] = {}
+    for norm in RESCALING:
+        for name, own in OPTIMISERS.items():
+            size = {"client.rho": rho["residual"][name]} if name in rho["residual"] else {}
+            found[f"{norm} {name}"] = keys[norm] | own | size
+    for share in NOISE:
+        for name in ("sgd", "sam", "asam"):
+            size = {"client.rho": rho["noise"][name]} if name in rho["noise"] else {}
+            found[f"{noisy(share)} {name}"] = keys["noise"] | OPTIMISERS[name] | size | {"data.label_noise": share}
+    found |= {name: keys["grid"] | own for name, own in grid(preset).items()}
+    return {name: Run.from_keys(common | own) for name, own in found.items()}
