@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch.func import functional_call
 
-from experiments import kwon2021
+from experiments.kwon2021 import answers, settings
 from fedsam import InputError, Run
 from fedsam.geometry.site import Site
 from fedsam.models.resnet20 import ResNet20
@@ -100,7 +100,7 @@ def test_the_papers_networks_can_be_rescaled(norm: Any) -> None:
     layout, theta_P = layout_of(module), theta_of(module).double()
     theta_P = theta_P + 0.1 * torch.randn(len(theta_P), generator=torch.Generator().manual_seed(1), dtype=theta_P.dtype)
     images = torch.randn(5, 1, 8, 8, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    up, down = kwon2021.RESCALING[norm]
+    up, down = settings.RESCALING[norm]
     moved_P = rescaled(theta_P, layout, up, down, 8.0)
     one, other = (functional_call(module, layout.views(at), (images,)) for at in (theta_P, moved_P))
     torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
@@ -160,7 +160,7 @@ class Fake:
 
 
 def claim(text: str) -> Any:
-    (found,) = [claim for claim in kwon2021.claims("cpu") if claim.text.startswith(text)]
+    (found,) = [claim for claim in answers.claims("cpu") if claim.text.startswith(text)]
     return found
 
 
@@ -187,11 +187,11 @@ def test_invariance_is_judged_by_the_worse_network() -> None:
     assert claim("Its sharpness changes").value(found, 1) == pytest.approx(math.log(2))
     assert claim("Its adaptive sharpness").value(found, 1) == pytest.approx(math.log(3))
     assert claim("A trained network").value(found, 1) == pytest.approx(math.log(3))
-    assert math.isnan(kwon2021.change([1.0, 1.0, -0.5, 1.0]))
+    assert math.isnan(answers.change([1.0, 1.0, -0.5, 1.0]))
 
 
 def test_gaps_are_test_less_training_loss_and_training_less_test_accuracy() -> None:
-    names = list(kwon2021.grid("cpu"))
+    names = list(settings.grid("cpu"))
 
     def measured(name: str, measure: Any) -> Any:
         place = float(names.index(name))
@@ -200,7 +200,7 @@ def test_gaps_are_test_less_training_loss_and_training_less_test_accuracy() -> N
         return [0.5 - place / 100, 0.9]
 
     found: Any = Fake(measured, others=0.6)
-    gaps = kwon2021.gaps(found, "cpu", 1)
+    gaps = answers.gaps(found, "cpu", 1)
     assert gaps["loss"] == pytest.approx([1.5 + n / 100 for n in range(len(names))])
     assert gaps["error"] == pytest.approx([0.3] * len(names))
     assert claim("Adaptive sharpness goes with the generalisation gap in loss").value(found, 1) == pytest.approx(1)
@@ -208,10 +208,10 @@ def test_gaps_are_test_less_training_loss_and_training_less_test_accuracy() -> N
 
 
 def test_radii_of_measurement_are_those_of_training() -> None:
-    runs = kwon2021.runs("cpu")
+    runs = settings.runs("cpu")
     for ball, name in (("sharpness", "sam"), ("adaptive, weights", "asam"), ("adaptive, all", "asam-all")):
         client: Any = runs[f"batch {name}"].client
-        asked = kwon2021.BALLS[ball]
+        asked = settings.BALLS[ball]
         assert type(asked) is type(client)
         assert asked.rho == client.rho
         assert getattr(asked, "scaling", None) == getattr(client, "scaling", None)
@@ -219,5 +219,5 @@ def test_radii_of_measurement_are_those_of_training() -> None:
 
 def test_the_grid_differs_in_three_settings() -> None:
     for preset, count in (("cpu", 27), ("gpu", 9), ("paper", 27)):
-        models = kwon2021.grid(preset)  # type: ignore[arg-type]
+        models = settings.grid(preset)  # type: ignore[arg-type]
         assert len({repr(sorted(keys.items())) for keys in models.values()}) == len(models) == count
