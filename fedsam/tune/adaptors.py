@@ -78,7 +78,7 @@ class _Searcher(Searcher):  # type: ignore[misc]
         Path(checkpoint_path).touch()  # Ray wants a file, which is never read
 
     def restore(self, checkpoint_path: str) -> None:
-        raise NotImplementedError
+        raise NotImplementedError("Ray restores no tuning: the same command goes over its trials again")
 
 
 class _Scheduler(FIFOScheduler):  # type: ignore[misc]
