@@ -64,17 +64,24 @@ def carry_out_together(
     rounds = _Rounds(listener or Listener(), len(runs))
     errors: list[BaseException] = []
     with numerics(runs[0].engine.precision):
-        joint = _joint(runs)
+        try:
+            joint = _joint(runs)
+        except FedsamError as error:  # of the data that all of them have
+            for place in range(len(runs)):
+                ended(place, error)
+            return
 
         def one(place: int) -> None:
+            failed: FedsamError | None = None
             try:
-                carry_out(runs[place], rounds.of(place), stop, joint)
-                ended(place, None)
-            except Interrupted as error:
-                errors.append(error)
-            except FedsamError as error:
-                ended(place, error)
-            except BaseException as error:
+                try:
+                    carry_out(runs[place], rounds.of(place), stop, joint)
+                except Interrupted:
+                    raise
+                except FedsamError as error:
+                    failed = error
+                ended(place, failed)
+            except BaseException as error:  # also of `ended`: a thread's would be lost
                 errors.append(error)
             finally:
                 if joint:

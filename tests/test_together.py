@@ -246,6 +246,23 @@ def test_an_error_that_is_not_ours_comes_out(tmp_path: Path, monkeypatch: pytest
         carried_out(made(client__lr="0.1,0.2"), tmp_path)
 
 
+def test_what_the_caller_raises_at_an_error_comes_out(tmp_path: Path) -> None:
+    def ended(place: int, error: FedsamError | None) -> None:
+        if error is not None:
+            raise error
+
+    runs = [run.replace(out=str(tmp_path / str(place))) for place, run in enumerate(made(client__lr="0.1,1e30"))]
+    with pytest.raises(FedsamError, match="not finite"):
+        carry_out_together(runs, ended)
+
+
+def test_data_that_cannot_be_read_are_an_error_of_every_run(tmp_path: Path) -> None:
+    runs = made(client__lr="0.1,0.2", data__name="imagefolder", data__root=str(tmp_path / "none"))
+    _, ended = carried_out(runs, tmp_path)
+    assert sorted(ended) == [0, 1]
+    assert all("data" in str(error) for error in ended.values())
+
+
 def test_large_models_are_trained_in_turn(tmp_path: Path) -> None:
     runs = made(client__lr="0.1,0.2", engine__name="loop", rounds=2)
     runs, ended = carried_out(runs, tmp_path)
