@@ -66,8 +66,7 @@ class Dense:
         hidden = self._forward(weights, biases, inputs.flatten(2))
         logits_KBL = hidden.pop()
         count = inputs.shape[1] if valid_KB is None else count
-        log_p_KBL = logits_KBL - logits_KBL.logsumexp(dim=2, keepdim=True)  # log_softmax is slow on few classes
-        losses_KB, d = self._top(log_p_KBL, targets)
+        losses_KB, d = cross_entropy(logits_KBL, targets)
         if valid_KB is not None:
             losses_KB = torch.where(valid_KB, losses_KB, 0.0)
             d = torch.where(valid_KB[:, :, None], d, 0.0)
@@ -99,13 +98,18 @@ class Dense:
             hidden.append(torch.baddbmm(bias_K1U, before, weight_KUD.transpose(1, 2)))
         return hidden
 
-    @staticmethod
-    def _top(log_p_KBL: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Each sample's loss [K, B] and its derivative by the logits [K, B, L]."""
-        if targets.is_floating_point():
-            losses_KB = -(targets * log_p_KBL).sum(dim=2)
-            return losses_KB, log_p_KBL.exp() * targets.sum(dim=2, keepdim=True) - targets
-        at_KB1 = targets[:, :, None]
-        losses_KB = -log_p_KBL.gather(2, at_KB1).squeeze(2)
-        p_KBL = log_p_KBL.exp()
-        return losses_KB, p_KBL.scatter_add_(2, at_KB1, p_KBL.new_full((1, 1, 1), -1.0).expand_as(at_KB1))
+
+def cross_entropy(logits_KBL: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Each sample's loss, [K, B], and its derivative by the logits, [K, B, L].
+
+    Args:
+        targets: class indices [K, B] or probabilities [K, B, L].
+    """
+    log_p_KBL = logits_KBL - logits_KBL.logsumexp(dim=2, keepdim=True)  # log_softmax is slow on few classes
+    if targets.is_floating_point():
+        losses_KB = -(targets * log_p_KBL).sum(dim=2)
+        return losses_KB, log_p_KBL.exp() * targets.sum(dim=2, keepdim=True) - targets
+    at_KB1 = targets[:, :, None]
+    losses_KB = -log_p_KBL.gather(2, at_KB1).squeeze(2)
+    p_KBL = log_p_KBL.exp()
+    return losses_KB, p_KBL.scatter_add_(2, at_KB1, p_KBL.new_full((1, 1, 1), -1.0).expand_as(at_KB1))

@@ -27,6 +27,7 @@ from fedsam.data.base import Facts, Federation, Split
 from fedsam.data.plan import ClientPlan, plan_clients
 from fedsam.engine.base import Order
 from fedsam.engine.dense import Dense
+from fedsam.engine.written import Written
 from fedsam.optim.base import ClientOptimizer
 from fedsam.params import Layout
 from fedsam.schedule.base import Clock
@@ -84,6 +85,7 @@ class Task:
         self._shift_C = torch.tensor(-mean_C / std_C, dtype=self.dtype, device=self.device)
         self.batchnorms: BatchNorms | None = batchnorms_of(self.module)
         self.dense = None if self.precision == "bf16" else Dense.of(self.module, self.layout)
+        self.written = Written.of(self.module, self.layout) if self.device.type == "cpu" else None
 
     @property
     def convolutional(self) -> bool:
