@@ -18,9 +18,10 @@ Published tables, to be shown beside ours, are a function more: `fedsam.reproduc
 
 The module's docstring is its reproduction card. Two tables in it are read by a test: `| key | cpu | gpu | paper |` with
 the settings that all runs of a preset share, and `| runs | keys |` with patterns of run names and what these runs set
-beside or otherwise (`rounds=100/200/200`: in `cpu`, `gpu`, `paper`). Together they must name every key that is not at
-its default, and nothing that is not so. Between the lines `<!-- measured -->` and `<!-- end of measured -->` stands
-`claims.md` as `fedsam reproduce` wrote it, unchanged.
+beside or otherwise (`rounds=100/200/200`: in `cpu`, `gpu`, `paper`); what runs differ in is taken from their names,
+`sam {b}` with `client.batch_size={b}` (`fedsam.reproduce.card`). Together they must name every key that is not at its
+default, with its value, and nothing that is not so. Between the lines `<!-- measured -->` and
+`<!-- end of measured -->` stands `claims.md` as `fedsam reproduce` wrote it, unchanged.
 """
 
 from __future__ import annotations
