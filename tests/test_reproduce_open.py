@@ -176,7 +176,10 @@ def test_wall_time_is_of_training_measuring_and_drawing(tmp_path: Path, monkeypa
 @pytest.mark.parametrize(
     ("values", "step", "verdict"),
     [
-        ([2 / 397] * 3, 0.0, "no"),
+        ([2 / 397] * 3, 0.0, "undecided"),
+        ([2 / 397, 2 / 397 + 1e-16, 2 / 397], 0.0, "undecided"),
+        ([2 / 397, 2 / 397 + 1e-6, 2 / 397], 0.0, "no"),
+        ([-0.3, -0.3], 0.0, "undecided"),
         ([2 / 397] * 3, 1 / 397, "undecided"),
         ([3 / 397] * 3, 1 / 397, "no"),
         ([-2 / 397] * 3, 1 / 397, "undecided"),
@@ -189,6 +192,12 @@ def test_wall_time_is_of_training_measuring_and_drawing(tmp_path: Path, monkeypa
 def test_seeds_that_agree_by_chance_do_not_decide(values: list[float], step: float, verdict: str) -> None:
     claim = Claim("c", "p", "m", lambda r, s: 0.0, "below", step=step)
     assert Answer(claim, dict(enumerate(values))).holds == verdict
+
+
+def test_zeros_in_all_seeds_decide() -> None:
+    claim = Claim("no barrier", "p", "m", lambda r, s: 0.0, "below", 0.01)
+    assert Answer(claim, dict.fromkeys(range(3), 0.0)).holds == "yes"
+    assert Answer(claim, dict.fromkeys(range(3), 0.005)).holds == "undecided"
 
 
 def test_an_interval_is_not_narrower_than_the_resolution() -> None:

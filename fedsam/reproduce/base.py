@@ -76,7 +76,8 @@ class Claim:
         limit: in the number's unit.
         published: the paper's own number; "not available" where none could be verified.
         step: the resolution of one seed's number: 1/n for an accuracy on n images, and for a difference of two. Seeds
-            that agree more closely agree by chance, so the interval is never that of seeds which spread by less.
+            that agree more closely agree by chance, so the interval is never that of seeds which spread by less. Left
+            out, seeds that all have one and the same number do not decide.
     """
 
     text: str
@@ -118,13 +119,20 @@ class Answer:
     @property
     def holds(self) -> Verdict:
         """Yes if the whole interval lies on the claimed side of the limit, no if it lies on the other one; undecided if
-        the limit is inside, and for fewer than two seeds.
+        the limit is inside, for fewer than two seeds, and where seeds agree by chance.
         """
-        if self.mean is None or self.reach is None:
+        if self.mean is None or self.reach is None or self._by_chance():
             return "undecided"
         way = 1 if self.claim.side == "above" else -1
         margin = way * (self.mean - self.claim.limit)
         return "yes" if margin > self.reach else "no" if -margin > self.reach else "undecided"
+
+    def _by_chance(self) -> bool:
+        """Whether all seeds have the same number up to rounding, not zero, and no `step` says how well it is known: a
+        count, such as that of wrong test images, which the next seed may well change. Zeros are nothing to spread.
+        """
+        values = list(self.values.values())
+        return not self.claim.step and any(values) and bool(np.ptp(values) <= 1e-9 * np.max(np.abs(values)))
 
 
 @dataclass(frozen=True)
