@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedsam import InputError, Run
+from fedsam import InputError, Run, models
 from fedsam.data import cifar10, cifar100
 from fedsam.data.base import Facts, Split
-from fedsam.models import blocks, resnet18
+from fedsam.models import blocks
 from fedsam.reproduce.base import PRESETS, Preset, paper, papers
 from fedsam.reproduce.card import differences, tables, text
 from fedsam.reproduce.carry_out import begins_with
@@ -56,9 +58,13 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Residual networks with an eighth of their channels."""
 
     def made(channels: int, classes: int, widths: Sequence[int], **more: Any) -> blocks.ResNet:
+        more |= {"stem": 8} if "stem" in more else {}
         return blocks.ResNet(channels, classes, [max(8, width // 8) for width in widths], **more)
 
-    monkeypatch.setattr(resnet18, "ResNet", made)
+    for found in pkgutil.iter_modules(models.__path__, "fedsam.models."):
+        module = importlib.import_module(found.name)
+        if module is not blocks and getattr(module, "ResNet", None) is blocks.ResNet:
+            monkeypatch.setattr(module, "ResNet", made)
 
 
 def splits(runs: Mapping[str, Run], folder: Path) -> None:
