@@ -13,16 +13,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedsam import InputError, Run, models
-from fedsam.data import cifar10, cifar100
-from fedsam.data.base import Facts, Split
-from fedsam.models import blocks
+from fedsam import Run
+from fedsam.models.resnet18 import ResNet18
+from fedsam.models.resnet20 import ResNet20
+from fedsam.models.resnet34 import ResNet34
+from fedsam.models.resnet50 import ResNet50
+from fedsam.models.wide_resnet import WideResNet
 from fedsam.reproduce.base import PRESETS, Preset, paper, papers
 from fedsam.reproduce.card import differences, tables, text
 from fedsam.reproduce.carry_out import begins_with
 from fedsam.reproduce.write import HEADER
 from fedsam.simulation import simulate
 
+LARGE = ResNet18, ResNet34, ResNet50, WideResNet
 EVERY = [(bibkey, preset) for bibkey in papers() for preset in PRESETS]
 
 
@@ -86,21 +89,19 @@ def test_every_run_completes_a_round(
     bibkey: str, preset: Preset, inside: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = paper(bibkey).runs(preset)
-    splits(found, inside)
-    before = {name: begins_with(run) for name, run in found.items()}
-    whole: set[type] = set()
-    for name, run in found.items():
-        in_chain = before[name] is not None or name in before.values()
-        kind = type(run.model)
-        with monkeypatch.context() as changed:
-            small_images(changed, SIDE.get(run.model.name, 8))
-            if in_chain or kind in whole:  # once each model is as large as it is
-                narrow(changed)
-            else:
-                whole.add(kind)
-            first = {"model.of": str(inside / str(before[name]))} if before[name] else {}
-            out = {"out": str(inside / name)} if in_chain else {}
-            result = simulate(toy(run, **first, **out))
+    tried = set()
+    for number, (name, run) in enumerate(found.items()):
+        first = run
+        while (before := begins_with(first)) is not None:  # of a sequence only the weights differ
+            first = found[before]
+        model = first.model
+        if number > 0 and isinstance(model, LARGE):  # it is built and trained once; the smaller one takes its place
+            model = ResNet20(norm=model.norm)
+        small = toy(run.replace(model=model))
+        if small.digest() in tried:  # they differ in the data alone
+            continue
+        tried.add(small.digest())
+        result = simulate(small)
         assert result.metrics[-1]["round"] == 1, name
 
 
