@@ -148,3 +148,14 @@ def test_gains_are_tested_at_both_ends() -> None:
         ("above", 0.05, pytest.approx(0.02)),
         ("below", 0.1, pytest.approx(0.3)),
     ]
+
+
+@pytest.mark.parametrize("module", PAPERS, ids=lambda module: module.__name__.rpartition(".")[2])
+def test_claims_of_accuracy_know_how_finely_it_is_measured(module: Any) -> None:
+    for preset, images in (("cpu", 397), ("gpu", 10_000), ("paper", 10_000)):
+        claims = module.claims(preset)
+        plain = [claim for claim in claims if claim.measured.startswith(("test error of", "test accuracy of"))]
+        assert plain
+        for claim in plain:
+            parts = len(kwon2021.settings.NOISE[preset]) - 1 if ", mean over" in claim.measured else 1  # type: ignore[index]
+            assert claim.step == pytest.approx(1 / images / parts), claim.text

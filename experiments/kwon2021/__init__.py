@@ -27,8 +27,8 @@ Training is centralised: a federation of one client that keeps its momentum, a r
 | evaluate_every | 1 | 1 | 1 |
 | seed | 1 | 1 | 1 |
 
-| runs | keys, or their values in cpu/gpu/paper |
-|---|---|
+| runs | keys, or their values in cpu/gpu/paper | presets, where not all |
+|---|---|---|
 | *batch *, none * | model.channels=4/-/- rounds=10/200/200 |
 | *batch *, none *, noise * | engine.name=loop/auto/auto |
 | *batch * | model.name=resnet20/resnet20/wide_resnet model.norm=batch model.depth=-/-/28 model.width=-/-/10 |
@@ -38,10 +38,7 @@ Training is centralised: a federation of one client that keeps its momentum, a r
 | none * | model.name=resnet20/resnet20/resnet18 model.norm=none client.lr=0.03/0.01/0.01 |
 | noise *, grid * | model.name=mlp/resnet20/resnet20 model.depth=2/-/- model.norm=-/batch/batch |
 | grid * | engine.name=cohort/auto/auto |
-| noise 20% * | data.label_noise=0.2 | cpu, paper |
-| noise 40% * | data.label_noise=0.4 |
-| noise 60% * | data.label_noise=0.6 | cpu, paper |
-| noise 80% * | data.label_noise=0.8 |
+| noise {n}% * | data.label_noise={0.01*n} |
 | * sgd | client.name=sgd |
 | * sam | client.name=sam |
 | * asam, * asam-all | client.name=asam |
@@ -56,18 +53,7 @@ Training is centralised: a federation of one client that keeps its momentum, a r
 | c100 batch sam | client.rho=0.1 | paper |
 | c100 batch asam | client.rho=1 | paper |
 | c100 batch asam-all | client.rho=2 | paper |
-| grid b16 * | client.batch_size=16 | cpu |
-| grid b32 * | client.batch_size=32 | paper |
-| grid b64 * | client.batch_size=64 | cpu |
-| grid b128 * | client.batch_size=128 | gpu, paper |
-| grid b256 * | client.batch_size=256 | cpu |
-| grid b512 * | client.batch_size=512 | paper |
-| grid * lr0.02 * | client.lr=0.02 |
-| grid * lr0.05 * | client.lr=0.05 |
-| grid * lr0.1 * | client.lr=0.1 |
-| grid * wd0.0001 | client.weight_decay=0.0001 |
-| grid * wd0.0005 | client.weight_decay=0.0005 |
-| grid * wd0.002 | client.weight_decay=0.002 |
+| grid b{b} lr{lr} wd{wd} | client.batch_size={b} client.lr={lr} client.weight_decay={wd} |
 
 `batch` and `none` are residual networks with and without BatchNorm; `noise` trains on so many wrong labels (symmetric)
 and tests on true ones; `grid` is SGD at several batch sizes, learning rates and weight decays. `asam` scales weights

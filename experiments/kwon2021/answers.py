@@ -14,6 +14,7 @@ from experiments.kwon2021.settings import (
     NOISE,
     NORMS,
     PREFIXES,
+    TEST_IMAGES,
     grid,
     noisy,
     rescaling,
@@ -75,7 +76,8 @@ def _generalisation(preset: Preset) -> list[Claim]:
         def value(results: Results, seed: int) -> float:
             return error(results, name, seed) - error(results, than, seed)
 
-        return Claim(text, place, f"test error of {name} less that of {than}", value, "below", published=published)
+        measured, step = f"test error of {name} less that of {than}", 1 / TEST_IMAGES[preset]
+        return Claim(text, place, measured, value, "below", published=published, step=step)
 
     scaled = "Scaling the weights alone generalises better than scaling biases too"
     where = "the author, issue 37 of davda54/sam"
@@ -103,6 +105,7 @@ def _noise(preset: Preset) -> list[Claim]:
             f"test error of {name} less that of {than}, mean over {100 * first:g} % to {100 * last:g} % of wrong labels",
             lambda r, s, name=name, than=than: under_noise(r, name, than, s, preset),  # type: ignore[misc]
             "below",
+            step=1 / TEST_IMAGES[preset] / (len(NOISE[preset]) - 1),
         )
         for name, with_all in (("asam", ""), ("asam-all", " with every parameter scaled"))
         for than in ("sgd", "sam")

@@ -30,6 +30,8 @@ FACTORS = (1.0, 2.0, 3.0, 5.0, 8.0)
 FACTOR = 3.0
 """Of the claims; no power of two, so that rescaling rounds."""
 IMAGES: dict[Preset, int] = {"cpu": 1400, "gpu": 5000, "paper": 5000}
+TEST_IMAGES: dict[Preset, int] = {"cpu": 397, "gpu": 10_000, "paper": 10_000}
+"""By whose number accuracies are resolved."""
 FEWER: dict[Preset, int] = {"cpu": 256, "gpu": 1000, "paper": 1000}
 
 ALL: dict[str, Any] = {"data.clients": 1, "data.partition": "iid", "cohort": 1, "client.epochs": 1, "evaluate_every": 1}

@@ -8,10 +8,14 @@ Training is centralised: a federation of one client that keeps its momentum, a r
 
 | key | cpu | gpu | paper |
 |---|---|---|---|
+| data.name | digits | cifar10 | cifar10 |
 | data.clients | 1 | 1 | 1 |
 | data.partition | iid | iid | iid |
 | data.samples_per_client | 300 | - | - |
 | data.augment | none | crop_flip | crop_flip |
+| model.name | mlp | resnet18 | resnet34 |
+| model.depth | 2 | - | - |
+| model.norm | - | batch | batch |
 | client.lr | 0.02 | 0.1 | 0.1 |
 | client.batch_size | 16 | 128 | 128 |
 | client.epochs | 1 | 1 | 1 |
@@ -29,45 +33,28 @@ Training is centralised: a federation of one client that keeps its momentum, a r
 | evaluate_every | 1 | 1 | 1 |
 | seed | 1 | 1 | 1 |
 
-| runs | keys |
-|---|---|
-| *sgd, *=* | data.name=digits/cifar10/cifar10 |
-| *sgd, *=*, * task 1 | model.name=mlp/resnet18/resnet34 model.depth=2/-/- model.norm=-/batch/batch |
+| runs | keys | presets, where not all |
+|---|---|---|
 | c100 * | data.name=cifar100 model.name=resnet50 | paper |
-| *sgd | client.name=sgd |
-| *sam rho=* | client.name=sam |
-| *asam rho=* | client.name=asam client.eta=0 |
-| *multistep k=* | client.name=multistep client.rho=0.1/0.05/0.05 |
-| *lookahead k=* | client.name=lookahead client.rho=0.1/0.05/0.05 |
-| *lookbehind k=* | client.name=lookbehind |
-| *lookbehind-asam k=* | client.name=lookbehind client.ascent=asam client.eta=0 client.alpha=adaptive |
-| *k=2* | client.k=2 |
-| *k=5* | client.k=5 | cpu, paper |
-| *k=10* | client.k=10 | paper |
-| *rho=0.02* | client.rho=0.02 | paper |
-| *rho=0.05* | client.rho=0.05 |
-| *rho=0.1* | client.rho=0.1 | cpu, paper |
-| *rho=0.2* | client.rho=0.2 | cpu, paper |
-| *rho=0.5* | client.rho=0.5 |
-| *rho=1* | client.rho=1 | cpu, paper |
-| *alpha=0.2 | client.alpha=0.2 | cpu, paper |
-| *alpha=0.5 | client.alpha=0.5 |
-| *alpha=0.8 | client.alpha=0.8 | cpu, paper |
-| *alpha=adaptive | client.alpha=adaptive |
-| * task * | rounds=50 |
+| *sgd, sgd task * | client.name=sgd |
+| *sam rho={rho} | client.name=sam client.rho={rho} |
+| *asam rho={rho} | client.name=asam client.rho={rho} client.eta=0 |
+| *multistep k={k} | client.name=multistep client.k={k} client.rho=0.1/0.05/0.05 |
+| *lookahead k={k} | client.name=lookahead client.k={k} client.alpha=0.5 client.rho=0.1/0.05/0.05 |
+| *lookbehind k={k} rho={rho} alpha={a} | client.name=lookbehind client.k={k} client.rho={rho} client.alpha={a} |
+| *lookbehind-asam k={k} rho={rho} | client.name=lookbehind client.k={k} client.rho={rho} client.alpha=adaptive |
+| *lookbehind-asam * | client.ascent=asam client.eta=0 |
+| sam task * | client.name=sam client.rho=0.1/0.05/0.05 |
+| asam task * | client.name=asam client.rho=0.5 client.eta=0 |
+| lookbehind task * | client.name=lookbehind client.k=2 client.rho=0.1/0.05/0.05 client.alpha=adaptive |
+| lookbehind-asam task * | client.name=lookbehind client.k=2 client.rho=0.5 client.alpha=adaptive |
+| * task {task} | data.turns={task-1} rounds=50 |
 | * task * | data.name=fedsam.reproduce.tasks:RotatedDigits | cpu |
 | * task * | data.name=fedsam.reproduce.tasks:RotatedCIFAR10 | gpu, paper |
-| * task 1 | data.turns=0 |
-| * task 2 | data.turns=1 model.name=fedsam.reproduce.continued:Continued model.of=* |
-| * task 3 | data.turns=2 model.name=fedsam.reproduce.continued:Continued model.of=* |
-| * task 4 | data.turns=3 model.name=fedsam.reproduce.continued:Continued model.of=* |
-| sgd task * | client.name=sgd |
-| sam task * | client.name=sam |
-| asam task * | client.name=asam client.eta=0 |
-| lookbehind task *, lookbehind-asam task * | client.name=lookbehind client.k=2 client.alpha=adaptive |
-| lookbehind-asam task * | client.ascent=asam client.eta=0 |
-| sam task *, lookbehind task * | client.rho=0.1/0.05/0.05 |
-| asam task *, lookbehind-asam task * | client.rho=0.5 |
+| * task 2, * task 3, * task 4 | model.name=fedsam.reproduce.continued:Continued model.depth=- model.norm=- |
+| {method} task 2 | model.of={method} task 1 |
+| {method} task 3 | model.of={method} task 2 |
+| {method} task 4 | model.of={method} task 3 |
 
 A run's name holds its numbers. `c100` runs, of `paper` alone, are those on CIFAR-100, with ResNet-50. In the sequences
 of tasks (the same images turned by 0, 1, 2 and 3 quarters, 50 epochs each) a task's run begins with the model that the

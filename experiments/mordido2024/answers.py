@@ -13,6 +13,7 @@ from experiments.mordido2024.settings import (
     RHO,
     SIGMAS,
     TASKS,
+    TEST_IMAGES,
     asam,
     lookbehind,
     lookbehind_asam,
@@ -57,7 +58,7 @@ def claims(preset: Preset) -> list[Claim]:
     found = []
     for prefix in PREFIXES[preset]:
         found += [*_generalisation(preset, prefix), *_sensitivity(preset, prefix), *_flatness(preset, prefix)]
-    return [*found, *_forgetting("SAM", "lookbehind", "sam"), *_forgetting("ASAM", "lookbehind-asam", "asam")]
+    return [*found, *_forgetting(preset, "SAM"), *_forgetting(preset, "ASAM")]
 
 
 def _on(prefix: str) -> str:
@@ -71,7 +72,8 @@ def _generalisation(preset: Preset, prefix: str) -> list[Claim]:
         def value(results: Results, seed: int) -> float:
             return error(results, name, seed) - error(results, than, seed)
 
-        return Claim(text + _on(prefix), place, f"test error of {name} less that of {than}", value, "below")
+        measured = f"test error of {name} less that of {than}"
+        return Claim(text + _on(prefix), place, measured, value, "below", step=1 / TEST_IMAGES[preset])
 
     around = "Lookbehind around ASAM generalises better than ASAM"
     return [
@@ -99,6 +101,7 @@ def _sensitivity(preset: Preset, prefix: str) -> list[Claim]:
         "mean over rho of the test error of lookbehind k=2 less that of sam",
         over_radii,
         "below",
+        step=1 / TEST_IMAGES[preset] / len(pairs),
     )
     adaptive = Claim(
         f"Adaptive alpha needs no tuning{_on(prefix)}",
@@ -107,6 +110,7 @@ def _sensitivity(preset: Preset, prefix: str) -> list[Claim]:
         untuned,
         "below",
         0.01,
+        step=1 / TEST_IMAGES[preset],
     )
     return [radii, adaptive] if len(pairs) > 1 else [adaptive]  # one radius is no range
 
@@ -136,8 +140,10 @@ def _flatness(preset: Preset, prefix: str) -> list[Claim]:
     return found
 
 
-def _forgetting(label: str, name: str, than: str) -> list[Claim]:
+def _forgetting(preset: Preset, label: str) -> list[Claim]:
     subject = "It" if label == "SAM" else "Lookbehind around ASAM"
+    name, than = "lookbehind" if label == "SAM" else "lookbehind-asam", label.lower()
+    step = 1 / TEST_IMAGES[preset]
     return [
         Claim(
             f"{subject} forgets less than {label} in a sequence of tasks",
@@ -145,6 +151,7 @@ def _forgetting(label: str, name: str, than: str) -> list[Claim]:
             f"forgetting less that of {label}",
             lambda r, s: forgotten(r, name, s) - forgotten(r, than, s),
             "below",
+            step=step / (TASKS - 1),
         ),
         Claim(
             f"After the last task {subject.replace('It', 'it')} is more accurate than {label} over all tasks",
@@ -152,5 +159,6 @@ def _forgetting(label: str, name: str, than: str) -> list[Claim]:
             f"mean accuracy over tasks less that of {label}",
             lambda r, s: float(np.mean(accuracies(r, name, s)) - np.mean(accuracies(r, than, s))),
             "above",
+            step=step / TASKS,
         ),
     ]

@@ -29,6 +29,8 @@ ALPHA: dict[Preset, tuple[float | str, ...]] = {
 TASKS, TASK_ROUNDS = 4, 50
 METHODS = ("sgd", "sam", "lookbehind", "asam", "lookbehind-asam")
 """Of the sequences of tasks."""
+TEST_IMAGES: dict[Preset, int] = {"cpu": 397, "gpu": 10_000, "paper": 10_000}
+"""By whose number accuracies are resolved."""
 RADII = (0.05, 0.1, 0.2, 0.5)
 SIGMAS = (0.0, 0.1, 0.2, 0.4, 0.6)
 

@@ -35,42 +35,23 @@ Training is centralised: a federation of one client that keeps its momentum, a r
 | evaluate_every | 1 | 1 | 1 |
 | seed | 1 | 1 | 1 |
 
-| runs | keys |
-|---|---|
+| runs | keys | presets, where not all |
+|---|---|---|
 | *sgd, *sam, *sgd-sam *, *sam-sgd * | data.augment=smoothing data.label_smoothing=0.1 data.smoothing_over=other | paper |
 | *sgd, *sam, *sgd-sam *, *sam-sgd * | data.smoothing_after=cutout data.cutout_size=16 | paper |
 | c100 * | data.name=cifar100 model.depth=28 model.width=10 | paper |
 | *sgd | client.name=sgd |
-| sgd | attack.name=pgd | cpu, gpu |
 | *sam | client.name=sam |
-| *sgd-sam * | client.name=late client.reset=true |
-| *sam-sgd * | client.name=late client.reset=true client.first=perturbed |
+| *sgd-sam {p}% | client.name=late client.switch={200-2*p} client.reset=true |
+| *sam-sgd {p}% | client.name=late client.switch={2*p} client.reset=true client.first=perturbed |
 | *sam, *sgd-sam *, *sam-sgd * | client.rho=0.1/0.05/0.05 |
-| *sgd-sam 0.5% | client.switch=199 |
-| *sgd-sam 2.5% | client.switch=195 | cpu, paper |
-| *sgd-sam 5% | client.switch=190 | cpu, paper |
-| *sgd-sam 10% | client.switch=180 |
-| *sgd-sam 20% | client.switch=160 | cpu, paper |
-| *sgd-sam 50% | client.switch=100 |
-| *sgd-sam 80% | client.switch=40 | cpu, paper |
-| *sam-sgd 5% | client.switch=10 | cpu, paper |
-| *sam-sgd 10% | client.switch=20 | cpu, paper |
-| *sam-sgd 20% | client.switch=40 | cpu, paper |
-| *sam-sgd 50% | client.switch=100 |
-| *sam-sgd 80% | client.switch=160 | cpu, paper |
-| *sam-sgd 90% | client.switch=180 |
-| *sam-sgd 95% | client.switch=190 | cpu, paper |
-| *sam-sgd 97.5% | client.switch=195 | cpu, paper |
-| sgd-at 0% | client.name=sgd | paper |
 | at | client.name=adversarial |
-| sgd-at 5%, sgd-at 10% | client.name=late client.ascent=adversarial client.reset=true | cpu, paper |
-| sgd-at 10% | client.name=late client.ascent=adversarial client.reset=true client.switch=180 |
-| sgd-at 5% | client.switch=190 | cpu, paper |
-| at, sgd-at * | attack.name=pgd |
-| sgd | attack.epsilon=0.1/0.0156863/- attack.step_size=0.05/0.00784314/- | cpu, gpu |
-| at, sgd-at * | attack.epsilon=0.1/0.0156863/0.0156863 attack.step_size=0.05/0.00784314/0.00784314 |
-| at, sgd-at 10% | client.epsilon=0.1/0.0156863/0.0156863 client.step_size=0.05/0.00784314/0.00784314 |
-| sgd-at 5% | client.epsilon=0.1/0.0156863/0.0156863 client.step_size=0.05/0.00784314/0.00784314 | cpu, paper |
+| sgd-at {p}% | client.name=late client.ascent=adversarial client.switch={200-2*p} client.reset=true |
+| at, sgd-at * | client.epsilon=0.1/0.0156863/0.0156863 client.step_size=0.05/0.00784314/0.00784314 |
+| sgd-at 0% | client.name=sgd client.ascent=- client.switch=- client.reset=- | paper |
+| sgd-at 0% | client.epsilon=- client.step_size=- | paper |
+| at, sgd-at * | attack.name=pgd attack.epsilon=0.1/0.0156863/0.0156863 attack.step_size=0.05/0.00784314/0.00784314 |
+| sgd | attack.name=pgd attack.epsilon=0.1/0.0156863/- attack.step_size=0.05/0.00784314/- | cpu, gpu |
 
 A run's name says which part of training comes first and how much of it the sharpness-aware or adversarial part is:
 `sgd-sam 10%` ends with SAM in a tenth of the epochs, `sam-sgd 90%` begins with it in nine tenths. `c100` runs, of

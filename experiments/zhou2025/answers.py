@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from experiments.zhou2025.settings import IMAGES, LATE, PREFIXES, first_steps, percent, plain
+from experiments.zhou2025.settings import IMAGES, LATE, PREFIXES, TEST_IMAGES, first_steps, percent, plain
 from fedsam.reproduce.base import Claim, Preset
 from fedsam.reproduce.measures import LambdaMax, LineTo, barrier
 from fedsam.reproduce.results import Results
@@ -75,6 +75,7 @@ def _gap(preset: Preset, prefix: str) -> list[Claim]:
             lambda r, s: error(r, f"{prefix}sgd-sam 10%", s) - error(r, f"{prefix}sgd", s),
             "below",
             published=ABSENT if prefix else "-0.0115",
+            step=1 / TEST_IMAGES[preset],
         ),
         Claim(
             f"It closes most of the gap in test loss to SAM throughout{on}",
@@ -163,5 +164,6 @@ def _adversarial(preset: Preset) -> list[Claim]:
             "below",
             0.01,
             "0.005",
+            1 / TEST_IMAGES[preset],
         ),
     ]

@@ -30,6 +30,8 @@ PREFIXES: dict[Preset, tuple[str, ...]] = {"cpu": ("",), "gpu": ("",), "paper": 
 RHO: dict[Preset, float] = {"cpu": 0.1, "gpu": 0.05, "paper": 0.05}
 RADIUS: dict[Preset, float] = {"cpu": 0.1, "gpu": 4 / 255, "paper": 4 / 255}
 IMAGES: dict[Preset, int] = {"cpu": 300, "gpu": 5000, "paper": 5000}
+TEST_IMAGES: dict[Preset, int] = {"cpu": 397, "gpu": 10_000, "paper": 10_000}
+"""By whose number accuracies are resolved."""
 
 ALL: dict[str, Any] = {"data.clients": 1, "data.partition": "iid", "cohort": 1, "client.epochs": 1, "evaluate_every": 1}
 ALL |= {"client.momentum": 0.9, "client.persistent": True, "client.weight_decay": 5e-4, "seed": 1, "rounds": 200}
