@@ -9,7 +9,7 @@ from fedsam.optim.sam import SAM
 from fedsam.reproduce.base import Preset
 from fedsam.run import Run
 
-SEEDS: dict[Preset, int] = {"cpu": 6, "gpu": 3, "paper": 3}
+SEEDS: dict[Preset, int] = {"cpu": 7, "gpu": 3, "paper": 3}
 
 OPTIMISERS: dict[str, dict[str, Any]] = {
     "sgd": {},
