@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedsam import InputError, Run
+from fedsam import InputError, Run, models
 from fedsam.data import cifar10, cifar100
 from fedsam.data.base import Facts, Split
-from fedsam.models import blocks, resnet18, resnet34, resnet50, wide_resnet
+from fedsam.models import blocks, wide_resnet
 from fedsam.reproduce.base import PRESETS, Preset, paper, papers
 from fedsam.reproduce.card import differences, tables, text
 from fedsam.reproduce.carry_out import begins_with
@@ -58,16 +58,17 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Residual networks with an eighth of their channels and a block in each stage, wide ones as thin as can be."""
 
     def made(channels: int, classes: int, widths: Sequence[int], **more: Any) -> blocks.ResNet:
-        more |= {"blocks": [1] * len(widths)}
+        more |= {"blocks": [1] * len(widths)} | ({"stem": 8} if "stem" in more else {})
         return blocks.ResNet(channels, classes, [max(8, width // 8) for width in widths], **more)
 
-    def thin(channels: int, classes: int, depth: int, width: int, norm: blocks.Norm) -> Any:
-        return network(channels, classes, 1, 1, norm)
-
+    for found in pkgutil.iter_modules(models.__path__, "fedsam.models."):
+        module = importlib.import_module(found.name)
+        if module is not blocks and getattr(module, "ResNet", None) is blocks.ResNet:
+            monkeypatch.setattr(module, "ResNet", made)
     network = wide_resnet.Network
-    for module in (resnet18, resnet34, resnet50):
-        monkeypatch.setattr(module, "ResNet", made)
-    monkeypatch.setattr(wide_resnet, "Network", thin)
+    monkeypatch.setattr(
+        wide_resnet, "Network", lambda channels, classes, depth, width, norm: network(channels, classes, 1, 1, norm)
+    )
 
 
 def splits(runs: Mapping[str, Run], folder: Path) -> None:

@@ -108,8 +108,8 @@ table or figure of the paper could be verified, so none is quoted; the one numbe
 Preset cpu, seeds 1, 2, 3; ours: mean and 95 % interval over seeds. 150 runs, 14.0 minutes of training; 2 cores of AMD EPYC, torch 2.15.0.
 <!-- end of measured -->
 
-What stands behind this, with three seeds. The "no" is two test images: in all three seeds `batch asam` has two of 397
-more wrong than `batch asam-all`, so the interval has no width. The lead over SAM under wrong labels is that at 80 %
+What stands behind this, with three seeds. The interval without width is two test images: in all of them `batch asam` has
+two of 397 more wrong than `batch asam-all`, which decides nothing. The lead over SAM under wrong labels is that at 80 %
 alone, where SAM with the rho chosen at 40 % learns nothing; up to 60 % both are alike. The "yes" for the gap in error
 is of adaptive sharpness, and sharpness does as well.
 """
