@@ -25,7 +25,7 @@ Training is centralised: a federation of one client, a round being an epoch.
 |---|---|
 | sgd *, sam * | data.pixels=symmetric model.norm=batch client.lr=0.3/0.01/0.01 rounds=60/100/100 |
 | sam * | client.name=sam client.rho=0.2/0.05/0.05 |
-| sgd *, sam * | client.batch_size=* |
+| sgd {b}, sam {b} | client.batch_size={b} |
 | plain * | data.pixels=unit client.lr=0.1/0.01/0.01 client.schedule=cosine rounds=100/200/200 |
 | plain * | client.batch_size=128 client.momentum=0.9 client.persistent=true |
 | plain sam, plain sam batchnorm | client.name=sam client.rho=0.1/0.05/0.05 |
@@ -36,7 +36,8 @@ Training is centralised: a federation of one client, a round being an epoch.
 A run's name holds its batch size: `sam 16`. `plain` runs are those of the comparison without BatchNorm: pixels from 0
 to 1, momentum, a learning rate that falls along a cosine. Published settings (`gpu` and `paper`): 100 epochs at
 learning rate 0.01 and rho 0.05; `plain` runs 200 epochs from 0.01, rho 0.05 for SAM, 0.5 for ASAM, which scales by |w|
-on all tensors. 3 seeds; `gpu` leaves out batch size 16.
+on all tensors; `gpu` is `paper`. Seeds: 12 in `cpu`, 3 in the others. The 12 were 3 before, with which the gains stayed
+undecided; they were raised for power, as runs are cheap here, and not chosen by looking at what more seeds would say.
 
 Deviations. `gpu`, `paper`: the head has 10 outputs, theirs 1000, of which 990 are never right; their seeds are 20, 30,
 40 and 1, 2, 3, ours 1, 2, 3, of other random numbers. Neither was run here. `cpu`: 300 of the handwritten digits of
@@ -50,9 +51,10 @@ BatchNorm shows; ours is SAM's, like `plain sam` in all else. Training losses ar
 mini-batches, each before its step. Gains in tables and claims compare runs of the same seed, so the same images and
 batches; networks of the same shape begin with the same weights.
 
-Of the claims at this size: SGD already gets about 95 % right, so that a gain of five points is all but impossible; with
-three seeds and 397 test images gains of a point stay undecided. In the first layer all tails are light, lighter with
-BatchNorm (excess kurtosis of SAM: -0.89 to -0.77 with it, -0.46 to -0.05 without); 72 weights say little of tails.
+Of the claims at this size, with three seeds: SGD already gets about 95 % right, so that a gain of five points is all
+but impossible; with three seeds and 397 test images gains of a point stay undecided. In the first layer all tails are
+light, lighter with BatchNorm (excess kurtosis of SAM: -0.89 to -0.77 with it, -0.46 to -0.05 without); 72 weights say
+little of tails.
 
 Of the paper itself: by its text Table I compares SAM after 50 epochs with SGD after 100; by the authors' CSV files both
 are the best of 100 epochs, which is what we compare, and seeds 20 and 30 have changed places. That ASAM "generally
@@ -120,6 +122,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -132,9 +135,10 @@ from fedsam.reproduce.results import Results
 from fedsam.run import Run
 
 TITLE = "Coldenhoff, Li and Zhu, Model generalization: a sharpness aware optimization perspective, arXiv 2208.06915"
-SEEDS: dict[Preset, int] = {"cpu": 3, "gpu": 3, "paper": 3}
+SEEDS: dict[Preset, int] = {"cpu": 12, "gpu": 3, "paper": 3}
 
-BATCHES: dict[Preset, tuple[int, ...]] = {"cpu": (16, 64, 128), "gpu": (64, 128), "paper": (16, 64, 128)}
+BATCHES: dict[Preset, tuple[int, ...]] = {"cpu": (16, 64, 128), "gpu": (16, 64, 128), "paper": (16, 64, 128)}
+TEST_IMAGES: dict[Preset, int] = {"cpu": 397, "gpu": 10_000, "paper": 10_000}
 RHO: dict[Preset, tuple[float, float, float]] = {  # SAM; without BatchNorm SAM and ASAM
     "cpu": (0.2, 0.1, 0.5),
     "gpu": (0.05, 0.05, 0.5),
@@ -207,7 +211,7 @@ def fit(results: Results, name: str, than: str, seed: int) -> float:
 
 def claims(preset: Preset) -> list[Claim]:
     """What the paper says."""
-    return [*_at_batch_sizes(preset), *_without_norm()]
+    return [*_at_batch_sizes(preset), *_without_norm(preset)]
 
 
 def _at_batch_sizes(preset: Preset) -> list[Claim]:
@@ -220,17 +224,29 @@ def _at_batch_sizes(preset: Preset) -> list[Claim]:
         "above",
         published=_number(np.mean([sam - sgd for sam, sgd in TABLE_1.values()]) / 100),
     )
-    everywhere = Claim(
-        "It gains 5 to 10 points at every batch size",
-        "batch sizes, text",
-        "the smallest of these differences",
-        lambda r, s: min(gain(r, size, s) for size in sizes),
-        "above",
-        0.05,
-        "0.05 to 0.1",
-    )
+    everywhere = [
+        Claim(
+            "It gains 5 points or more at every batch size",
+            "batch sizes, text",
+            "the smallest of these differences",
+            lambda r, s: min(gain(r, size, s) for size in sizes),
+            "above",
+            0.05,
+            "0.05 to 0.1",
+        ),
+        Claim(
+            "It gains 10 points or less at every batch size",
+            "batch sizes, text",
+            "the largest of these differences",
+            lambda r, s: max(gain(r, size, s) for size in sizes),
+            "below",
+            0.1,
+            "0.05 to 0.1",
+        ),
+    ]
     smaller = [_smaller(name, place, sizes[0], sizes[-1]) for place, name in enumerate(("sam", "sgd"))]
-    return [better, *map(_gains, sizes), everywhere, *smaller, *map(_fits, sizes)]
+    of_accuracy = [better, *map(_gains, sizes), *everywhere, *smaller]
+    return [*(replace(claim, step=1 / TEST_IMAGES[preset]) for claim in of_accuracy), *map(_fits, sizes)]
 
 
 def _gains(size: int) -> Claim:
@@ -269,7 +285,7 @@ def _fits(size: int) -> Claim:
     )
 
 
-def _without_norm() -> list[Claim]:
+def _without_norm(preset: Preset) -> list[Claim]:
     layer = FirstLayer()
     return [
         Claim(
@@ -279,6 +295,7 @@ def _without_norm() -> list[Claim]:
             lambda r, s: accuracy(r, "plain asam", s) - accuracy(r, "plain sam", s),
             "above",
             published=_number(np.mean([row[2] - row[0] for row in TABLE_2.values()]) / 100),
+            step=1 / TEST_IMAGES[preset],
         ),
         Claim(
             "SAM fits the training data more closely than ASAM",

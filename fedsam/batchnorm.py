@@ -116,7 +116,8 @@ class BatchNorms:
         self.layers: list[Norm] = []
         found = [(name, layer) for name, layer in module.named_modules() if isinstance(layer, Norm)]
         self._current = found[0][1].current
-        for name, layer in found:
+        # layers were numbered parents first, whatever comes first in the parent
+        for name, layer in sorted(found, key=lambda pair: pair[1].place or 0):
             if layer.place is not None:
                 self.names.append(f"{name}." if name else "")
                 self.layers.append(layer)

@@ -19,8 +19,10 @@ from fedsam.data.augment.crop_flip import CropFlip
 from fedsam.data.augment.cutout import Cutout
 from fedsam.data.augment.mixup import Mixup
 from fedsam.data.augment.none import NoAugment
+from fedsam.data.augment.smoothing import Smoothing
 from fedsam.data.digits import Digits
 from fedsam.rng import stream
+from fedsam.simulation import simulate
 
 ALL = [
     *names(Augment),
@@ -28,6 +30,7 @@ ALL = [
     {"name": "cutout", "cutout_size": 5, "cutout_after": "none"},
     {"name": "cutout", "cutout_size": 3, "cutout_after": "mixup", "mixup_alpha": 0.4},
     {"name": "mixup", "mixup_after": "cutout"},
+    {"name": "smoothing", "smoothing_after": "mixup", "smoothing_over": "other"},
 ]
 BATCH, HEIGHT, WIDTH, CHANNELS, CLASSES = 7, 12, 10, 3, 4
 
@@ -144,6 +147,47 @@ def test_centres_are_uniform_over_the_whole_image() -> None:
     joint = np.bincount(centres[:, 0] * 5 + centres[:, 1], minlength=20)
     assert len(joint) == 20
     assert ((joint - 300.0) ** 2 / 300).sum() < 43.8  # 19 degrees of freedom, 0.1 %
+
+
+# smoothing
+
+
+def test_smoothing_over_all_classes_is_torchs() -> None:
+    augment = Smoothing(label_smoothing=0.3, smoothing_after=NoAugment())
+    inputs, targets = applied(augment, stored(), labels(), {})
+    assert torch.equal(inputs, normalised(stored()))
+    logits = torch.randn(BATCH, CLASSES, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    expected = torch.nn.functional.cross_entropy(logits, labels(), label_smoothing=0.3)
+    found = -(targets * logits.log_softmax(dim=1)).sum(dim=1).mean()
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
+
+
+def test_smoothing_over_the_other_classes_by_hand() -> None:
+    augment = Smoothing(label_smoothing=0.3, smoothing_over="other", smoothing_after=NoAugment())
+    _, targets = applied(augment, stored(), labels(), {})
+    for row, label in zip(targets.tolist(), labels().tolist(), strict=True):
+        assert row == pytest.approx([0.7 if k == label else 0.3 / (CLASSES - 1) for k in range(CLASSES)])
+
+
+@pytest.mark.parametrize("over", ["all", "other"])
+def test_mixed_targets_are_smoothed_as_the_mixture_of_smoothed_ones(over: Any) -> None:
+    draws = step(drawn(Mixup(), [BATCH]))
+    smooth = Smoothing(label_smoothing=0.2, smoothing_over=over, smoothing_after=NoAugment())
+    _, own = applied(smooth, stored(), labels(), draws)
+    _, expected = Mixup(mixup_after=NoAugment()).inputs(normalised(stored()), own, CLASSES, draws)
+    _, found = applied(smooth.replace(smoothing_after=Mixup()), stored(), labels(), draws)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-15)
+
+
+def test_evaluation_is_not_smoothed_and_training_is() -> None:
+    tiny = {"data.samples_per_client": 8, "data.clients": 1, "data.partition": "iid", "cohort": 1, "rounds": 1}
+    tiny |= {"client.lr": 1e-12, "client.epochs": 1, "data.smoothing_after": "none", "engine.name": "loop"}
+    found = {}
+    for smoothing in (0.0, 0.5):
+        run = Run.from_keys(tiny | {"data.augment": "smoothing", "data.label_smoothing": smoothing})
+        found[smoothing] = simulate(run).metrics[-1]
+    assert found[0.5]["test_loss"] == pytest.approx(found[0.0]["test_loss"], rel=1e-6)
+    assert abs(found[0.5]["train_loss"] - found[0.0]["train_loss"]) > 1e-3
 
 
 # mixup
@@ -312,7 +356,7 @@ def test_holes_after_mixing_are_cut_into_the_mixture() -> None:
     assert torch.equal(targets, mixed_targets)
 
 
-@pytest.mark.parametrize("twice", ["cutout", "mixup"])
+@pytest.mark.parametrize("twice", ["cutout", "mixup", "smoothing"])
 @pytest.mark.parametrize("between", [True, False])
 def test_the_same_augmentation_twice_is_refused(twice: str, between: bool) -> None:
     other = "mixup" if twice == "cutout" else "cutout"

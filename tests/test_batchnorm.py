@@ -304,3 +304,21 @@ def test_layers_that_are_shared_stay_one() -> None:
     assert module[0] is module[2]
     assert list(module.state_dict()) == list(nn.Sequential(shared, nn.ReLU(), shared).state_dict())
     assert layout_of(module).total == 4
+
+
+def test_a_layer_after_inner_ones_keeps_its_own_statistics() -> None:
+    inner = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+    theirs = nn.Sequential(inner, nn.BatchNorm2d(4)).double().train()
+    ours = replace_layers(copy.deepcopy(theirs))
+    norms = batchnorms_of(ours)
+    assert norms is not None
+    images = torch.randn(5, 3, 2, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    with norms.training(norms.initial(images), None) as done:
+        ours(images)
+    statistics_S = norms.after(done)
+    theirs(images)
+    for name, buffer in norms.buffers(statistics_S).items():
+        torch.testing.assert_close(buffer, dict(theirs.named_buffers())[name])
+    assert torch.equal(norms.vector(norms.buffers(statistics_S), images), statistics_S)
+    with norms.evaluation(statistics_S):
+        torch.testing.assert_close(ours(images), theirs.eval()(images))

@@ -23,6 +23,9 @@ from fedsam.models.resnet8 import ResNet8
 from fedsam.models.resnet18 import ResNet18
 from fedsam.models.resnet18_imagenet import ResNet18ImageNet
 from fedsam.models.resnet20 import ResNet20
+from fedsam.models.resnet34 import ResNet34
+from fedsam.models.resnet50 import ResNet50
+from fedsam.models.wide_resnet import WideResNet
 from fedsam.params import layout_of, theta_of
 
 ALL = names(Model)
@@ -59,7 +62,18 @@ def _one_thread() -> Iterator[None]:
 
 
 def test_the_shipped_models_are_discovered() -> None:
-    assert {"cnn", "mlp", "resnet18", "resnet18_imagenet", "resnet20", "resnet8"} <= set(ALL)
+    found = {
+        "cnn",
+        "mlp",
+        "resnet18",
+        "resnet18_imagenet",
+        "resnet20",
+        "resnet34",
+        "resnet50",
+        "resnet8",
+        "wide_resnet",
+    }
+    assert found <= set(ALL)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -115,6 +129,17 @@ def test_other_image_sizes(name: str, shape: tuple[int, int, int]) -> None:
     assert make(name, shape, 7)(channels_last(3, channels, height, width, dtype=torch.float32)).shape == (3, 7)
 
 
+def wide(blocks: int, width: int, classes: int, channels: int = 3, *, norms: bool = True) -> int:
+    """The parameters of a wide residual network, counted layer by layer."""
+    total, inputs = 9 * 16 * channels, 16
+    for outputs in (16 * width, 32 * width, 64 * width):
+        first = 9 * inputs * outputs + 9 * outputs**2 + inputs * outputs * (inputs != outputs)
+        total += first + (blocks - 1) * 18 * outputs**2
+        total += norms * 2 * (inputs + outputs + (blocks - 1) * 2 * outputs)
+        inputs = outputs
+    return total + norms * 2 * inputs + (inputs + 1) * classes
+
+
 @pytest.mark.parametrize(
     ("model", "shape", "classes", "parameters"),
     [
@@ -134,6 +159,13 @@ def test_other_image_sizes(name: str, shape: tuple[int, int, int]) -> None:
             9 * (4 + 6 * 16 + 32 + 5 * 64 + 128 + 5 * 256) + 16 * 10 + 10,
         ),
         (ResNet18(), (32, 32, 3), 10, 11_173_962),
+        (ResNet34(), (32, 32, 3), 10, 21_282_122),
+        (ResNet50(), (32, 32, 3), 10, 23_520_842),
+        # published: 11.0 and 36.5 million (Zagoruyko and Komodakis 2016, table 4)
+        (WideResNet(norm="batch"), (32, 32, 3), 10, wide(2, 8, 10)),
+        (WideResNet(depth=28, width=10, norm="batch"), (32, 32, 3), 10, 36_479_194),
+        (WideResNet(depth=28, width=10), (32, 32, 3), 100, 36_479_194 + 90 * 641),
+        (WideResNet(depth=10, width=1, norm="none"), (8, 8, 1), 7, wide(1, 1, 7, 1, norms=False)),
         (ResNet18ImageNet(norm="batch"), (32, 32, 3), 1000, 11_689_512),  # torchvision's documentation
     ],
 )
@@ -187,14 +219,25 @@ def test_resnet20_with_silent_blocks_is_its_stem_subsampled() -> None:
     torch.testing.assert_close(module(images), module.out(features), rtol=1e-11, atol=1e-13)
 
 
-def test_resnet18_is_torchvisions_with_a_cifar_stem_and_group_normalisation() -> None:
-    from torchvision.models.resnet import BasicBlock, ResNet
+@pytest.mark.parametrize(
+    ("name", "block", "blocks"),
+    [
+        ("resnet18", "BasicBlock", [2, 2, 2, 2]),
+        ("resnet34", "BasicBlock", [3, 4, 6, 3]),
+        ("resnet50", "Bottleneck", [3, 4, 6, 3]),
+    ],
+)
+def test_resnets_are_torchvisions_with_a_cifar_stem_and_group_normalisation(
+    name: str, block: str, blocks: list[int]
+) -> None:
+    from torchvision.models import resnet
 
     with keyed_generator(torch.Generator().manual_seed(0)):
-        theirs = ResNet(BasicBlock, [2, 2, 2, 2], num_classes=5, norm_layer=partial(nn.GroupNorm, 4))
+        kind = getattr(resnet, block)
+        theirs = resnet.ResNet(kind, blocks, num_classes=5, norm_layer=partial(nn.GroupNorm, 4))
         theirs.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
     theirs.maxpool = nn.Identity()
-    ours = make("resnet18", groups=4)
+    ours = make(name, groups=4)
     theirs_layout = layout_of(theirs)
     shapes = layout_of(ours).shapes
     assert theirs_layout.shapes == shapes
@@ -234,8 +277,45 @@ def test_resnet8_with_silent_blocks_is_its_stem_subsampled() -> None:
     torch.testing.assert_close(module(images), module.out(features), rtol=1e-11, atol=1e-13)
 
 
+def test_wide_resnet_normalises_first() -> None:
+    module, images = make("wide_resnet", depth=16, width=2, groups=4).double(), channels_last(2, 3, 13, 16)
+    tensors = dict(module.named_parameters())
+
+    def normal(x: Tensor, name: str) -> Tensor:
+        return F.relu(F.group_norm(x, 4, tensors[f"{name}.weight"], tensors[f"{name}.bias"]))
+
+    with torch.no_grad():
+        x = F.conv2d(images, tensors["conv.weight"], padding=1)
+        for stage, block in np.ndindex(3, 2):
+            name, stride = f"stages.{stage}.{block}", 2 if stage and not block else 1
+            z = normal(x, f"{name}.norm1")
+            hidden = F.conv2d(z, tensors[f"{name}.conv1.weight"], stride=stride, padding=1)
+            hidden = F.conv2d(normal(hidden, f"{name}.norm2"), tensors[f"{name}.conv2.weight"], padding=1)
+            beside = F.conv2d(z, tensors[f"{name}.shortcut.weight"], stride=stride) if block == 0 else x
+            x = hidden + beside
+        logits = normal(x, "norm").mean(dim=(2, 3)) @ module.out.weight.T + module.out.bias
+        torch.testing.assert_close(module(images), logits, rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize("depth", [17, 12])
+def test_a_wide_resnet_has_whole_blocks(depth: int) -> None:
+    low = {17: 16, 12: 10}[depth]
+    with pytest.raises(InputError, match=rf"^depth = {depth}: must be 6 n \+ 4, such as {low} or {low + 6}"):
+        WideResNet(depth=depth)
+
+
 @pytest.mark.parametrize(
-    ("model", "groups"), [(ResNet20, 32), (ResNet20, 3), (ResNet18, 128), (ResNet18ImageNet, 3), (ResNet8, 3)]
+    ("model", "groups"),
+    [
+        (ResNet20, 32),
+        (ResNet20, 3),
+        (ResNet18, 128),
+        (ResNet18ImageNet, 3),
+        (ResNet8, 3),
+        (ResNet34, 3),
+        (ResNet50, 128),
+        (WideResNet, 32),
+    ],
 )
 def test_groups_must_divide_the_channels(model: type[Model], groups: int) -> None:
     with pytest.raises(InputError, match=r"^groups = \d+: must divide (16|64)"):

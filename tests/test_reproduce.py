@@ -28,7 +28,8 @@ from fedsam.reproduce.figures import Panel
 from fedsam.reproduce.measures import FirstSteps, LineTo, NoisyAccuracy, TestAccuracy, TrainingLoss, barrier
 from fedsam.reproduce.results import KEPT, Results
 from fedsam.reproduce.write import write
-from fedsam.simulation import Simulation
+from fedsam.simulation import Simulation, simulate
+from fedsam.statistics import estimated
 from tests.test_cli import call, failing
 
 TINY: dict[str, Any] = {"data.clients": 1, "data.partition": "iid", "data.samples_per_client": 60, "cohort": 1}
@@ -188,10 +189,16 @@ def test_only_some_runs_leave_the_other_claims_open(tmp_path: Path) -> None:
     outcome = reproduced(tmp_path, only="th*")
     assert sorted({name for name, _ in outcome.results.jobs}) == ["plain", "then"]  # it begins with the other's model
     assert [answer.claim.text for answer in outcome.answers] == ["it learns", "valley"]
-    assert [(claim.text, name) for claim, name in outcome.open] == [("never", "fast")]
+    assert [(found.claim.text, found.why, found.holds) for found in outcome.open] == [
+        ("never", "there is no run fast", "not run")
+    ]
+    assert json.loads((tmp_path / "claims.json").read_text())["figures_left_out"] == {"fast": "there is no run fast"}
     assert (tmp_path / "figures" / "plain.png").exists()
     assert not (tmp_path / "figures" / "fast.png").exists()
-    assert "| - | not run |" in (tmp_path / "claims.md").read_text()
+    table = (tmp_path / "claims.md").read_text()
+    assert "| - | - | not run |" in table
+    assert '- No answer to "never": there is no run fast.\n' in table
+    assert "- Figure fast is left out: there is no run fast.\n" in table
     with pytest.raises(InputError, match="matches none of the 3 runs, such as plain, then, fast"):
         reproduced(tmp_path, only="x*")
 
@@ -203,7 +210,7 @@ def test_a_run_that_fails_stops_no_other(tmp_path: Path) -> None:
 
     outcome = reproduced(tmp_path, SimpleNamespace(runs=diverging, claims=claims, figures=figures))
     assert [answer.claim.text for answer in outcome.answers] == ["never"]
-    assert [name for _, name in outcome.open] == ["plain", "then"]
+    assert [found.why for found in outcome.open] == ["there is no run plain", "there is no run then"]
     assert sorted(line.partition(":")[0] for line in outcome.failures) == [
         f"{name}, seed {seed}" for name in ("plain", "then") for seed in (0, 1)
     ]
@@ -253,6 +260,25 @@ def test_a_line_ends_at_the_other_model(whole: Outcome) -> None:
     line = whole.results.measure("then", 0, LineTo("plain", images=60, points=5, margin=0.0))
     ends = [TrainingLoss(60).of(site(whole, name), [])[0] for name in ("then", "plain")]
     assert [line["loss"][0], line["loss"][-1]] == pytest.approx(ends)
+
+
+def test_each_point_of_a_line_has_its_own_statistics_of_batch_normalisation(tmp_path: Path) -> None:
+    sites = []
+    for name, scale in (("one", 0.1), ("other", 1.0)):
+        keys = TINY | {"model.name": "resnet8", "model.width": 2, "model.norm": "batch", "client.lr": scale}
+        simulate(Run.from_keys(keys | {"out": str(tmp_path / name)}))
+        sites.append(Site(tmp_path / name))
+    there, back = (LineTo("", 60, 7, 0.0).of(one, [other]) for one, other in (sites, sites[::-1]))
+    assert there["loss"] == pytest.approx(back["loss"][::-1], rel=1e-4)  # the same line, from either end
+    own = [one.landscape(60, one.served).loss(one.served.theta_P) for one in sites]
+    lent = sites[0].landscape(60, sites[0].served).loss(sites[1].served.theta_P)
+    assert abs(there["loss"][-1] - own[1]) < 0.5 * abs(lent - own[1])
+    middle_P = torch.lerp(sites[0].served.theta_P, sites[1].served.theta_P, 0.5)
+    task, (store, rows) = sites[0].task, sites[0].federation.examples([0])
+    images = torch.tensor(store.images[rows[0]])
+    own_S = estimated(task, middle_P, images)
+    expected = sites[0].landscape(60, sites[0].served).given(own_S).loss(middle_P)
+    assert there["loss"][3] == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_barrier_lies_between_the_ends() -> None:

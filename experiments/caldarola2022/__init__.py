@@ -24,9 +24,9 @@ that train with SAM or ASAM (FedSAM, FedASAM), and the average of the server's m
 
 | runs | keys | presets |
 |---|---|---|
-| fed* | data.alpha=* | cpu |
-| fed* | data.split_file=* | gpu, paper |
-| cifar100 * | data.name=cifar100 data.partition=dirichlet data.alpha=* rounds=20000 | gpu, paper |
+| *alpha {alpha}* | data.alpha={alpha} | cpu |
+| fed*alpha {alpha}*, scaffold alpha {alpha} | data.split_file=fedsam_eccv2022.npz:alpha_{alpha:.2f} | gpu, paper |
+| cifar100 *alpha {alpha}* | data.name=cifar100 data.partition=dirichlet data.alpha={alpha} rounds=20000 | gpu, paper |
 | *fedsam*, sam central | client.name=sam | cpu, gpu, paper |
 | *fedsam*, sam central | client.rho=0.2 | cpu |
 | fedsam* | client.rho=0.1 | gpu, paper |
@@ -54,8 +54,6 @@ that train with SAM or ASAM (FedSAM, FedASAM), and the average of the server's m
 | fedavgm * | server.name=fedavgm | cpu, gpu, paper |
 | fedavgm * | server.beta=0.5 | cpu |
 | scaffold * | server.name=scaffold | cpu, gpu, paper |
-| scaffold * | data.alpha=* | cpu |
-| scaffold * | data.split_file=* | gpu, paper |
 | feddyn * | server.name=feddyn | cpu, gpu, paper |
 | feddyn * | server.alpha=0.01 | cpu |
 | fedgloss * | server.name=fedgloss client.name=sam | cpu, gpu, paper |

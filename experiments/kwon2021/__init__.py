@@ -22,24 +22,24 @@ Training is centralised: a federation of one client that keeps its momentum, a r
 | client.weight_decay | 0.0005 | 0.0005 | 0.0005 |
 | client.schedule | cosine | cosine | cosine |
 | engine.threads | 1 | 0 | 0 |
-| rounds | 60 | 60 | 200 |
+| rounds | 60 | 200 | 200 |
 | cohort | 1 | 1 | 1 |
 | evaluate_every | 1 | 1 | 1 |
 | seed | 1 | 1 | 1 |
 
-| runs | keys, or their values in cpu/gpu/paper |
-|---|---|
-| batch *, none * | model.name=resnet20/resnet20/resnet18 model.channels=4/-/- rounds=10/60/200 |
-| batch *, none *, noise * | engine.name=loop/auto/auto |
-| batch * | model.norm=batch |
-| none * | model.norm=none client.lr=0.03/0.01/0.01 |
+| runs | keys, or their values in cpu/gpu/paper | presets, where not all |
+|---|---|---|
+| *batch *, none * | model.channels=4/-/- rounds=10/200/200 |
+| *batch *, none *, noise * | engine.name=loop/auto/auto |
+| *batch * | model.name=resnet20/resnet20/wide_resnet model.norm=batch model.depth=-/-/28 model.width=-/-/10 |
+| *batch * | data.augment=smoothing data.label_smoothing=0.1 data.smoothing_over=all | paper |
+| *batch * | data.smoothing_after=crop_flip | paper |
+| c100 batch * | data.name=cifar100 | paper |
+| none * | model.name=resnet20/resnet20/resnet18 model.norm=none client.lr=0.03/0.01/0.01 |
 | noise *, grid * | model.name=mlp/resnet20/resnet20 model.depth=2/-/- model.norm=-/batch/batch |
 | grid * | engine.name=cohort/auto/auto |
-| noise 20% * | data.label_noise=0.2 |
-| noise 40% * | data.label_noise=0.4 |
-| noise 60% * | data.label_noise=0.6 |
-| noise 80% * | data.label_noise=0.8 |
-| batch sgd, none sgd, noise * sgd | client.name=sgd |
+| noise {n}% * | data.label_noise={0.01*n} |
+| * sgd | client.name=sgd |
 | * sam | client.name=sam |
 | * asam, * asam-all | client.name=asam |
 | * asam | client.scaling=weights client.eta=0 |
@@ -49,30 +49,36 @@ Training is centralised: a federation of one client that keeps its momentum, a r
 | batch asam-all, none asam-all | client.rho=0.5/2/2 |
 | noise * sam | client.rho=0.3/0.05/0.05 |
 | noise * asam | client.rho=2/0.5/0.5 |
-| grid * | client.batch_size=* |
-| grid * lr0.02 * | client.lr=0.02 |
-| grid * lr0.05 * | client.lr=0.05 |
-| grid * lr0.1 * | client.lr=0.1 |
-| grid * wd0.0001 | client.weight_decay=0.0001 |
-| grid * wd0.0005 | client.weight_decay=0.0005 |
-| grid * wd0.002 | client.weight_decay=0.002 |
+| noise * asam-all | client.rho=4/2/2 |
+| c100 batch sam | client.rho=0.1 | paper |
+| c100 batch asam | client.rho=1 | paper |
+| c100 batch asam-all | client.rho=2 | paper |
+| grid b{b} lr{lr} wd{wd} | client.batch_size={b} client.lr={lr} client.weight_decay={wd} |
 
 `batch` and `none` are residual networks with and without BatchNorm; `noise` trains on so many wrong labels (symmetric)
 and tests on true ones; `grid` is SGD at several batch sizes, learning rates and weight decays. `asam` scales weights
 alone by |w|, without η, as the authors' script does, `asam-all` scales every parameter.
 
-Deviations. `paper`: CIFAR-10 alone; ResNet-18 (`batch`, `none`) and ResNet-20 in place of the authors' networks (their
-script: WRN-28-10); no label smoothing 0.1, which their script has; three seeds. rho for `sam` and `asam`, learning
-rate, batch size, momentum, weight decay and schedule are their script's; rho for `asam-all` is what the author found
-best for that scaling with WRN-16-8. Without normalisation the learning rate is 0.01, as in Coldenhoff et al. 2022.
-Which settings the paper varied for its correlation could not be verified; here these are batch size, learning rate and
-weight decay, without dropout. A wrong label is never the true one. `gpu`: 60 epochs, ResNet-20 everywhere, one batch
-size in the grid. `cpu`: the handwritten digits of scikit-learn; ResNet-20 with 4, 8 and 16 channels for 10 epochs of
-22 steps, far from converged; `noise` and `grid` with an MLP of two hidden layers of 64 units, 60 epochs. Learning rates
-and rho of `cpu` were chosen with seed 0, which is not among the seeds, among a few values (residual networks: SAM 0.05
-and 0.1; ASAM 0.2 and 0.5 in both scalings, by test loss with BatchNorm, used without it too; `noise`: SAM 0.05 to 0.6,
-ASAM 0.5 to 4, by test accuracy at 40 % wrong labels) and not changed after. One `rho` serves all shares of wrong
-labels; at high shares it may be too large. Test errors of `cpu` are in steps of 1/397.
+Seeds: 7 in `cpu`, 3 in the others. The 7 were 3 before, with which most claims about accuracy stayed undecided; they
+were raised to what some 15 minutes of one core hold, for power, and not chosen by looking at what more seeds would say.
+
+Deviations. `paper`: `batch` is WRN-28-10, as in the authors' script, on CIFAR-10 and (`c100`) CIFAR-100; `none` is
+ResNet-18, `noise` and `grid` are ResNet-20, all on CIFAR-10. Labels are smoothed by 0.1 over all classes in `batch`, as
+in their script (how it spreads the 0.1 could not be verified), not in the others; three seeds. rho for `sam` and
+`asam`, learning rate, batch size, momentum, weight decay and schedule are their script's; rho for `asam-all` is what
+the author found best for that scaling with WRN-16-8. Without normalisation the learning rate is 0.01, as in Coldenhoff
+et al. 2022. Which settings the paper varied for its correlation could not be verified; here these are batch size,
+learning rate and weight decay, without dropout. A wrong label is never the true one. `gpu`: ResNet-20 everywhere,
+CIFAR-10 alone, no smoothing, three of the five shares of wrong labels, one batch size in the grid. `cpu`: the
+handwritten digits of scikit-learn; ResNet-20 with 4, 8 and 16 channels for 10 epochs of 22 steps, far from converged;
+`noise` and `grid` with an MLP of two hidden layers of 64 units, 60 epochs. Learning rates and rho of `cpu` were chosen
+with seed 0, which is not among the seeds, among a few values (residual networks: SAM 0.05 and 0.1; ASAM 0.2 and 0.5 in
+both scalings, by test loss with BatchNorm, used without it too; `noise`: SAM 0.05 to 0.6, ASAM 0.5 to 4 in both
+scalings, by test accuracy at 40 % wrong labels, of `asam-all` the largest) and not changed after. One `rho` serves all
+shares of wrong labels; at high shares it may be too large. Test errors of `cpu` are in steps of 1/397.
+
+Rescaled networks: c is 3 in the claims, no power of two, so that weights are rounded; the limit for what must not
+change, 0.0001, is some fifty times what rounding changed with seed 0.
 
 Sharpness is the highest loss that five steps of ascent find, on 1,400 (`cpu`) or 5,000 training images as they are,
 those of `grid` in the balls in which `batch sam` and `batch asam-all` of `cpu` were trained; for rescaled networks on
@@ -88,7 +94,7 @@ table or figure of the paper could be verified, so none is quoted; the one numbe
 | With BatchNorm ASAM generalises better than SAM | not available (abstract) | test error of batch asam less that of batch sam; below 0 | 0.0042 ± 0.0096 | undecided |
 | Without normalisation ASAM generalises better than SGD | not available (abstract) | test error of none asam less that of none sgd; below 0 | 0.00588 ± 0.043 | undecided |
 | Without normalisation ASAM generalises better than SAM | not available (abstract) | test error of none asam less that of none sam; below 0 | -0.016 ± 0.043 | undecided |
-| Scaling the weights alone generalises better than scaling biases too | -0.0018 with WRN-16-8 (the author, issue 37 of davda54/sam) | test error of batch asam less that of batch asam-all; below 0 | 0.00504 ± 1.6e-16 | no |
+| Scaling the weights alone generalises better than scaling biases too | -0.0018 with WRN-16-8 (the author, issue 37 of davda54/sam) | test error of batch asam less that of batch asam-all; below 0 | 0.00504 ± 1.6e-16 | undecided |
 | ASAM withstands wrong labels better than SGD | not available (experiments with label noise) | test error of asam less that of sgd, mean over 20 % to 80 % of wrong labels; below 0 | -0.216 ± 0.054 | yes |
 | ASAM withstands wrong labels better than SAM | not available (experiments with label noise) | test error of asam less that of sam, mean over 20 % to 80 % of wrong labels; below 0 | -0.0663 ± 0.025 | yes |
 | A trained network can be rescaled without changing its loss | not available (section 3) | absolute logarithm of the factor by which the training loss changes, the larger of batch sgd and of none sgd, in each block one layer times 4 and the next by 4; below 0.001 | 0 ± 0 | yes |
@@ -102,10 +108,10 @@ table or figure of the paper could be verified, so none is quoted; the one numbe
 Preset cpu, seeds 1, 2, 3; ours: mean and 95 % interval over seeds. 150 runs, 14.0 minutes of training; 2 cores of AMD EPYC, torch 2.15.0.
 <!-- end of measured -->
 
-What stands behind this. The "no" is two test images: in all three seeds `batch asam` has two of 397 more wrong than
-`batch asam-all`, so the interval has no width. The lead over SAM under wrong labels is that at 80 % alone, where SAM
-with the rho chosen at 40 % learns nothing; up to 60 % both are alike. The "yes" for the gap in error is of adaptive
-sharpness, and sharpness does as well.
+What stands behind this, with three seeds. The interval without width is two test images: in all of them `batch asam` has
+two of 397 more wrong than `batch asam-all`, which decides nothing. The lead over SAM under wrong labels is that at 80 %
+alone, where SAM with the rho chosen at 40 % learns nothing; up to 60 % both are alike. The "yes" for the gap in error
+is of adaptive sharpness, and sharpness does as well.
 """
 
 from __future__ import annotations

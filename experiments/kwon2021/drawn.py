@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from experiments.kwon2021.answers import error, gaps, rescaled, sharpnesses
-from experiments.kwon2021.settings import BALLS, FACTORS, NOISE, OPTIMISERS, RESCALING, noisy
+from experiments.kwon2021.settings import BALLS, FACTORS, NOISE, NORMS, OPTIMISERS, PREFIXES, noisy
 from fedsam.reproduce.base import Preset
 from fedsam.reproduce.figures import Line, Panel
 from fedsam.reproduce.results import Results
@@ -15,9 +15,11 @@ from fedsam.reproduce.scatter import Scatter
 def figures(preset: Preset) -> dict[str, Callable[[Results], list[Panel]]]:
     """What the claims rest on."""
     return {
-        "optimisers": lambda r: [_curves(r, norm) for norm in RESCALING],
-        "noise": lambda r: [_under_noise(r)],
-        "rescaled": lambda r: [_rescaled(r, norm, preset) for norm in RESCALING],
+        "optimisers": lambda r: [
+            _curves(r, group) for group in (*NORMS, *(f"{other}batch" for other in PREFIXES[preset][1:]))
+        ],
+        "noise": lambda r: [_under_noise(r, preset)],
+        "rescaled": lambda r: [_rescaled(r, norm, preset) for norm in NORMS],
         "gap": lambda r: [
             _scatter(r, ball, gap, preset) for gap in ("loss", "error") for ball in ("sharpness", "adaptive, all")
         ],
@@ -32,14 +34,15 @@ def _curves(results: Results, norm: str) -> Panel:
     return Panel("epoch", f"test error, {norm}", lines, log=True)
 
 
-def _under_noise(results: Results) -> Panel:
-    x = [100 * share for share in NOISE]
+def _under_noise(results: Results, preset: Preset) -> Panel:
+    shares = NOISE[preset]
+    x = [100 * share for share in shares]
     return Panel(
         "wrong labels (%)",
         "test error",
         {
-            name: (x, [[error(results, f"{noisy(share)} {name}", seed) for share in NOISE] for seed in results.seeds])
-            for name in ("sgd", "sam", "asam")
+            name: (x, [[error(results, f"{noisy(share)} {name}", seed) for share in shares] for seed in results.seeds])
+            for name in OPTIMISERS
         },
     )
 

@@ -9,7 +9,7 @@ from fedsam.optim.sam import SAM
 from fedsam.reproduce.base import Preset
 from fedsam.run import Run
 
-SEEDS: dict[Preset, int] = {"cpu": 3, "gpu": 3, "paper": 3}
+SEEDS: dict[Preset, int] = {"cpu": 7, "gpu": 3, "paper": 3}
 
 OPTIMISERS: dict[str, dict[str, Any]] = {
     "sgd": {},
@@ -17,11 +17,21 @@ OPTIMISERS: dict[str, dict[str, Any]] = {
     "asam": {"client.name": "asam", "client.eta": 0.0},
     "asam-all": {"client.name": "asam", "client.scaling": "all"},
 }
-NOISE = (0.0, 0.2, 0.4, 0.6, 0.8)
+NOISE: dict[Preset, tuple[float, ...]] = {
+    "cpu": (0.0, 0.2, 0.4, 0.6, 0.8),
+    "gpu": (0.0, 0.4, 0.8),
+    "paper": (0.0, 0.2, 0.4, 0.6, 0.8),
+}
+PREFIXES: dict[Preset, tuple[str, ...]] = {"cpu": ("",), "gpu": ("",), "paper": ("", "c100 ")}
+"""Of names of runs with BatchNorm, one a data set; all others are on the first."""
 BATCHES: dict[Preset, tuple[int, ...]] = {"cpu": (16, 64, 256), "gpu": (128,), "paper": (32, 128, 512)}
 RATES, DECAYS = (0.02, 0.05, 0.1), (1e-4, 5e-4, 2e-3)
-FACTORS = (1.0, 2.0, 4.0, 8.0)
+FACTORS = (1.0, 2.0, 3.0, 5.0, 8.0)
+FACTOR = 3.0
+"""Of the claims; no power of two, so that rescaling rounds."""
 IMAGES: dict[Preset, int] = {"cpu": 1400, "gpu": 5000, "paper": 5000}
+TEST_IMAGES: dict[Preset, int] = {"cpu": 397, "gpu": 10_000, "paper": 10_000}
+"""By whose number accuracies are resolved."""
 FEWER: dict[Preset, int] = {"cpu": 256, "gpu": 1000, "paper": 1000}
 
 ALL: dict[str, Any] = {"data.clients": 1, "data.partition": "iid", "cohort": 1, "client.epochs": 1, "evaluate_every": 1}
@@ -34,11 +44,17 @@ BALLS: dict[str, SAM | ASAM] = {
     "adaptive, all": ASAM(rho=0.5, scaling="all"),
 }
 """Balls in which sharpness is measured, with the radii of training in `cpu`."""
-RESCALING = {
-    "batch": (("*.norm1.weight", "*.norm1.bias"), ("*.conv2.weight",)),
-    "none": (("*.conv1.weight",), ("*.conv2.weight",)),
-}
-"""What is multiplied in each block of a network, and what is divided: beyond it nothing changes, ReLU lies between."""
+NORMS = ("batch", "none")
+
+
+def rescaling(norm: str, preset: Preset) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What is multiplied in each block of a network, and what is divided: beyond it nothing changes, ReLU lies between.
+    In a wide residual network the second normalisation reads the first convolution, in the others the first does.
+    """
+    if norm == "none":
+        return ("*.conv1.weight",), ("*.conv2.weight",)
+    place = "norm2" if preset == "paper" else "norm1"
+    return (f"*.{place}.weight", f"*.{place}.bias"), ("*.conv2.weight",)
 
 
 def small() -> dict[str, dict[str, Any]]:
@@ -54,30 +70,29 @@ def small() -> dict[str, dict[str, Any]]:
     }
 
 
-def large(model: str, rounds: int) -> dict[str, dict[str, Any]]:
-    """The same of the other presets.
-
-    Args:
-        model: of `batch` and `none`.
-        rounds: of all runs.
-    """
+def large(preset: Preset) -> dict[str, dict[str, Any]]:
+    """The same of the other presets."""
     common = {"data.name": "cifar10", "data.augment": "crop_flip", "client.lr": 0.1, "client.batch_size": 128}
-    narrow = {"model.name": "resnet20", "model.norm": "batch"}
+    narrow: dict[str, Any] = {"model.name": "resnet20", "model.norm": "batch"}
+    wide = {"model.name": "wide_resnet", "model.depth": 28, "model.width": 10, "model.norm": "batch"}
+    smoothed = {"data.augment": "smoothing", "data.label_smoothing": 0.1, "data.smoothing_after": "crop_flip"}
+    plain = {"model.name": "resnet18" if preset == "paper" else "resnet20", "model.norm": "none", "client.lr": 0.01}
     return {
-        "": common | {"rounds": rounds},
-        "batch": {"model.name": model, "model.norm": "batch"},
-        "none": {"model.name": model, "model.norm": "none", "client.lr": 0.01},
+        "": common | {"rounds": 200},
+        "batch": wide | smoothed if preset == "paper" else narrow,
+        "none": plain,
         "noise": narrow,
         "grid": narrow,
     }
 
 
 def radii(preset: Preset) -> dict[str, dict[str, float]]:
-    """rho of each optimiser in `batch` and `none`, and in `noise`."""
+    """rho of each optimiser in `batch` and `none`, on CIFAR-100 (`c100 `), and in `noise`."""
     if preset == "cpu":
-        return {"residual": {"sam": 0.05, "asam": 0.2, "asam-all": 0.5}, "noise": {"sam": 0.3, "asam": 2.0}}
+        small = {"sam": 0.05, "asam": 0.2, "asam-all": 0.5}
+        return {"": small, "noise": {"sam": 0.3, "asam": 2.0, "asam-all": 4.0}}
     found = {"sam": 0.05, "asam": 0.5, "asam-all": 2.0}
-    return {"residual": found, "noise": found}
+    return {"": found, "c100 ": {"sam": 0.1, "asam": 1.0, "asam-all": 2.0}, "noise": found}
 
 
 def noisy(share: float) -> str:
@@ -101,16 +116,19 @@ def grid(preset: Preset) -> dict[str, dict[str, Any]]:
 
 def runs(preset: Preset) -> dict[str, Run]:
     """Optimisers on residual networks, optimisers against label noise, and the grid."""
-    keys = small() if preset == "cpu" else large(*{"gpu": ("resnet20", 60), "paper": ("resnet18", 200)}[preset])
+    keys = small() if preset == "cpu" else large(preset)
     common, rho = ALL | keys[""], radii(preset)
     found: dict[str, dict[str, Any]] = {}
-    for norm in RESCALING:
-        for name, own in OPTIMISERS.items():
-            size = {"client.rho": rho["residual"][name]} if name in rho["residual"] else {}
-            found[f"{norm} {name}"] = keys[norm] | own | size
-    for share in NOISE:
-        for name in ("sgd", "sam", "asam"):
-            size = {"client.rho": rho["noise"][name]} if name in rho["noise"] else {}
-            found[f"{noisy(share)} {name}"] = keys["noise"] | OPTIMISERS[name] | size | {"data.label_noise": share}
+
+    def optimiser(name: str, where: str) -> dict[str, Any]:
+        return OPTIMISERS[name] | ({"client.rho": rho[where][name]} if name in rho[where] else {})
+
+    for name in OPTIMISERS:
+        for norm in NORMS:
+            found[f"{norm} {name}"] = keys[norm] | optimiser(name, "")
+        for prefix in PREFIXES[preset][1:]:
+            found[f"{prefix}batch {name}"] = keys["batch"] | {"data.name": "cifar100"} | optimiser(name, prefix)
+        for share in NOISE[preset]:
+            found[f"{noisy(share)} {name}"] = keys["noise"] | {"data.label_noise": share} | optimiser(name, "noise")
     found |= {name: keys["grid"] | own for name, own in grid(preset).items()}
     return {name: Run.from_keys(common | own) for name, own in found.items()}

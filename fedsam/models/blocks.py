@@ -1,4 +1,4 @@
-"""Residual networks of basic blocks (He et al., CVPR 2016), with a normalisation to choose.
+"""Residual networks of basic or bottleneck blocks (He et al., CVPR 2016), with a normalisation to choose.
 
 Shapes: B batch, C channels, H height, W width, L classes.
 """
@@ -17,6 +17,7 @@ from fedsam.errors import InputError
 
 Norm = Callable[[int], nn.Module]  # channels -> layer
 Shortcut = Callable[[int, int, int, Norm], nn.Module]  # (inputs, outputs, stride, norm) -> what runs beside a block
+Block = Callable[[int, int, int, Norm, Shortcut], nn.Module]  # (inputs, outputs, stride, norm, shortcut) -> block
 Kind = Literal["group", "batch", "none"]
 
 
@@ -81,8 +82,34 @@ class BasicBlock(nn.Module):
         return torch.relu(self.norm2(self.conv2(hidden_BCHW)) + self.shortcut(x_BCHW))
 
 
+class Bottleneck(nn.Module):
+    """relu(norm3(conv3(relu(norm2(conv2(relu(norm1(conv1(x)))))))) + shortcut(x)): 1×1 to a quarter of the channels,
+    3×3 with the stride, 1×1 back; the shortcut is the identity where shapes allow it.
+
+    He et al. 2016, figure 5; the stride lies in the 3×3 convolution, as in torchvision.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int, norm: Norm, shortcut: Shortcut) -> None:
+        super().__init__()
+        inner = outputs // 4
+        self.conv1 = nn.Conv2d(inputs, inner, 1, bias=False)
+        self.norm1 = norm(inner)
+        self.conv2 = nn.Conv2d(inner, inner, 3, stride, padding=1, bias=False)
+        self.norm2 = norm(inner)
+        self.conv3 = nn.Conv2d(inner, outputs, 1, bias=False)
+        self.norm3 = norm(outputs)
+        same = stride == 1 and inputs == outputs
+        self.shortcut = nn.Identity() if same else shortcut(inputs, outputs, stride, norm)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """[B, C, H, W] to [B, C', ⌈H / stride⌉, ⌈W / stride⌉]."""
+        hidden_BCHW = torch.relu(self.norm1(self.conv1(x_BCHW)))
+        hidden_BCHW = torch.relu(self.norm2(self.conv2(hidden_BCHW)))
+        return torch.relu(self.norm3(self.conv3(hidden_BCHW)) + self.shortcut(x_BCHW))
+
+
 class ResNet(nn.Module):
-    """A 3×3 convolution, stages of basic blocks, global average pooling, logits.
+    """A 3×3 convolution, stages of residual blocks, global average pooling, logits.
 
     Each stage but the first begins with stride 2. Any image size: a side of n pixels leaves ⌈n / 2^(stages − 1)⌉.
 
@@ -90,22 +117,34 @@ class ResNet(nn.Module):
         channels: C of the images.
         classes: L.
         widths: channels of each stage.
-        blocks: basic blocks in each stage.
+        blocks: blocks in each stage.
         norm: makes the normalisation of so many channels.
         shortcut: what runs beside a block that changes shape.
+        block: their kind.
+        stem: channels of the first convolution; None = those of the first stage.
     """
 
     def __init__(
-        self, channels: int, classes: int, widths: Sequence[int], *, blocks: int, norm: Norm, shortcut: Shortcut
+        self,
+        channels: int,
+        classes: int,
+        widths: Sequence[int],
+        *,
+        blocks: Sequence[int],
+        norm: Norm,
+        shortcut: Shortcut,
+        block: Block = BasicBlock,
+        stem: int | None = None,
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, widths[0], 3, padding=1, bias=False)
-        self.norm = norm(widths[0])
-        stages, inputs = [], widths[0]
-        for stage, width in enumerate(widths):
+        inputs = widths[0] if stem is None else stem
+        self.conv = nn.Conv2d(channels, inputs, 3, padding=1, bias=False)
+        self.norm = norm(inputs)
+        stages = []
+        for stage, (width, depth) in enumerate(zip(widths, blocks, strict=True)):
             stride = 1 if stage == 0 else 2
-            first = BasicBlock(inputs, width, stride, norm, shortcut)
-            rest = (BasicBlock(width, width, 1, norm, shortcut) for _ in range(blocks - 1))
+            first = block(inputs, width, stride, norm, shortcut)
+            rest = (block(width, width, 1, norm, shortcut) for _ in range(depth - 1))
             stages.append(nn.Sequential(first, *rest))
             inputs = width
         self.stages = nn.Sequential(*stages)

@@ -34,7 +34,7 @@ class ResNet18(Model):
             shape[2],
             classes,
             (64, 128, 256, 512),
-            blocks=2,
+            blocks=(2, 2, 2, 2),
             norm=normaliser(self.norm, self.groups),
             shortcut=Projection,
         )

@@ -36,4 +36,6 @@ class ResNet20(Model):
     def build(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
         """The module, for images of any size."""
         widths = self.channels, 2 * self.channels, 4 * self.channels
-        return ResNet(shape[2], classes, widths, blocks=3, norm=normaliser(self.norm, self.groups), shortcut=Subsample)
+        return ResNet(
+            shape[2], classes, widths, blocks=(3, 3, 3), norm=normaliser(self.norm, self.groups), shortcut=Subsample
+        )

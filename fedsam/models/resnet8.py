@@ -30,4 +30,4 @@ class ResNet8(Model):
     def build(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
         """The module, for images of any size."""
         w, norm = self.width, normaliser(self.norm, self.groups)
-        return ResNet(shape[2], classes, (w, 2 * w, 4 * w), blocks=1, norm=norm, shortcut=Subsample)
+        return ResNet(shape[2], classes, (w, 2 * w, 4 * w), blocks=(1, 1, 1), norm=norm, shortcut=Subsample)

@@ -42,7 +42,7 @@ class RescaledSharpness(Measure):
     """`BallSharpness` of A_c w for each factor c: tensors that match `up` are multiplied by c, those that match `down`
     by 1/c. Where `up` are all weights and biases that enter a layer of ReLU, and `down` the weights that read it, the
     network computes the same function (relu(c x) / c = relu(x), c > 0), and so has the same loss and the same
-    generalisation, whatever its sharpness (Dinh et al., ICML 2017, section 4; Kwon et al., ICML 2021, section 3).
+    generalisation, whatever its sharpness (Dinh et al., ICML 2017, section 4; Kwon et al., ICML 2021).
 
     Args:
         up, down: shell patterns of names of tensors.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from fedsam.reproduce.base import MissingRun, Paper
+from fedsam.reproduce.base import UNANSWERED, Paper
 from fedsam.reproduce.results import Results
 
 Rows = Sequence[Sequence[str]]
@@ -18,14 +18,14 @@ Tables = Mapping[str, Callable[[Results], Rows]]
 
 
 def as_markdown(paper: Paper, results: Results, preset: str, tell: Callable[[str], None] = lambda line: None) -> str:
-    """All tables of a paper, each under its title; those that lack a run are left out. Empty if it has none."""
+    """All tables of a paper, each under its title; those that lack a run or a number are left out. Maybe empty."""
     made: Tables = getattr(paper, "tables", lambda preset: {})(preset)
     parts = []
     for title, rows in made.items():
         try:
             parts.append(f"{title}\n\n{markdown(rows(results))}")
-        except MissingRun as error:
-            tell(f"{title} is left out: there is no run {error}")
+        except UNANSWERED as error:
+            tell(f"{title} is left out: {error}")
     return "\n".join(parts)
 
 

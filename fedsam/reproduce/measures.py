@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from fedsam.engine.base import Order
 from fedsam.engine.loop import LoopTrainer
@@ -115,7 +116,11 @@ class TestAccuracy(Measure):
 @dataclass(frozen=True)
 class LineTo(Measure):
     """Loss and accuracy on training images along (1 − t) w + t w', w' the model of another run, for t from 0 to 1 and
-    somewhat beyond. Statistics of batch normalisation are those of w.
+    somewhat beyond.
+
+    Statistics of batch normalisation are estimated anew at each point, ends included, as those of averaged models are
+    (Izmailov et al., UAI 2018, section 3.2): with those of w, the loss at w' would be that of a model nobody trained,
+    and so high that no barrier could be seen beside it.
     """
 
     to: str
@@ -130,9 +135,18 @@ class LineTo(Measure):
 
     def of(self, site: Site, others: Sequence[Site]) -> dict[str, list[float]]:
         """`t`, `loss`, `accuracy`."""
-        end_P = others[0].served.theta_P
-        found = between(site.landscape(self.images, site.served), site.served.theta_P, end_P, self.points, self.margin)
-        return {"t": found.t, "loss": found.loss, "accuracy": found.accuracy}
+        landscape = site.landscape(self.images, site.served)
+        begin_P, end_P = site.served.theta_P, others[0].served.theta_P
+        if site.task.batchnorms is None:
+            found = between(landscape, begin_P, end_P, self.points, self.margin)
+            return {"t": found.t, "loss": found.loss, "accuracy": found.accuracy}
+        t: list[float] = np.linspace(-self.margin, 1 + self.margin, self.points).tolist()
+        pairs = []
+        for at in t:
+            theta_P = torch.lerp(begin_P, end_P, at)
+            statistics_S = site.simulation.statistics.estimated(theta_P)
+            pairs.append(landscape.given(statistics_S).loss_and_accuracy(theta_P))
+        return {"t": t, "loss": [loss for loss, _ in pairs], "accuracy": [accuracy for _, accuracy in pairs]}
 
 
 def barrier(line: dict[str, list[float]]) -> float:
