@@ -152,7 +152,8 @@ which FedAvg, FedSAM and FedASAM with the best of three radii have the higher me
 alone would do better at 0.3 (seed 0, alpha 0: 92.5 % in place of 91.4 %; FedSAM 92.9 %, FedASAM 93.6 % at 0.1). The
 numbers of FedProx (0.01 of 0.01, 0.1, 1), FedAvgM (0.5 of 0.5, 0.9), FedDyn (0.01 of 0.01, 0.1, 1) and FedGloSS (beta
 10 of 1, 10, 100) are the best at alpha 0 with that seed. Test accuracies are in steps of 1/397. Accuracies on corrupted
-images, and the clean ones they are compared with, are those of the model after the last round.
+images, and the clean ones they are compared with, are those of the model after the last round, where FedAvg at alpha 0
+has 94.1 %, two points more than in the mean over the last rounds.
 
 <!-- measured -->
 | claim | published | measured | ours | holds |
@@ -173,10 +174,13 @@ images, and the clean ones they are compared with, are those of the model after 
 | It is better with 20 clients a round | not available (CIFAR-10 table) | accuracy of fedasam+swa alpha 0 20 a round less that of fedavg alpha 0 20 a round; above 0 | 0.0196 ± 0.0052 | yes |
 | It helps to bridge the gap to centralised training | not available (abstract; that half is enough is our limit) | share of the gap in accuracy between fedavg alpha 0 and sgd central closed by fedasam+swa alpha 0; above 0.5 | 0.753 ± 0.23 | yes |
 | It is better than other methods | not available (comparison table, with FedGloSS, which came later) | accuracy of fedasam+swa alpha 0 less that of the best of fedprox alpha 0, scaffold alpha 0, fedavgm alpha 0, feddyn alpha 0, fedgloss alpha 0; above 0 | -0.00621 ± 0.028 | undecided |
+| It is better than those before it | not available (comparison table) | accuracy of fedasam+swa alpha 0 less that of the best of fedprox alpha 0, scaffold alpha 0, fedavgm alpha 0, feddyn alpha 0; above 0 | 0.00193 ± 0.01 | undecided |
 | It gains more than mixup or cutout | not available (rows with mixup and cutout) | accuracy of fedasam+swa alpha 0 less that of the best of fedavg alpha 0 mixup, fedavg alpha 0 cutout; above 0 | 0.0377 ± 0.012 | yes |
 | It gains on top of mixup | not available (rows with mixup) | accuracy of fedasam+swa alpha 0 mixup less that of fedavg alpha 0 mixup; above 0 | 0.034 ± 0.018 | yes |
 | It gains on top of cutout | not available (rows with cutout) | accuracy of fedasam+swa alpha 0 cutout less that of fedavg alpha 0 cutout; above 0 | 0.0723 ± 0.042 | yes |
 | It is more robust to corrupted test images | not available (corrupted CIFAR) | accuracy of fedasam+swa alpha 0 less that of fedavg alpha 0, means over six corruptions at five severities; above 0 | 0.029 ± 0.059 | undecided |
+| Corruption costs it less of its accuracy on clean images | not available (ours: the claim above is also met by being better on clean images) | drop in accuracy from clean images of fedasam+swa alpha 0 less that of fedavg alpha 0, means over six corruptions at five severities; below 0 | -0.00462 ± 0.0035 | yes |
+| The leak of the released files raises accuracy | not available (the authors' files; not a claim of the paper) | accuracy of fedavg alpha 100 leak less that of fedavg alpha 100; above 0 | 0.00269 ± 0.0068 | undecided |
 
 Preset cpu, seeds 1, 2, 3; ours: mean and 95 % interval over seeds. 102 runs, 10.8 minutes of training; 2 cores of AMD EPYC, torch 2.15.0; what is new since: 39 runs, 0.7 minutes; 1 core.
 <!-- end of measured -->
