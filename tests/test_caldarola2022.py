@@ -22,6 +22,7 @@ from fedsam.data.digits import Digits
 from fedsam.data.partition.file import File
 from fedsam.reproduce.base import PRESETS, Answer, Claim, MissingRun, Preset
 from fedsam.reproduce.beside import cell, grid
+from fedsam.reproduce.card import tables
 from fedsam.reproduce.corrupted import CorruptedAccuracy
 from fedsam.reproduce.flatness import Eigenvalues, ratio
 from fedsam.rng import stream
@@ -136,6 +137,17 @@ def found(results: Any, corner: str) -> dict[str, dict[str, str]]:
     """The table with this corner, by row and column."""
     (table,) = [rows for make in caldarola2022.tables("cpu").values() if (rows := make(results))[0][0] == corner]
     return {row[0]: dict(zip(table[0][1:], row[1:], strict=True)) for row in table[1:]}
+
+
+def test_the_tables_of_the_card_have_the_shape_of_ours() -> None:
+    card = str(caldarola2022.__doc__)
+    block = card[card.index("<!-- tables -->") : card.index("<!-- end of tables -->")]
+    ours = {rows[0][0]: rows for make in caldarola2022.tables("cpu").values() for rows in [make(made())]}
+    there = tables(block)
+    assert {"digits, accuracy", "digits, comparison", "digits, drop"} <= set(there) <= set(ours)
+    for corner, rows in there.items():
+        assert rows[0] == ours[corner][0]
+        assert [row[0] for row in rows] == [row[0] for row in ours[corner]]
 
 
 def test_cells_by_hand() -> None:

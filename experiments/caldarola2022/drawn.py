@@ -41,7 +41,7 @@ def _of(part: Part, images: int) -> Figures:
         "corruptions": lambda r: _corruptions(r, part),
     }
     if part.shown:
-        compared = [name for name in (part.named(m, 0) for m in (*METHODS, *part.others)) if name in part.cells]
+        compared = [part.named(m, 0) for m in (*METHODS, *part.others)]
         compared += [part.named(m, 0, augment) for augment in part.augments for m in ENDS]
         compared += [part.central(optimizer) for optimizer in CENTRAL]
         found["accuracy-methods"] = lambda r: [_bars(compared, "test accuracy, alpha 0", r, accuracy)]
