@@ -96,8 +96,8 @@ radius 0.1 in `cpu`, 0.15 for CIFAR-10 and 0.2 for CIFAR-100. Seeds: 3.
 
 Cells of `paper`, for CIFAR-10 (10,000 rounds) and CIFAR-100 (20,000) alike: all six methods x alpha 0, 0.05, 0.1, 0.2,
 0.5, 1, 10, 100, 1000 x 5, 10 and 20 clients per round; all six methods with mixup and with cutout, and the five methods
-compared with, at three alphas, those for which the authors' script or splits are known (0, 0.05, 100; for CIFAR-100 0,
-0.5, 1000); three centralised references. Eigenvalues are measured at every alpha with 5 clients per round, corruptions
+compared with, at three alphas, those for which radii are known (0, 0.05, 100; for CIFAR-100 0, 0.5, 1000); three
+centralised references. Eigenvalues are measured at every alpha with 5 clients per round, corruptions
 and surfaces at alpha 0. `gpu` has the same number of rounds and fewer cells: alpha 0, 0.5, 100 with 5 clients, 10 and
 20 clients, mixup and cutout for FedAvg and FedASAM + SWA at alpha 0, the methods compared with at alpha 0, and of
 CIFAR-100 the six methods at alpha 0.
