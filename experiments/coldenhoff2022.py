@@ -25,7 +25,7 @@ Training is centralised: a federation of one client, a round being an epoch.
 |---|---|
 | sgd *, sam * | data.pixels=symmetric model.norm=batch client.lr=0.3/0.01/0.01 rounds=60/100/100 |
 | sam * | client.name=sam client.rho=0.2/0.05/0.05 |
-| sgd *, sam * | client.batch_size=* |
+| sgd {b}, sam {b} | client.batch_size={b} |
 | plain * | data.pixels=unit client.lr=0.1/0.01/0.01 client.schedule=cosine rounds=100/200/200 |
 | plain * | client.batch_size=128 client.momentum=0.9 client.persistent=true |
 | plain sam, plain sam batchnorm | client.name=sam client.rho=0.1/0.05/0.05 |

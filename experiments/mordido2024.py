@@ -8,14 +8,14 @@ Training is centralised: a federation of one client that keeps its momentum, a r
 
 | key | cpu | gpu | paper |
 |---|---|---|---|
-| data.name | * | * | * |
+| data.name | digits | cifar10 | cifar10 |
 | data.clients | 1 | 1 | 1 |
 | data.partition | iid | iid | iid |
 | data.samples_per_client | 300 | - | - |
 | data.augment | none | crop_flip | crop_flip |
-| model.name | * | * | * |
-| model.depth | * | - | - |
-| model.norm | - | * | * |
+| model.name | mlp | resnet18 | resnet18 |
+| model.depth | 2 | - | - |
+| model.norm | - | batch | batch |
 | client.lr | 0.02 | 0.1 | 0.1 |
 | client.batch_size | 16 | 128 | 128 |
 | client.epochs | 1 | 1 | 1 |
@@ -33,17 +33,25 @@ Training is centralised: a federation of one client that keeps its momentum, a r
 | evaluate_every | 1 | 1 | 1 |
 | seed | 1 | 1 | 1 |
 
-| runs | keys |
-|---|---|
+| runs | keys | presets, where not all |
+|---|---|---|
 | sgd, sgd task * | client.name=sgd |
-| sam rho=*, sam task * | client.name=sam client.rho=* |
-| asam rho=* | client.name=asam client.rho=* client.eta=0 |
-| multistep k=* | client.name=multistep client.rho=* client.k=* |
-| lookahead k=* | client.name=lookahead client.rho=* client.k=* |
-| lookbehind k=*, lookbehind task * | client.name=lookbehind client.rho=* client.k=* client.alpha=* |
-| lookbehind-asam rho=* | client.name=lookbehind client.ascent=asam client.rho=* client.eta=0 client.alpha=adaptive |
-| sgd task *, sam task *, lookbehind task * | data.turns=* rounds=50 |
-| * task [234] | model.of=* |
+| sam rho={rho} | client.name=sam client.rho={rho} |
+| asam rho={rho} | client.name=asam client.rho={rho} client.eta=0 |
+| multistep k={k} | client.name=multistep client.k={k} client.rho=0.1/0.05/0.05 |
+| lookahead k={k} | client.name=lookahead client.k={k} client.alpha=0.5 client.rho=0.1/0.05/0.05 |
+| lookbehind k={k} rho={rho} alpha={a} | client.name=lookbehind client.k={k} client.rho={rho} client.alpha={a} |
+| lookbehind-asam rho={rho} | client.name=lookbehind client.ascent=asam client.k=2 client.rho={rho} client.eta=0 |
+| sam task * | client.name=sam client.rho=0.1/0.05/0.05 |
+| lookbehind task * | client.name=lookbehind client.k=2 client.rho=0.1/0.05/0.05 |
+| lookbehind-asam *, lookbehind task * | client.alpha=adaptive |
+| * task {task} | data.turns={task-1} rounds=50 |
+| * task * | data.name=fedsam.reproduce.tasks:RotatedDigits | cpu |
+| * task * | data.name=fedsam.reproduce.tasks:RotatedCIFAR10 | gpu, paper |
+| * task 2, * task 3, * task 4 | model.name=fedsam.reproduce.continued:Continued model.depth=- model.norm=- |
+| {method} task 2 | model.of={method} task 1 |
+| {method} task 3 | model.of={method} task 2 |
+| {method} task 4 | model.of={method} task 3 |
 
 The data are the digits of scikit-learn, 300 of them, and an MLP of two hidden layers of 64 units in `cpu`; CIFAR-10
 and a ResNet-18 with BatchNorm in the others. A sequence of tasks is the same images turned by 0, 1, 2 and 3 quarters,

@@ -38,13 +38,13 @@ Training is centralised: a federation of one client that keeps its momentum, a r
 |---|---|
 | sgd | client.name=sgd attack.name=pgd |
 | sam | client.name=sam |
-| sgd-sam * | client.name=late client.switch=* client.reset=true |
-| sam-sgd * | client.name=late client.switch=* client.reset=true client.first=perturbed |
+| sgd-sam {p}% | client.name=late client.switch={200-2*p} client.reset=true |
+| sam-sgd {p}% | client.name=late client.switch={2*p} client.reset=true client.first=perturbed |
 | at | client.name=adversarial attack.name=pgd |
-| sgd-at * | client.name=late client.ascent=adversarial client.switch=* client.reset=true attack.name=pgd |
-| sam, sgd-sam *, sam-sgd * | client.rho=* |
-| sgd, at, sgd-at * | attack.epsilon=* attack.step_size=* |
-| at, sgd-at * | client.epsilon=* client.step_size=* |
+| sgd-at {p}% | client.name=late client.ascent=adversarial client.switch={200-2*p} client.reset=true attack.name=pgd |
+| sam, sgd-sam *, sam-sgd * | client.rho=0.1/0.05/0.05 |
+| sgd, at, sgd-at * | attack.epsilon=0.1/0.0156863/0.0156863 attack.step_size=0.05/0.00784314/0.00784314 |
+| at, sgd-at * | client.epsilon=0.1/0.0156863/0.0156863 client.step_size=0.05/0.00784314/0.00784314 |
 
 A run's name says which part of training comes first and how much of it the sharpness-aware or adversarial part is:
 `sgd-sam 10%` ends with SAM in a tenth of the epochs, `sam-sgd 90%` begins with it in nine tenths. rho is 0.1 in `cpu`,

@@ -138,13 +138,19 @@ def train(
     workers: int | None = None,
     address: str | None = None,
     apart: bool = False,
+    go_on: bool = False,
 ) -> list[str]:
-    """Finish those of the runs that are not finished, and say what went wrong with which of them; see `compare`."""
+    """Finish those of the runs that are not finished, and say what went wrong with which of them; see `compare`.
+
+    Args:
+        go_on: an `InputError` of a run, such as that its data are not there, is a failure of this run alone, as it is
+            with workers; otherwise it is raised.
+    """
     missing = [job for job in jobs if not is_done(job.run)]
     progress.plan(sum(job.run.rounds for job in missing))
     failures: list[str] = []
     if workers is None:
-        _in_turn(missing, _split(missing, apart), progress, stop, failures)
+        _in_turn(missing, _split(missing, apart), progress, stop, failures, go_on)
     elif missing:
         _side_by_side(missing, _split(missing, apart, workers), progress, stop, failures, workers, address)
     return failures
@@ -162,7 +168,12 @@ def _label(jobs: list[Job], places: list[int]) -> str:
 
 
 def _in_turn(
-    jobs: list[Job], parts: list[list[int]], progress: Progress, stop: threading.Event | None, failures: list[str]
+    jobs: list[Job],
+    parts: list[list[int]],
+    progress: Progress,
+    stop: threading.Event | None,
+    failures: list[str],
+    go_on: bool,
 ) -> None:
     offset = 0
     for places in parts:
@@ -170,7 +181,7 @@ def _in_turn(
         progress.next(label, offset)
 
         def ended(place: int, error: FedsamError | None, places: list[int] = places) -> None:
-            if isinstance(error, RunError):
+            if isinstance(error, RunError) or (go_on and error is not None):
                 failures.append(f"{jobs[places[place]].label}: {error}")
             elif error is not None:
                 raise error

@@ -188,10 +188,16 @@ def test_only_some_runs_leave_the_other_claims_open(tmp_path: Path) -> None:
     outcome = reproduced(tmp_path, only="th*")
     assert sorted({name for name, _ in outcome.results.jobs}) == ["plain", "then"]  # it begins with the other's model
     assert [answer.claim.text for answer in outcome.answers] == ["it learns", "valley"]
-    assert [(claim.text, name) for claim, name in outcome.open] == [("never", "fast")]
+    assert [(found.claim.text, found.why, found.holds) for found in outcome.open] == [
+        ("never", "there is no run fast", "not run")
+    ]
+    assert json.loads((tmp_path / "claims.json").read_text())["figures_left_out"] == {"fast": "there is no run fast"}
     assert (tmp_path / "figures" / "plain.png").exists()
     assert not (tmp_path / "figures" / "fast.png").exists()
-    assert "| - | not run |" in (tmp_path / "claims.md").read_text()
+    table = (tmp_path / "claims.md").read_text()
+    assert "| - | - | not run |" in table
+    assert '- No answer to "never": there is no run fast.\n' in table
+    assert "- Figure fast is left out: there is no run fast.\n" in table
     with pytest.raises(InputError, match="matches none of the 3 runs, such as plain, then, fast"):
         reproduced(tmp_path, only="x*")
 
@@ -203,7 +209,7 @@ def test_a_run_that_fails_stops_no_other(tmp_path: Path) -> None:
 
     outcome = reproduced(tmp_path, SimpleNamespace(runs=diverging, claims=claims, figures=figures))
     assert [answer.claim.text for answer in outcome.answers] == ["never"]
-    assert [name for _, name in outcome.open] == ["plain", "then"]
+    assert [found.why for found in outcome.open] == ["there is no run plain", "there is no run then"]
     assert sorted(line.partition(":")[0] for line in outcome.failures) == [
         f"{name}, seed {seed}" for name in ("plain", "then") for seed in (0, 1)
     ]

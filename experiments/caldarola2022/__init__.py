@@ -24,32 +24,11 @@ that train with SAM or ASAM (FedSAM, FedASAM), and the average of the server's m
 
 | runs | keys | presets |
 |---|---|---|
-| fed* alpha 0, fed* alpha 0 *, scaffold alpha 0 | data.alpha=0 | cpu |
-| fed* alpha 0.05 | data.alpha=0.05 | cpu |
-| fed* alpha 0.5 | data.alpha=0.5 | cpu |
-| fed* alpha 10 | data.alpha=10 | cpu |
-| fed* alpha 100, fed* alpha 100 leak | data.alpha=100 | cpu |
-| fed* alpha 0, fed* alpha 0 *, scaffold alpha 0 | data.split_file=fedsam_eccv2022.npz:alpha_0.00 | gpu, paper |
-| fed* alpha 0.05, fed* alpha 0.05 *, scaffold alpha 0.05 | data.split_file=fedsam_eccv2022.npz:alpha_0.05 | paper |
-| fed* alpha 0.1, fed* alpha 0.1 * | data.split_file=fedsam_eccv2022.npz:alpha_0.10 | paper |
-| fed* alpha 0.2, fed* alpha 0.2 * | data.split_file=fedsam_eccv2022.npz:alpha_0.20 | paper |
-| fed* alpha 0.5* | data.split_file=fedsam_eccv2022.npz:alpha_0.50 | gpu, paper |
-| fed* alpha 1, fed* alpha 1 * | data.split_file=fedsam_eccv2022.npz:alpha_1.00 | paper |
-| fed* alpha 10, fed* alpha 10 * | data.split_file=fedsam_eccv2022.npz:alpha_10.00 | paper |
-| fed* alpha 100, fed* alpha 100 * | data.split_file=fedsam_eccv2022.npz:alpha_100.00 | gpu, paper |
-| scaffold alpha 100 | data.split_file=fedsam_eccv2022.npz:alpha_100.00 | paper |
-| fed* alpha 1000, fed* alpha 1000 * | data.partition=dirichlet data.alpha=1000 | paper |
+| *alpha {alpha}* | data.alpha={alpha} | cpu |
+| fed*alpha {alpha}*, scaffold alpha {alpha} | data.split_file=fedsam_eccv2022.npz:alpha_{alpha:.2f} | gpu, paper |
+| fed*alpha 1000* | data.partition=dirichlet data.split_file=- data.alpha=1000 | paper |
 | cifar100 * | data.name=cifar100 data.partition=dirichlet rounds=20000 | gpu, paper |
-| cifar100 * alpha 0 | data.alpha=0 | gpu, paper |
-| cifar100 * alpha 0 * | data.alpha=0 | paper |
-| cifar100 * alpha 0.05, cifar100 * alpha 0.05 * | data.alpha=0.05 | paper |
-| cifar100 * alpha 0.1, cifar100 * alpha 0.1 * | data.alpha=0.1 | paper |
-| cifar100 * alpha 0.2, cifar100 * alpha 0.2 * | data.alpha=0.2 | paper |
-| cifar100 * alpha 0.5, cifar100 * alpha 0.5 * | data.alpha=0.5 | paper |
-| cifar100 * alpha 1, cifar100 * alpha 1 * | data.alpha=1 | paper |
-| cifar100 * alpha 10, cifar100 * alpha 10 * | data.alpha=10 | paper |
-| cifar100 * alpha 100, cifar100 * alpha 100 * | data.alpha=100 | paper |
-| cifar100 * alpha 1000, cifar100 * alpha 1000 * | data.alpha=1000 | paper |
+| cifar100 *alpha {alpha}* | data.alpha={alpha} | gpu, paper |
 | *fedsam*, *sam central | client.name=sam | cpu, gpu, paper |
 | *fedsam*, *sam central | client.rho=0.2 | cpu |
 | fedsam* | client.rho=0.1 | gpu, paper |

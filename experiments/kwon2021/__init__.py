@@ -35,10 +35,7 @@ Training is centralised: a federation of one client that keeps its momentum, a r
 | none * | model.norm=none client.lr=0.03/0.01/0.01 |
 | noise *, grid * | model.name=mlp/resnet20/resnet20 model.depth=2/-/- model.norm=-/batch/batch |
 | grid * | engine.name=cohort/auto/auto |
-| noise 20% * | data.label_noise=0.2 |
-| noise 40% * | data.label_noise=0.4 |
-| noise 60% * | data.label_noise=0.6 |
-| noise 80% * | data.label_noise=0.8 |
+| noise {n}% * | data.label_noise={0.01*n} |
 | batch sgd, none sgd, noise * sgd | client.name=sgd |
 | * sam | client.name=sam |
 | * asam, * asam-all | client.name=asam |
@@ -49,13 +46,7 @@ Training is centralised: a federation of one client that keeps its momentum, a r
 | batch asam-all, none asam-all | client.rho=0.5/2/2 |
 | noise * sam | client.rho=0.3/0.05/0.05 |
 | noise * asam | client.rho=2/0.5/0.5 |
-| grid * | client.batch_size=* |
-| grid * lr0.02 * | client.lr=0.02 |
-| grid * lr0.05 * | client.lr=0.05 |
-| grid * lr0.1 * | client.lr=0.1 |
-| grid * wd0.0001 | client.weight_decay=0.0001 |
-| grid * wd0.0005 | client.weight_decay=0.0005 |
-| grid * wd0.002 | client.weight_decay=0.002 |
+| grid b{b} lr{lr} wd{wd} | client.batch_size={b} client.lr={lr} client.weight_decay={wd} |
 
 `batch` and `none` are residual networks with and without BatchNorm; `noise` trains on so many wrong labels (symmetric)
 and tests on true ones; `grid` is SGD at several batch sizes, learning rates and weight decays. `asam` scales weights

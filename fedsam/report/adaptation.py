@@ -9,7 +9,7 @@ from typing import Any
 from fedsam.report.figure import Axis, Figure
 from fedsam.report.marks import Line, Mark
 from fedsam.report.numbers import Get, curve, number, spread
-from fedsam.report.section import Section, Table, percent, plus_minus, significant
+from fedsam.report.section import Block, Section, Table, percent, plus_minus, significant
 from fedsam.report.settings import Setting
 
 HALVES = {"before": "dot", "after": "solid"}
@@ -26,7 +26,7 @@ def adaptation(settings: Sequence[Setting]) -> Section | None:
     having = [setting for setting in settings if curve(setting, inside("before", "mean"))]
     if not having:
         return None
-    blocks: list[Figure | Table | str] = []
+    blocks: list[Block] = []
     for name, words in (("mean", "Mean accuracy"), ("worst_decile", "Accuracy of the worst tenth of the clients")):
         caption = (
             f"{words} on the clients' own test data against rounds; dotted: the served model, solid: after one round of"

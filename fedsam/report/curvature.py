@@ -9,7 +9,7 @@ from fedsam.curves import COLOURS
 from fedsam.report.figure import Axis, Figure
 from fedsam.report.marks import Line, Mark, Points
 from fedsam.report.numbers import Get, curve, number
-from fedsam.report.section import Section, Table, curves, in_words, lines, over_seeds, percent, significant
+from fedsam.report.section import Block, Section, Table, curves, in_words, lines, over_seeds, percent, significant
 from fedsam.report.settings import Setting
 
 DEEP = 1e-7  # of the highest density; what is less is below the axis
@@ -38,7 +38,7 @@ def measured(settings: Sequence[Setting]) -> list[tuple[str, Setting, dict[str, 
 
 def curvature(settings: Sequence[Setting]) -> Section | None:
     """Eigenvalues over rounds, then the spectrum at the end, of the whole and of single clients."""
-    blocks: list[Figure | Table | str] = [*_over_rounds(settings)]
+    blocks: list[Block] = [*_over_rounds(settings)]
     runs = measured(settings)
     blocks += [block for block in (_density(runs), _clients(runs), *_tables(runs)) if block]
     return Section("curvature", "Curvature", blocks) if blocks else None

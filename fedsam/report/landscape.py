@@ -11,7 +11,7 @@ from fedsam.report.curvature import colour_of, measured
 from fedsam.report.figure import Axis, Figure
 from fedsam.report.marks import DASHES, Line, Map, Mark, Points
 from fedsam.report.numbers import number
-from fedsam.report.section import Section, Table, in_words, percent, significant
+from fedsam.report.section import Block, Section, Table, in_words, percent, significant
 from fedsam.report.settings import Setting
 
 SOLID = 8  # surfaces that can be turned; a browser has a limited number of drawing contexts
@@ -23,7 +23,7 @@ Runs = Sequence[tuple[str, Setting, dict[str, Any]]]
 def landscape(settings: Sequence[Setting]) -> Section | None:
     """Everything of geometry.json that looks around the final model."""
     runs = measured(settings)
-    blocks: list[Figure | Table | str] = [*_sharpness(runs), *_noise(runs), *_flatness(runs), *_lines(runs)]
+    blocks: list[Block] = [*_sharpness(runs), *_noise(runs), *_flatness(runs), *_lines(runs)]
     turned = 0
     for place, (name, _, geometry) in enumerate(runs, 1):
         suffix = f"-{place}" if len(runs) > 1 else ""

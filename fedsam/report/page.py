@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from html import escape
 from importlib.resources import files
@@ -15,7 +16,7 @@ from itertools import count, groupby
 from typing import Any
 
 from fedsam.report.figure import Figure
-from fedsam.report.section import Section, Table
+from fedsam.report.section import Picture, Section, Table
 
 LONG = 24  # letters of a cell that is given more room on a narrow page
 POLICY = (
@@ -78,9 +79,18 @@ def _section(section: Section, numbers: Iterator[int]) -> str:
             parts += [_figure(f, wide=len(drawn) % 2 == 1 and at == 0) for at, f in enumerate(drawn)]
             parts.append("</div>")
         else:
-            parts += [_table(b, next(numbers)) if isinstance(b, Table) else f"<p>{escape(str(b))}</p>" for b in blocks]
+            parts += [_other(block, numbers) for block in blocks]
     inside = "\n".join(parts)
     return f'<section id="{section.id}">\n<h2>{escape(section.title)}</h2>\n{inside}\n</section>'
+
+
+def _other(block: object, numbers: Iterator[int]) -> str:
+    if isinstance(block, Table):
+        return _table(block, next(numbers))
+    if isinstance(block, Picture):
+        name, data = escape(block.name), b64encode(block.png).decode()
+        return f'<figure>\n<h3>{name}</h3>\n<img alt="{name}" src="data:image/png;base64,{data}">\n</figure>'
+    return f"<p>{escape(str(block))}</p>"
 
 
 def _figure(figure: Figure, wide: bool) -> str:

@@ -30,12 +30,24 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A drawing that is there already, as PNG; `name` says what it shows."""
+
+    name: str
+    png: bytes
+
+
+Block = Figure | Table | Picture | str
+"""What a section is made of; a string is a paragraph."""
+
+
+@dataclass(frozen=True)
 class Section:
     """A part of the page; `id` is its anchor. Plain strings among the blocks are paragraphs."""
 
     id: str
     title: str
-    blocks: list[Figure | Table | str] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=list)
 
 
 Maker = Callable[[Sequence[Setting]], Section | None]

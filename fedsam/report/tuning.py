@@ -16,7 +16,7 @@ from fedsam.report.overview import environment, what_was_run
 from fedsam.report.page import page
 from fedsam.report.parallel import Parallel, Upright
 from fedsam.report.read import load
-from fedsam.report.section import Section, Table, accuracy_axis, percent, plus_minus, significant
+from fedsam.report.section import Block, Section, Table, accuracy_axis, percent, plus_minus, significant
 from fedsam.report.settings import group, plain
 from fedsam.report.write import replace
 
@@ -90,7 +90,7 @@ def _rank(trial: Trial) -> tuple[Any, ...]:
 
 def _parameters(tuned: Tuned) -> Section:
     """Accuracy against each parameter, all together, and how much each decides."""
-    blocks: list[Figure | Table | str] = [_against(tuned, dimension) for dimension in tuned.space.dimensions]
+    blocks: list[Block] = [_against(tuned, dimension) for dimension in tuned.space.dimensions]
     decisive = _importance(tuned)
     blocks.append(decisive or "Too few trials to say which parameter decides how much.")
     if len(tuned.space.dimensions) > 1:

@@ -12,15 +12,17 @@ holds `TITLE`, `SEEDS` and three functions, see `Paper`:
 
 A claim or a figure asks `Results` for what it needs by run names: `last`, `mean`, `curve` for recorded rounds, and
 `measure` for what is measured at the end of training with a `Measure` (`fedsam.reproduce.measures`), once. If a run is
-not there, the claim is left open and the figure left out; neither has to care.
+not there or a number cannot be had (`UNANSWERED`), the claim is left open and the figure left out, with the reason;
+neither has to care.
 
 Published tables, to be shown beside ours, are a function more: `fedsam.reproduce.beside`.
 
 The module's docstring is its reproduction card. Two tables in it are read by a test: `| key | cpu | gpu | paper |` with
 the settings that all runs of a preset share, and `| runs | keys |` with patterns of run names and what these runs set
-beside or otherwise (`rounds=100/200/200`: in `cpu`, `gpu`, `paper`). Together they must name every key that is not at
-its default, and nothing that is not so. Between the lines `<!-- measured -->` and `<!-- end of measured -->` stands
-`claims.md` as `fedsam reproduce` wrote it, unchanged.
+beside or otherwise (`rounds=100/200/200`: in `cpu`, `gpu`, `paper`); what runs differ in is taken from their names,
+`sam {b}` with `client.batch_size={b}` (`fedsam.reproduce.card`). Together they must name every key that is not at its
+default, with its value, and nothing that is not so. Between the lines `<!-- measured -->` and
+`<!-- end of measured -->` stands `claims.md` as `fedsam reproduce` wrote it, unchanged.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, cast
 
 import numpy as np
 
-from fedsam.errors import InputError
+from fedsam.errors import InputError, RunError
 from fedsam.run import Run
 
 if TYPE_CHECKING:
@@ -51,6 +53,15 @@ Verdict = Literal["yes", "no", "undecided"]
 class MissingRun(Exception):
     """A run that is asked for is not there; its name is the message."""
 
+    def __str__(self) -> str:
+        return f"there is no run {self.args[0]}"
+
+
+UNANSWERED = (MissingRun, RunError, ArithmeticError, ValueError)
+"""What leaves a claim open, or a figure out, in place of stopping all else: a run that is not there, a measurement that
+cannot be made (eigenvalues that are not found, a gradient that is not finite), a number that has no logarithm or cannot
+be divided by. Any other error is a mistake in the program, and surfaces."""
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -64,6 +75,8 @@ class Claim:
         side: of `limit` on which it must lie.
         limit: in the number's unit.
         published: the paper's own number; "not available" where none could be verified.
+        step: the resolution of one seed's number: 1/n for an accuracy on n images, and for a difference of two. Seeds
+            that agree more closely agree by chance, so the interval is never that of seeds which spread by less.
     """
 
     text: str
@@ -73,6 +86,7 @@ class Claim:
     side: Literal["above", "below"]
     limit: float = 0.0
     published: str = "not available"
+    step: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -91,14 +105,15 @@ class Answer:
     @property
     def reach(self) -> float | None:
         """How far the 95 % confidence interval of the mean reaches to either side: t_{0.975, n−1} s / √n, with s the
-        standard deviation of the n seeds' numbers; None for fewer than two.
+        standard deviation of the n seeds' numbers, or the claim's `step` where that is larger; None for fewer than two.
         """
         values = list(self.values.values())
         if self.mean is None or len(values) < 2:
             return None
         from scipy.special import stdtrit
 
-        return float(stdtrit(len(values) - 1, 0.975) * np.std(values, ddof=1) / math.sqrt(len(values)))
+        spread = max(float(np.std(values, ddof=1)), self.claim.step)
+        return float(stdtrit(len(values) - 1, 0.975)) * spread / math.sqrt(len(values))
 
     @property
     def holds(self) -> Verdict:
@@ -110,6 +125,20 @@ class Answer:
         way = 1 if self.claim.side == "above" else -1
         margin = way * (self.mean - self.claim.limit)
         return "yes" if margin > self.reach else "no" if -margin > self.reach else "undecided"
+
+
+@dataclass(frozen=True)
+class Open:
+    """A claim without an answer.
+
+    Args:
+        why: a run that is not there, or what went wrong in a measurement.
+        holds: "not run", or "undecided" where everything was run.
+    """
+
+    claim: Claim
+    why: str
+    holds: Literal["not run", "undecided"]
 
 
 class Paper(Protocol):

@@ -13,7 +13,7 @@ from functools import partial
 
 import numpy as np
 
-from fedsam.reproduce.base import MissingRun, Paper
+from fedsam.reproduce.base import UNANSWERED, MissingRun, Paper
 from fedsam.reproduce.results import Results
 
 Rows = Sequence[Sequence[str]]
@@ -21,14 +21,14 @@ Tables = Mapping[str, Callable[[Results], Rows]]
 
 
 def as_markdown(paper: Paper, results: Results, preset: str, tell: Callable[[str], None] = lambda line: None) -> str:
-    """All tables of a paper, each under its title; those that lack a run are left out. Empty if it has none."""
+    """All tables of a paper, each under its title; those that lack a run or a number are left out. Maybe empty."""
     made: Tables = getattr(paper, "tables", lambda preset: {})(preset)
     parts = []
     for title, rows in made.items():
         try:
             parts.append(f"{title}\n\n{markdown(rows(results))}")
-        except MissingRun as error:
-            tell(f"{title} is left out: there is no run {error}")
+        except UNANSWERED as error:
+            tell(f"{title} is left out: {error}")
     return "\n".join(parts)
 
 
@@ -49,10 +49,10 @@ ABSENT = "-"
 
 
 def cell(results: Results, value: Callable[[int], float], digits: int) -> str:
-    """A number of each seed that is there and has a finite one: `spread`; of a single seed the number alone."""
+    """`spread` of a number over the seeds that are there and have a finite one; of a single seed the number alone."""
     found = []
     for seed in results.seeds:
-        with suppress(MissingRun):
+        with suppress(*UNANSWERED):
             found.append(value(seed))
     found = [number for number in found if math.isfinite(number)]
     return ABSENT if not found else spread(found, digits) if len(found) > 1 else f"{found[0]:.{digits}f}"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import operator
+import re
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
 from typing import Any
 
 from fedsam.reproduce.base import PRESETS, Preset
@@ -11,6 +13,8 @@ from fedsam.run import Run
 
 NONE = "-"
 """In a cell: the preset has no such key, or leaves it at its default."""
+BRACES = re.compile(r"\{(?P<formula>[^{}:]+)(?::(?P<form>[^{}]*))?\}")
+OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul}
 
 
 def tables(card: str) -> dict[str, list[list[str]]]:
@@ -32,9 +36,11 @@ def tables(card: str) -> dict[str, list[list[str]]]:
 def differences(card: str, preset: Preset, runs: Mapping[str, Run]) -> list[str]:
     """Where the card's two tables and the runs of a preset do not agree, a line each; see `fedsam.reproduce.base`.
 
-    A row `| patterns | keys |` applies to the runs that match one of its patterns; `key=*` allows any value, also none,
-    `key=1/2/3` is another value in each preset. With a third cell a row applies to the presets named there alone, and
-    later rows win.
+    A row `| patterns | keys |` applies to the runs that match one of its patterns; `key=1/2/3` is another value in each
+    preset, `key=-` says that the key is at its default or not there. `{word}` in a pattern stands for a part of a name
+    without spaces, and in a value for that part, or in a formula of + - * for its number: the runs `late {p}%` with
+    `client.switch={200-2*p}`; `{p:.2f}` writes the number so. With a third cell a row applies to the presets named
+    there alone, and later rows win. No value stands for any value.
     """
     found = tables(card)
     common = _common(found.get("key", []), preset)
@@ -44,17 +50,19 @@ def differences(card: str, preset: Preset, runs: Mapping[str, Run]) -> list[str]
         f"no run of any name like {pattern}"
         for patterns, _ in rows
         for pattern in patterns
-        if not any(fnmatchcase(name, pattern) for name in runs)
+        if not any(_fields(pattern, name) is not None for name in runs)
     ]
     default = Run().keys()
     for name, run in runs.items():
         said = dict(common)
         for patterns, pairs in rows:
-            if any(fnmatchcase(name, pattern) for pattern in patterns):
-                said |= {key: value for key, value in pairs.items() if value != NONE}
+            fields = next((of for pattern in patterns if (of := _fields(pattern, name)) is not None), None)
+            if fields is not None:
+                said |= {key: _filled(value, fields) for key, value in pairs.items()}
+        said = {key: value for key, value in said.items() if value != NONE}
         keys = {key: text(value) for key, value in run.keys().items()}
         for key, value in said.items():
-            if value not in ("*", keys.get(key)):
+            if value != keys.get(key):
                 lines.append(f"{name}: {key} is {keys.get(key, 'no key')}, the card says {value}")
         plain = _defaults(run, default)
         lines += [
@@ -80,17 +88,50 @@ def _common(table: list[list[str]], preset: Preset) -> dict[str, str]:
 
 
 def _pairs(cell: str, preset: Preset) -> dict[str, str]:
-    pairs = dict(pair.partition("=")[::2] for pair in cell.split())
+    pairs = dict(pair.partition("=")[::2] for pair in re.split(r" (?=[\w.]+=)", cell))
     each = {key: value.split("/") for key, value in pairs.items()}
     return {key: pairs[key] if len(of) != len(PRESETS) else of[PRESETS.index(preset)] for key, of in each.items()}
+
+
+def _fields(pattern: str, name: str) -> dict[str, str] | None:
+    """What the words in braces of a pattern stand for in a name; None if the name is not like the pattern."""
+    parts = re.findall(r"\{(\w+)\}|(\*)|([^{*]+)", pattern)
+    shape = "".join(rf"(?P<{word}>\S+)" if word else ".*" if star else re.escape(plain) for word, star, plain in parts)
+    found = re.fullmatch(shape, name)
+    return None if found is None else found.groupdict()
+
+
+def _filled(value: str, fields: Mapping[str, str]) -> str:
+    """A value with what its braces stand for."""
+
+    def one(match: re.Match[str]) -> str:
+        formula, form = match["formula"], match["form"]
+        if formula in fields and form is None:
+            return fields[formula]
+        return format(_number(ast.parse(formula, mode="eval").body, fields), form or "g")
+
+    return BRACES.sub(one, value)
+
+
+def _number(node: ast.expr, fields: Mapping[str, str]) -> float:
+    match node:
+        case ast.Constant(value=int() | float() as value):
+            return value
+        case ast.Name(id=word):
+            return float(fields[word])
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in OPERATORS:
+            return float(OPERATORS[type(op)](_number(left, fields), _number(right, fields)))
+    raise ValueError(f"not a formula of + - *: {ast.unparse(node)}")
 
 
 def _defaults(run: Run, default: Mapping[str, Any]) -> dict[str, str]:
     """The keys of this run's components at their defaults: those of a run with the same choices and nothing else."""
     keys = run.keys()
     chosen = {key: value for key, value in keys.items() if _is_choice(key, run) or key == "model.of"}  # has no default
-    plain = {**default, **Run.from_keys(chosen).keys()} | {key: default[key] for key in chosen if key in default}
-    return {key: text(value) for key, value in plain.items() if key not in chosen or key in default}
+    named = Run.from_keys({key: value for key, value in chosen.items() if key.endswith(".name") or key == "model.of"})
+    usual = {**named.keys(), **default}
+    plain = {**default, **Run.from_keys(chosen).keys()} | {key: usual[key] for key in chosen if key in usual}
+    return {key: text(value) for key, value in plain.items()}
 
 
 def _is_choice(key: str, run: Run) -> bool:

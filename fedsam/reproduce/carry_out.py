@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -11,7 +11,8 @@ from pathlib import Path
 from fedsam.compare import train
 from fedsam.console import Progress
 from fedsam.errors import InputError
-from fedsam.reproduce.base import Answer, Claim, MissingRun, Paper, Preset
+from fedsam.reproduce.base import UNANSWERED, Answer, Claim, MissingRun, Open, Paper, Preset
+from fedsam.reproduce.clock import timed
 from fedsam.reproduce.continued import Continued
 from fedsam.reproduce.results import Results
 from fedsam.run import Run
@@ -24,8 +25,7 @@ class Outcome:
 
     Args:
         bibkey, preset: what was reproduced.
-        answers: to the claims whose runs are all there.
-        open: the other claims, each with a run that it lacks.
+        claims: in the paper's order, with their numbers or why there are none.
         results: the runs.
         failures: what went wrong, a line each.
         out: the directory.
@@ -33,11 +33,20 @@ class Outcome:
 
     bibkey: str
     preset: Preset
-    answers: list[Answer]
-    open: list[tuple[Claim, str]]
+    claims: list[Answer | Open]
     results: Results
     failures: list[str]
     out: Path
+
+    @property
+    def answers(self) -> list[Answer]:
+        """The claims with numbers."""
+        return [found for found in self.claims if isinstance(found, Answer)]
+
+    @property
+    def open(self) -> list[Open]:
+        """The others."""
+        return [found for found in self.claims if isinstance(found, Open)]
 
 
 def choose(runs: Mapping[str, Run], only: str | None) -> dict[str, Run]:
@@ -100,7 +109,8 @@ def carry_out(
 ) -> Outcome:
     """Train the runs of a preset that are not finished, measure what the claims need, and answer them.
 
-    Started again it does what is missing. A run that fails does not stop the others; claims that need it stay open.
+    Started again it does what is missing. A run that fails, also for want of its data, does not stop the others; claims
+    that need it stay open. The time it takes is added up in the directory (`fedsam.reproduce.clock`).
 
     Args:
         bibkey, paper: whose claims.
@@ -114,14 +124,15 @@ def carry_out(
     chosen = choose(runs, only)
     stages = jobs_of(runs, seeds, out / "runs")
     failures: list[str] = []
-    for stage in stages:
-        ready = [job for job in stage if job.setting in chosen and _begun(job, failures)]
-        failures += train(ready, progress, stop, workers, address) if ready else []
-    jobs = [job for stage in stages for job in stage]
-    first = next(iter(runs.values())).seed
-    results = Results(jobs, range(first, first + seeds), tell)
-    answers, missing = answer(paper.claims(preset), results)
-    return Outcome(bibkey, preset, answers, missing, results, failures, out)
+    with timed(out, starts=1):
+        for stage in stages:
+            ready = [job for job in stage if job.setting in chosen and _begun(job, failures)]
+            failures += train(ready, progress, stop, workers, address, go_on=True) if ready else []
+        jobs = [job for stage in stages for job in stage]
+        first = next(iter(runs.values())).seed
+        results = Results(jobs, range(first, first + seeds), tell)
+        claims = [answer(claim, results) for claim in paper.claims(preset)]
+    return Outcome(bibkey, preset, claims, results, failures, out)
 
 
 def _begun(job: Job, failures: list[str]) -> bool:
@@ -134,12 +145,19 @@ def _begun(job: Job, failures: list[str]) -> bool:
     return False
 
 
-def answer(claims: Sequence[Claim], results: Results) -> tuple[list[Answer], list[tuple[Claim, str]]]:
-    """The claims with their numbers, and those of which a run is missing, with its name."""
-    answers, missing = [], []
-    for claim in claims:
+def answer(claim: Claim, results: Results) -> Answer | Open:
+    """A claim with its numbers, or why there are none; see `fedsam.reproduce.base.UNANSWERED`."""
+    values: dict[int, float] = {}
+    for seed in results.seeds:
         try:
-            answers.append(Answer(claim, {seed: float(claim.value(results, seed)) for seed in results.seeds}))
+            values[seed] = float(claim.value(results, seed))
         except MissingRun as error:
-            missing.append((claim, str(error)))
-    return answers, missing
+            return Open(claim, str(error), "not run")
+        except UNANSWERED as error:
+            return Open(claim, f"seed {seed}: {reason(error)}", "undecided")
+    return Answer(claim, values)
+
+
+def reason(error: Exception) -> str:
+    """What went wrong, in one line."""
+    return " ".join(str(error).split()) or type(error).__name__

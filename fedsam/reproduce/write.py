@@ -6,51 +6,74 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fedsam.record import RunDirectory, on_disk, replace_file
-from fedsam.reproduce.base import Answer, MissingRun, Paper
+from fedsam.reproduce.base import UNANSWERED, Answer, Open, Paper
 from fedsam.reproduce.beside import as_markdown as tables_beside
-from fedsam.reproduce.carry_out import Outcome
+from fedsam.reproduce.carry_out import Outcome, reason
+from fedsam.reproduce.clock import timed, wall
 from fedsam.reproduce.figures import save
 
-FIELDS = ("claim", "place", "published", "measured", "mean", "interval", "side", "limit", "holds", "seeds", "values")
+NUMBERS = ("mean", "interval", "side", "limit", "holds", "seeds", "values", "reason")
+FIELDS = ("claim", "place", "published", "measured", *NUMBERS)
+HEADER = ("claim", "published", "measured", "ours", "seeds", "holds")
 
 
 def write(outcome: Outcome, paper: Paper, tell: Callable[[str], None] = lambda line: None) -> None:
-    """Write all of it into the outcome's directory; figures that lack a run are left out."""
+    """Write all of it into the outcome's directory; figures that lack a run or a number are left out, and named."""
     out, found = outcome.out, rows(outcome)
     out.mkdir(parents=True, exist_ok=True)
-    content = {"paper": outcome.bibkey, "preset": outcome.preset, "claims": found, "wall_seconds": seconds(outcome)}
+    with timed(out):  # figures measure, too
+        left_out = draw(outcome, paper, tell)
+        beside = tables_beside(paper, outcome.results, outcome.preset, tell)
+    spent = wall(out)
+    content: dict[str, Any] = {"paper": outcome.bibkey, "preset": outcome.preset, "claims": found}
+    content |= {"figures_left_out": left_out, "failed_runs": outcome.failures}
+    content |= {"training_seconds": seconds(outcome), "wall_seconds": spent.seconds, "starts": spent.starts}
     for name, text in (
         ("claims.json", json.dumps(content, indent=2, allow_nan=False) + "\n"),
         ("claims.csv", as_csv(found)),
-        ("claims.md", as_markdown(outcome)),
+        ("claims.md", as_markdown(outcome, left_out)),
         ("runs.csv", runs_as_csv(outcome)),
+        *([("tables.md", beside)] if beside else []),
     ):
         with on_disk(out / name):
             replace_file(out / name, text.encode())
+    if outcome.results.jobs:
+        from fedsam.report.write import MAKERS, write_report
+        from fedsam.reproduce.sections import sections
+
+        names = [name for name in paper.figures(outcome.preset) if name not in left_out]
+        table = [cells(row) | {"reason": row["reason"]} for row in found]
+        write_report([out / "runs"], out / "report.html", makers=(*sections(out, names, table), *MAKERS))
+
+
+def draw(outcome: Outcome, paper: Paper, tell: Callable[[str], None]) -> dict[str, str]:
+    """Draw the paper's figures; gives those that are left out, each with the reason."""
+    left_out: dict[str, str] = {}
     for name, panels in paper.figures(outcome.preset).items():
         try:
-            save(panels(outcome.results), out / "figures" / name)
-        except MissingRun as error:
-            tell(f"figure {name} is left out: there is no run {error}")
-    beside = tables_beside(paper, outcome.results, outcome.preset, tell)
-    if beside:
-        with on_disk(out / "tables.md"):
-            replace_file(out / "tables.md", beside.encode())
-    if outcome.results.jobs:
-        from fedsam.report.write import write_report
-
-        write_report([out / "runs"], out / "report.html")
+            made = panels(outcome.results)
+        except UNANSWERED as error:
+            left_out[name] = reason(error)
+            tell(f"figure {name} is left out: {left_out[name]}")
+            for ending in ("png", "csv"):  # of an earlier start
+                (outcome.out / "figures" / f"{name}.{ending}").unlink(missing_ok=True)
+        else:
+            save(made, outcome.out / "figures" / name)
+    return left_out
 
 
 def rows(outcome: Outcome) -> list[dict[str, Any]]:
     """A row for each claim, as plain JSON types; an open one has no numbers."""
-    answered = [_row(answer) for answer in outcome.answers]
-    left = [_row(Answer(claim, {})) | {"holds": "not run", "missing": name} for claim, name in outcome.open]
-    return answered + left
+    return [
+        _row(Answer(found.claim, {})) | {"holds": found.holds, "reason": found.why}
+        if isinstance(found, Open)
+        else _row(found)
+        for found in outcome.claims
+    ]
 
 
 def _row(answer: Answer) -> dict[str, Any]:
@@ -67,6 +90,7 @@ def _row(answer: Answer) -> dict[str, Any]:
         "holds": answer.holds,
         "seeds": list(answer.values),
         "values": [value if math.isfinite(value) else None for value in answer.values.values()],
+        "reason": "",
     }
 
 
@@ -92,18 +116,30 @@ def runs_as_csv(outcome: Outcome) -> str:
     return text.getvalue()
 
 
-def as_markdown(outcome: Outcome) -> str:
-    """The table of claims, and below it on what and how long was computed."""
-    lines = ["| claim | published | measured | ours | holds |", "|---|---|---|---|---|"]
-    for row in rows(outcome):
-        where = f"{row['published']} ({row['place']})"
-        wanted = f"{row['measured']}; {row['side']} {row['limit']:g}"
-        cells = row["claim"], where, wanted, number(row), row["holds"]
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join([*lines, "", _how(outcome)]) + "\n"
+def as_markdown(outcome: Outcome, left_out: Mapping[str, str]) -> str:
+    """The table of claims, below it what has no answer or figure and why, and on what and how long was computed."""
+    table = [cells(row) for row in rows(outcome)]
+    lines = ["| " + " | ".join(HEADER) + " |", "|" + "---|" * len(HEADER)]
+    lines += ["| " + " | ".join(row[name].replace("|", "\\|") for name in HEADER) + " |" for row in table]
+    lacking = [f'No answer to "{found.claim.text}": {found.why}.' for found in outcome.open]
+    lacking += [f"Figure {name} is left out: {why}." for name, why in left_out.items()]
+    more = ["", *(f"- {line}" for line in lacking)] if lacking else []
+    return "\n".join([*lines, *more, "", _how(outcome)]) + "\n"
 
 
-def number(row: dict[str, Any]) -> str:
+def cells(row: Mapping[str, Any]) -> dict[str, str]:
+    """A row as a reader sees it, by `HEADER`."""
+    return {
+        "claim": row["claim"],
+        "published": f"{row['published']} ({row['place']})",
+        "measured": f"{row['measured']}; {row['side']} {row['limit']:g}",
+        "ours": number(row),
+        "seeds": ", ".join(map(str, row["seeds"])) or "-",
+        "holds": row["holds"],
+    }
+
+
+def number(row: Mapping[str, Any]) -> str:
     """Mean and 95 % interval of a row."""
     if row["mean"] is None:
         return "-"
@@ -111,7 +147,9 @@ def number(row: dict[str, Any]) -> str:
 
 
 def seconds(outcome: Outcome) -> float:
-    """Wall clock of the rounds and evaluations of all runs, added up; measurements after training apart."""
+    """What the rounds and evaluations of all runs took, added up: with several workers more than the clock on the wall
+    showed; measurements after training apart.
+    """
     records = [record for name, seed in outcome.results.jobs for record in outcome.results.records(name, seed)]
     return sum(float(record["seconds"]) + float(record.get("eval_seconds", 0.0)) for record in records)
 
@@ -123,7 +161,12 @@ def _how(outcome: Outcome) -> str:
         return told
     about = [RunDirectory.open(job.path)[0].environment() for job in jobs.values()]
     on = "; ".join(sorted(set(map(machine, about))))
-    return f"{told} {len(jobs)} runs, {seconds(outcome) / 60:.1f} minutes of training; {on}."
+    spent = wall(outcome.out)
+    long = (
+        f"{seconds(outcome) / 60:.1f} minutes of training; wall time, with measuring: {spent.seconds / 60:.1f} minutes"
+    )
+    several = f" in {spent.starts} starts" if spent.starts > 1 else ""
+    return f"{told} {len(jobs)} runs, {long}{several}; {on}."
 
 
 def machine(environment: dict[str, Any]) -> str:
