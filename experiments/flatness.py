@@ -1,8 +1,8 @@
 """How sharp the global model's minimum is, against heterogeneity: `python -m experiments.flatness`.
 
-The question of Caldarola et al., ECCV 2022, section 3 (figures 2 and 3): with the demonstration's data and model, for
-alpha from 0 (each client one class) to 100 (all alike), the largest eigenvalue of the Hessian of the global training
-loss after the last round, and λ1 / λ5, for FedAvg, FedSAM and FedASAM; three seeds. Some minutes on two cores.
+The question of Caldarola et al., ECCV 2022: with the demonstration's data and model, for alpha from 0 (each client one
+class) to 100 (all alike), the largest eigenvalue of the Hessian of the global training loss after the last round, and
+λ1 / λ5, for FedAvg, FedSAM and FedASAM; three seeds. Some minutes on two cores.
 """
 
 from __future__ import annotations

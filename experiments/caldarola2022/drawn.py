@@ -4,57 +4,61 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from experiments.caldarola2022.answers import accuracy
-from experiments.caldarola2022.settings import ALPHAS, ALPHAS_100, ENDS, IMAGES, METHODS, OTHERS, named
+from experiments.caldarola2022.answers import CORRUPTED, accuracy
+from experiments.caldarola2022.settings import CENTRAL, CLIENTS, ENDS, IMAGES, METHODS, PARTS, Part
+from fedsam.data.corruptions import SEVERITIES
 from fedsam.reproduce.base import Preset
-from fedsam.reproduce.corrupted import CorruptedAccuracy
 from fedsam.reproduce.figures import Panel
-from fedsam.reproduce.flatness import Contours, Eigenvalues, Surface
+from fedsam.reproduce.flatness import Contours, Eigenvalues, Surface, ratio
 from fedsam.reproduce.results import Results
 
+Value = Callable[[Results, str, int], float]
+Figures = dict[str, Callable[[Results], list[Panel]]]
 
-def figures(preset: Preset) -> dict[str, Callable[[Results], list[Panel]]]:
+
+def figures(preset: Preset) -> Figures:
     """The paper's figures, and its tables as figures, of our runs."""
-    compared = [named(name, 0) for name in (*METHODS, *OTHERS, "fedgloss")]
-    compared += [named(m, 0, name) for m in ENDS for name in ("mixup", "cutout")]
-    compared += [f"{name} central" for name in ("sgd", "sam", "asam")]
-    own: dict[str, Callable[[Results], list[Panel]]] = {
-        "fig1-surfaces": lambda r: _surfaces(r, preset),
-        "fig2-eigenvalues": lambda r: _eigenvalues(r, preset),
-        "accuracy-alpha": lambda r: [_over(ALPHAS[preset], METHODS, "test accuracy", r, accuracy)],
-        "accuracy-methods": lambda r: [_bars(compared, "test accuracy, alpha 0", r, accuracy)],
-        "accuracy-clients": _clients,
+    own: Figures = {}
+    for part in PARTS[preset]:
+        after = part.before and f"-{part.before.strip()}"
+        own |= {f"{name}{after}": panels for name, panels in _of(part, IMAGES[preset]).items()}
+    return own
+
+
+def _of(part: Part, images: int) -> Figures:
+    found: Figures = {
+        "fig1-surfaces": lambda r: _surfaces(r, part, images),
+        "eigenvalues": lambda r: _eigenvalues(r, part, images),
+        "accuracy-alpha": lambda r: [_over(part, "test accuracy", r, accuracy)],
         "curves": lambda r: [
             Panel(
                 "round",
                 f"test accuracy, alpha {alpha:g}",
-                {m: r.curve(named(m, alpha), "test_accuracy") for m in METHODS},
+                {m: r.curve(part.named(m, alpha), "test_accuracy") for m in METHODS},
             )
-            for alpha in (0, 100)
+            for alpha in dict.fromkeys((part.alphas[0], part.alphas[-1]))
         ],
-        "corruptions": _corruptions,
+        "corruptions": lambda r: _corruptions(r, part),
     }
-    if ALPHAS_100[preset]:
-        own["accuracy-alpha-cifar100"] = lambda r: [
-            _over(ALPHAS_100[preset], METHODS, "test accuracy", r, accuracy, "cifar100 ")
-        ]
-    return own
+    if part.shown:
+        compared = [part.named(m, 0) for m in (*METHODS, *part.others)]
+        compared += [part.named(m, 0, augment) for augment in part.augments for m in ENDS]
+        compared += [part.central(optimizer) for optimizer in CENTRAL]
+        found["accuracy-methods"] = lambda r: [_bars(compared, "test accuracy, alpha 0", r, accuracy)]
+    if part.crowded:
+        found["accuracy-clients"] = lambda r: _clients(r, part)
+    return found
 
 
-Value = Callable[[Results, str, int], float]
-
-
-def _over(
-    alphas: Sequence[float], methods: Sequence[str], label: str, results: Results, value: Value, before: str = ""
-) -> Panel:
+def _over(part: Part, label: str, results: Results, value: Value) -> Panel:
     lines = {
         method: (
-            range(len(alphas)),
-            [[value(results, before + named(method, alpha), seed) for alpha in alphas] for seed in results.seeds],
+            range(len(part.alphas)),
+            [[value(results, part.named(method, alpha), seed) for alpha in part.alphas] for seed in results.seeds],
         )
-        for method in methods
+        for method in METHODS
     }
-    return Panel("alpha", label, lines, labels=tuple(f"{alpha:g}" for alpha in alphas))
+    return Panel("alpha", label, lines, labels=tuple(f"{alpha:g}" for alpha in part.alphas))
 
 
 def _bars(names: Sequence[str], label: str, results: Results, value: Value) -> Panel:
@@ -64,42 +68,40 @@ def _bars(names: Sequence[str], label: str, results: Results, value: Value) -> P
     )
 
 
-def _clients(results: Results) -> list[Panel]:
+def _clients(results: Results, part: Part) -> list[Panel]:
     lines = {}
-    for method in ENDS:
-        names = [named(method, 0), named(method, 0, "10 a round"), named(method, 0, "20 a round")]
-        lines[method] = (5, 10, 20), [[accuracy(results, name, seed) for name in names] for seed in results.seeds]
+    for method in part.few:
+        names = [part.named(method, 0), *(part.named(method, 0, f"{n} a round") for n in CLIENTS[1:])]
+        lines[method] = CLIENTS, [[accuracy(results, name, seed) for name in names] for seed in results.seeds]
     return [Panel("clients per round", "test accuracy, alpha 0", lines)]
 
 
-def _eigenvalues(results: Results, preset: Preset) -> list[Panel]:
-    measure, alphas = Eigenvalues(IMAGES[preset]), ALPHAS[preset]
-
-    def values(r: Results, name: str, seed: int) -> list[float]:
-        found: list[float] = r.measure(name, seed, measure)
-        return found
-
+def _eigenvalues(results: Results, part: Part, images: int) -> list[Panel]:
+    measure = Eigenvalues(images)
     return [
-        _over(alphas, METHODS, "λ1", results, lambda r, name, seed: values(r, name, seed)[0]),
-        _over(alphas, METHODS, "λ1 / λ5", results, lambda r, n, s: values(r, n, s)[0] / values(r, n, s)[4]),
+        _over(part, "λ1", results, lambda r, name, seed: float(r.measure(name, seed, measure)[0])),
+        _over(part, "λ1 / λ5", results, lambda r, name, seed: ratio(r.measure(name, seed, measure))),
     ]
 
 
-def _surfaces(results: Results, preset: Preset) -> list[Panel]:
-    measure = Surface(IMAGES[preset])
-    found = {m: [results.measure(named(m, 0), seed, measure) for seed in results.seeds] for m in ENDS}
+def _surfaces(results: Results, part: Part, images: int) -> list[Panel]:
+    measure = Surface(images)
+    found = {m: [results.measure(part.named(m, 0), seed, measure) for seed in results.seeds] for m in ENDS}
     most = max(max(map(max, surface["loss"])) for surface in found["fedasam+swa"])
     return [Contours.of(f"{method} alpha 0", surfaces, most) for method, surfaces in found.items()]
 
 
-def _corruptions(results: Results) -> list[Panel]:
-    found = {m: [results.measure(named(m, 0), seed, CorruptedAccuracy()) for seed in results.seeds] for m in METHODS}
+def _corruptions(results: Results, part: Part) -> list[Panel]:
+    found = {m: [results.measure(part.named(m, 0), seed, CORRUPTED) for seed in results.seeds] for m in METHODS}
     kinds = tuple(found["fedavg"][0])
     by_severity = {
-        m: ((1, 2, 3, 4, 5), [[sum(one[k][n] for k in kinds) / len(kinds) for n in range(5)] for one in each])
+        m: (SEVERITIES, [[sum(one[k][n] for k in kinds) / len(kinds) for n in range(len(SEVERITIES))] for one in each])
         for m, each in found.items()
     }
-    by_kind = {m: (range(len(kinds)), [[sum(one[k]) / 5 for k in kinds] for one in each]) for m, each in found.items()}
+    by_kind = {
+        m: (range(len(kinds)), [[sum(one[k]) / len(SEVERITIES) for k in kinds] for one in each])
+        for m, each in found.items()
+    }
     return [
         Panel("severity", "accuracy, mean over corruptions", by_severity),
         Panel("", "accuracy, mean over severities", by_kind, labels=kinds),

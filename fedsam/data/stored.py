@@ -95,8 +95,9 @@ class Partitioned(Dataset):
         heterogeneous the clients are. It is one draw over all examples that clients train on, so a client's own share
         of wrong labels varies; those that are held out, or that no client has, keep theirs.
         """
+        partition = self.dividing()
         facts, train, test = self.read()
-        own = self.partition.assign(train.labels, self.clients, self.samples_per_client, stream(seed, "partition"))
+        own = partition.assign(train.labels, self.clients, self.samples_per_client, stream(seed, "partition"))
         images = self.skew.store(train.images, own, seed, facts.scale)
         if images is not train.images:
             train = Split(images, train.labels).read_only()
@@ -108,6 +109,10 @@ class Partitioned(Dataset):
             labels = with_label_noise(train.labels, at, self.label_noise, self.label_noise_kind, facts.classes, rng)
             train = Split(train.images, labels).read_only()
         return StoredFederation(facts, train, test, own, held_out, self.skew, seed)
+
+    def dividing(self) -> Partition:
+        """The partition, ready to be used."""
+        return self.partition
 
     def _hold_out(self, labels: np.ndarray, own: Assignment, seed: int) -> tuple[Assignment, Assignment]:
         """What each client trains on, and what it holds out."""
@@ -127,7 +132,16 @@ class Stored(Partitioned):
 
     def folder(self) -> Path:
         """Where the files are looked for."""
-        return Path(self.root or os.environ.get("FEDSAM_DATA") or "~/.cache/fedsam").expanduser()
+        return data_folder(self.root)
+
+    def dividing(self) -> Partition:
+        """The partition; index lists are looked for in the folder and in its `<name>/splits` too."""
+        return self.partition.looking_in(self.folder(), self.folder() / self.name / "splits")
+
+
+def data_folder(root: str | None = None) -> Path:
+    """The folder of the data sets: `root`, else $FEDSAM_DATA, else ~/.cache/fedsam."""
+    return Path(root or os.environ.get("FEDSAM_DATA") or "~/.cache/fedsam").expanduser()
 
 
 def held_out_size(examples: int, share: float) -> int:

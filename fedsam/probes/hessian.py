@@ -13,7 +13,7 @@ class Hessian(Probe):
     trace.
 
     The global loss is the mean over a sample of all clients' training images, the same in every round, without
-    augmentation. Caldarola et al., ECCV 2022, section 3, figures 2 and 3; see `fedsam.geometry.spectrum`.
+    augmentation. Caldarola et al., ECCV 2022; see `fedsam.geometry.spectrum`.
     """
 
     images: int = key(500, "training images of all clients on which the loss is measured", "convention", ge=1)

@@ -45,3 +45,8 @@ class CorruptedAccuracy(Measure):
 def mean_accuracy(found: dict[str, list[float]]) -> float:
     """Over corruptions and severities, all with the same weight."""
     return float(np.mean(list(found.values())))
+
+
+def drops(found: dict[str, list[float]], clean: float) -> dict[str, list[float]]:
+    """By corruption and severity, the accuracy on clean images less that on corrupted ones."""
+    return {name: [clean - accuracy for accuracy in each] for name, each in found.items()}

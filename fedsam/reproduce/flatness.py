@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from fedsam.geometry.directions import random_direction
 from fedsam.geometry.site import Site
-from fedsam.geometry.spectrum import top_eigenvalues
+from fedsam.geometry.spectrum import Eigen, top_eigenvalues
 from fedsam.geometry.surface import plane
 from fedsam.reproduce.figures import Panel
 from fedsam.reproduce.measures import Measure
@@ -28,6 +30,12 @@ class Eigenvalues(Measure):
         """All k."""
         landscape = site.landscape(self.images, site.served)
         return top_eigenvalues(landscape, site.served.theta_P, self.k, self.tolerance, site.run.seed).values
+
+
+def ratio(values: Sequence[float]) -> float:
+    """λ₁ / λ₅ of `Eigenvalues`; not a number where λ₅ is missing or not above 0."""
+    found = Eigen(list(values), [], torch.empty(0, 0)).ratio
+    return math.nan if found is None else found
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,9 @@ from fedsam.config import key
 from fedsam.data.partition.base import Assignment, Partition
 from fedsam.errors import InputError
 
+HOW = "`python -m experiments.caldarola2022.splits` makes that of the FedSAM authors' lists"
+"""What to do where a file is not there."""
+
 
 class File(Partition):
     """The positions of each client's examples, read from a file. Not every example need be used.
@@ -22,9 +25,24 @@ class File(Partition):
     - `splits.npz:NAME`: array NAME, integers [clients, n], row k for client k;
     - `splits.json`: a list of lists, or an object from client number to list, taken in the order of the numbers;
     - `splits.json:NAME`: the same as member NAME of the file's object.
+
+    A path that is not absolute is looked for from the current directory, then in the data sets' folder and in
+    `<data set>/splits` below it.
     """
 
     split_file: str = key("", "index lists: PATH.npz:ARRAY, PATH.json or PATH.json:MEMBER", "must be given")
+    _folders: tuple[Path, ...] = (Path(),)
+
+    def looking_in(self, *folders: Path) -> File:
+        """The same lists, also looked for in these folders.
+
+        Raises:
+            InputError: the file is in none of these places.
+        """
+        other = self.model_copy()
+        other._folders = (Path(), *folders)
+        other._place()
+        return other
 
     def assign(
         self, labels: np.ndarray, clients: int, samples_per_client: int | None, rng: np.random.Generator
@@ -49,18 +67,24 @@ class File(Partition):
         return assignment
 
     def _read(self) -> list[np.ndarray]:
-        form = re.fullmatch(r"(?P<path>.+\.(?P<kind>npz|json))(:(?P<member>.+))?", self.split_file)
-        if form is None:
-            self._refuse("must be PATH.npz:ARRAY, PATH.json or PATH.json:MEMBER")
-        path = Path(form["path"]).expanduser()
-        if not path.is_file():
-            self._refuse(f"there is no file {path.absolute()}")
+        path, member = self._place()
         try:
-            return self._npz(path, form["member"]) if form["kind"] == "npz" else self._json(path, form["member"])
+            return self._npz(path, member) if path.suffix == ".npz" else self._json(path, member)
         except InputError:
             raise
         except (OSError, EOFError, ValueError, RecursionError, zipfile.BadZipFile, zlib.error) as error:
             self._refuse(f"cannot be read: {error}")
+
+    def _place(self) -> tuple[Path, str | None]:
+        """Where the file is, and what is named in it."""
+        form = re.fullmatch(r"(?P<path>.+\.(npz|json))(:(?P<member>.+))?", self.split_file)
+        if form is None:
+            self._refuse("must be PATH.npz:ARRAY, PATH.json or PATH.json:MEMBER")
+        tried = list(dict.fromkeys((folder / Path(form["path"]).expanduser()).absolute() for folder in self._folders))
+        for path in tried:
+            if path.is_file():
+                return path, form["member"]
+        self._refuse(f"there is no file {' or '.join(map(str, tried))}; {HOW}")
 
     def _npz(self, path: Path, member: str | None) -> list[np.ndarray]:
         if not zipfile.is_zipfile(path):
