@@ -36,9 +36,9 @@ class Fourier:
 
         y = back_h back_w ((image_w image_h x) · (kernel_w kernel_h w))
 
-    with constant matrices and, for each of G·R places, one matrix product over the channels. (Such algorithms: Winograd,
-    *Arithmetic Complexity of Computations*, 1980; Fourier coefficients in networks: Mathieu, Henaff and LeCun, ICLR
-    2014.) Its derivatives by x and w are the same with the matrices transposed.
+    with constant matrices and, for each of G·R places, one matrix product over the channels. Its derivatives by x and w
+    are the same with the matrices transposed. (On such algorithms: Winograd, *Arithmetic Complexity of Computations*,
+    1980; on Fourier coefficients in networks: Mathieu, Henaff and LeCun, ICLR 2014.)
 
     Args:
         side: N.
@@ -92,8 +92,8 @@ class Fourier:
         return _last(m["back_h"], y_GSM, batch, outputs).permute(2, 3, 0, 1), (x_RBC, w_ROC)
 
     def backward(self, d_BOSS: Tensor, coefficients: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """The derivative by the images, [B, C, N, N], which lies as `forward`'s output, and by the kernels, [O, C, K, K],
-        of bfloat16 in float32.
+        """The derivative by the images, [B, C, N, N], which lies as `forward`'s output, and by the kernels,
+        [O, C, K, K], of bfloat16 in float32.
 
         Args:
             d_BOSS: by the output.
@@ -164,7 +164,7 @@ def _wave(shape: Callable[[Tensor], Tensor], f: int, n: int) -> Tensor:
 
 
 def _three(re: Tensor, im: Tensor, back_re: Tensor, back_im: Tensor) -> list[Row]:
-    """Gauss's products of F(x) = re + i·im and conj F(w) = re − i·im; the parts of the product go back by the others."""
+    """Gauss's products of F(x) = re + i·im and conj F(w) = re − i·im; their parts go back by the others."""
     return [(re + im, re, back_re + back_im), (re, -im - re, back_im), (im, re - im, -back_re)]
 
 
