@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from fedsam.config import key
 from fedsam.data.base import Dataset, Facts, Federation, Split
 from fedsam.data.label_noise import with_label_noise
-from fedsam.data.partition.base import log_dirichlet, normalised
+from fedsam.data.partition.base import log_gammas, normalised
 from fedsam.data.skew.base import Skew
 from fedsam.data.stored import held_out_size, hold_out
 from fedsam.errors import InputError
@@ -29,7 +30,7 @@ NUMBERS = 2**22  # pixels that are made at once
 class Synthetic(Dataset):
     """Class prototypes in noise: an image of class l is, as bytes and clipped to 0 ... 255,
 
-        127.5 + 40 (m_l + noise · e) / √(noise² + 16 / (H W C)),   e standard normal for each pixel,
+        127.5 + 40 (m_l + noise · e) / √(noise² + 16 / (H W C)),   e standard normal for each pixel (to 16 bits),
 
     with m_l a random pattern of 4 x 4 cells and of norm 4, so that how hard the classes are to tell apart depends on
     `noise` and hardly on the size of the images.
@@ -99,7 +100,7 @@ class SyntheticFederation(Federation):
         """Training examples of each class at each of these clients, int64 [K, L]; makes no images."""
         counts_KL = np.zeros((len(ids), self.facts.classes), dtype=np.int64)
         for row, client in enumerate(ids):
-            labels = self._labels(client)[0]
+            (labels,) = self._labels(self._streams([client]))
             held = self._held_out(labels, client)
             counts_KL[row] = np.bincount(self._noisy(labels, held, client)[~held], minlength=self.facts.classes)
         return counts_KL
@@ -123,28 +124,40 @@ class SyntheticFederation(Federation):
 
     def _make(self, ids: Sequence[int], images: np.ndarray, labels: np.ndarray) -> list[np.ndarray]:
         """Write these clients' images and labels, one client after the other; which of each are held out."""
-        samples, drawn = self.settings.samples_per_client, np.empty(images.shape, dtype=np.float32)
-        parts = [slice(row * samples, (row + 1) * samples) for row in range(len(ids))]
-        for client, own in zip(ids, parts, strict=True):
-            labels[own], rng = self._labels(client)
-            rng.standard_normal(dtype=np.float32, out=drawn[own])
-        images[...] = self._shown(labels, drawn)
+        samples, rngs = self.settings.samples_per_client, self._streams(ids)
+        labels[...] = self._labels(rngs).reshape(-1)
+        each = images[:samples].size
+        drawn = np.concatenate([_words(rng, each) for rng in rngs])
+        images[...] = self._shown(labels, drawn.reshape(images.shape))
         out = []
-        for client, own in zip(ids, parts, strict=True):
+        for row, client in enumerate(ids):
+            own = slice(row * samples, (row + 1) * samples)
             images[own] = self.settings.skew.client_images(images[own], self.seed, client, self.facts.scale)
             out.append(self._held_out(labels[own], client))
             labels[own] = self._noisy(labels[own], out[-1], client)
         return out
 
-    def _labels(self, client: int) -> tuple[np.ndarray, np.random.Generator]:
-        """A client's labels, and its stream, from which its images come next."""
-        rng, classes, alpha = stream(self.seed, "synthetic", client=client), self.settings.classes, self.settings.alpha
+    def _streams(self, ids: Sequence[int]) -> list[np.random.Generator]:
+        """Each client's stream, from which first its labels come, then its images."""
+        return [stream(self.seed, "synthetic", client=client) for client in ids]
+
+    def _labels(self, rngs: Sequence[np.random.Generator]) -> np.ndarray:
+        """The labels of clients at the beginning of their streams, int64 [K, N]."""
+        clients, samples = len(rngs), self.settings.samples_per_client
+        classes, alpha = self.settings.classes, self.settings.alpha
         if alpha == 0.0:
-            return np.full(self.settings.samples_per_client, rng.integers(classes)), rng
-        share_L = normalised(log_dirichlet(np.full(classes, alpha / classes), rng))
-        upto_L = share_L.cumsum()
-        drawn = rng.random(self.settings.samples_per_client)  # as `Generator.choice`, without its checks
-        return (upto_L / upto_L[-1]).searchsorted(drawn, side="right"), rng
+            return np.repeat([[rng.integers(classes)] for rng in rngs], samples, axis=1)
+        raised_KL, exponential_KL = np.empty((2, clients, classes))
+        uniform_KN = np.empty((clients, samples))
+        for rng, raised, exponential, uniform in zip(rngs, raised_KL, exponential_KL, uniform_KN, strict=True):
+            rng.standard_gamma(alpha / classes + 1.0, out=raised)
+            rng.standard_exponential(out=exponential)
+            rng.random(out=uniform)  # then as `Generator.choice`, without its checks
+        upto_KL = normalised(log_gammas(np.float64(alpha / classes), raised_KL, exponential_KL)).cumsum(axis=1)
+        upto_KL /= upto_KL[:, -1:]
+        return np.stack(
+            [upto.searchsorted(drawn, side="right") for upto, drawn in zip(upto_KL, uniform_KN, strict=True)]
+        )
 
     def _held_out(self, labels: np.ndarray, client: int) -> np.ndarray:
         if not self.settings.local_test:  # to begin a stream takes as long as all else here
@@ -160,14 +173,31 @@ class SyntheticFederation(Federation):
         return with_label_noise(labels, np.flatnonzero(~held), share, kind, self.facts.classes, rng)
 
     def _images(self, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        return self._shown(labels, rng.standard_normal((len(labels), *self.facts.shape), dtype=np.float32))
+        shape = len(labels), *self.facts.shape
+        return self._shown(labels, _words(rng, math.prod(shape)).reshape(shape))
 
-    def _shown(self, labels: np.ndarray, drawn: np.ndarray) -> np.ndarray:
-        """Images of these labels, with the noise that was drawn; its array is used up."""
-        drawn *= np.float32(self.settings.noise)
-        drawn += self._prototypes_LHWC[labels]
-        drawn *= self._gain
-        drawn += np.float32(CENTRE)
-        np.rint(drawn, out=drawn)
-        images: np.ndarray = np.clip(drawn, 0, 255, out=drawn).astype(np.uint8)
+    def _shown(self, labels: np.ndarray, words: np.ndarray) -> np.ndarray:
+        """Images of these labels, with the noise that the words, uint16, stand for."""
+        shown = quantiles().take(words)
+        shown *= np.float32(self.settings.noise)
+        shown += self._prototypes_LHWC[labels]
+        shown *= self._gain
+        shown += np.float32(CENTRE)
+        np.rint(shown, out=shown)
+        images: np.ndarray = np.clip(shown, 0, 255, out=shown).astype(np.uint8)
         return images
+
+
+@lru_cache(maxsize=1)
+def quantiles() -> np.ndarray:
+    """Of the standard normal distribution, at (i + 1/2) / 2^16, float32: chosen alike, they are normal variates to 16
+    bits, up to 4.3 standard deviations. Ten times as fast as `Generator.standard_normal`.
+    """
+    import torch
+
+    return torch.special.ndtri((torch.arange(2**16, dtype=torch.float64) + 0.5) / 2**16).float().numpy()
+
+
+def _words(rng: np.random.Generator, count: int) -> np.ndarray:
+    """The next numbers of a stream, uint16."""
+    return rng.bit_generator.random_raw(-(-count // 4)).astype("<u8").view("<u2")[:count]

@@ -201,6 +201,9 @@ def lifted(sizes_K: np.ndarray, min_size: int) -> np.ndarray:
     return raised_K
 
 
+LEAST = 1e-200  # below it log(U) / a overflows; the draw has long been one class only
+
+
 def log_dirichlet(concentration: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Logarithms of Dirichlet draws along the last dimension, up to a constant; finite however small the concentration.
 
@@ -215,8 +218,13 @@ def log_dirichlet(concentration: np.ndarray, rng: np.random.Generator) -> np.nda
         concentration: positive; its shape is that of the result.
         rng: the source of chance.
     """
-    a = np.maximum(concentration, 1e-200)  # below it log(U) / a overflows; the draw has long been one class only
-    return np.asarray(np.log(rng.standard_gamma(a + 1.0)) - rng.standard_exponential(a.shape) / a)
+    a = np.maximum(concentration, LEAST)
+    return log_gammas(a, rng.standard_gamma(a + 1.0), rng.standard_exponential(a.shape))
+
+
+def log_gammas(concentration: np.ndarray, raised: np.ndarray, exponential: np.ndarray) -> np.ndarray:
+    """Logarithms of gamma variates from those with a concentration raised by 1 and from standard exponential ones."""
+    return np.asarray(np.log(raised) - exponential / np.maximum(concentration, LEAST))
 
 
 def normalised(log_weights: np.ndarray) -> np.ndarray:
