@@ -153,7 +153,7 @@ class SyntheticFederation(Federation):
             rng.standard_gamma(alpha / classes + 1.0, out=raised)
             rng.standard_exponential(out=exponential)
             rng.random(out=uniform)  # then as `Generator.choice`, without its checks
-        upto_KL = normalised(log_gammas(np.float64(alpha / classes), raised_KL, exponential_KL)).cumsum(axis=1)
+        upto_KL = normalised(log_gammas(np.asarray(alpha / classes), raised_KL, exponential_KL)).cumsum(axis=1)
         upto_KL /= upto_KL[:, -1:]
         return np.stack(
             [upto.searchsorted(drawn, side="right") for upto, drawn in zip(upto_KL, uniform_KN, strict=True)]
@@ -200,4 +200,5 @@ def quantiles() -> np.ndarray:
 
 def _words(rng: np.random.Generator, count: int) -> np.ndarray:
     """The next numbers of a stream, uint16."""
-    return rng.bit_generator.random_raw(-(-count // 4)).astype("<u8").view("<u2")[:count]
+    words: np.ndarray = rng.bit_generator.random_raw(-(-count // 4)).astype("<u8").view("<u2")
+    return words[:count]
