@@ -195,7 +195,9 @@ def quantiles() -> np.ndarray:
     """
     import torch
 
-    return torch.special.ndtri((torch.arange(2**16, dtype=torch.float64) + 0.5) / 2**16).float().numpy()
+    levels = (torch.arange(2**16, dtype=torch.float64) + 0.5) / 2**16
+    found: np.ndarray = torch.special.ndtri(levels).float().numpy()
+    return found
 
 
 def _words(rng: np.random.Generator, count: int) -> np.ndarray:

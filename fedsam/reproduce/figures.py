@@ -36,6 +36,11 @@ class Panel:
     log: bool = False
     labels: tuple[str, ...] = ()
 
+    @property
+    def bounded(self) -> bool:
+        """Whether its values are accuracies, which end at 1."""
+        return "accuracy" in self.y
+
     def draw(self, axes: Any) -> None:
         """Draw it; other kinds of panels do it in another way."""
         _draw(axes, self)
@@ -62,19 +67,23 @@ def _draw(axes: Any, panel: Panel) -> None:
     for colour, (label, (x, rows)) in zip(cycle(COLOURS), panel.lines.items(), strict=False):
         values = np.array(rows, dtype=float)
         mean, spread = values.mean(axis=0), values.std(axis=0, ddof=1) if len(values) > 1 else 0 * values[0]
-        low = mean - spread
+        low, high = mean - spread, mean + spread
+        if panel.bounded:
+            high = np.minimum(high, 1)
         if panel.log:  # a band that reaches zero has no place there
             low = np.maximum(low, mean / 10)
         if panel.labels:  # nothing lies between them
             axes.errorbar(x, mean, spread, color=colour, label=label, marker="o", capsize=3, linestyle="")
             continue
         axes.plot(x, mean, color=colour, label=label, linewidth=1.5, marker="o" if len(x) < 20 else None, markersize=3)
-        axes.fill_between(x, low, mean + spread, color=colour, alpha=0.15, linewidth=0)
+        axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
     if panel.labels:
         axes.set_xticks(range(len(panel.labels)), panel.labels, rotation=30, ha="right")
     axes.set_xlabel(panel.x)
     axes.set_ylabel(panel.y)
     axes.set_yscale("log" if panel.log else "linear")
+    if panel.bounded and axes.get_ylim()[1] > 1:
+        axes.set_ylim(top=1 + 0.02 * (1 - axes.get_ylim()[0]))
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     if len(panel.lines) > 1:
