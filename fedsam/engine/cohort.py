@@ -86,7 +86,7 @@ class CohortTrainer(Trainer):
     ) -> tuple[Tensor, Tensor, State, State]:
         task = self.task
 
-        stack = Stack.of(plans, task.device, task.dtype)
+        stack = Stack.of(plans, store, task.dtype)
 
         def one(rows: Rows, slot: State, number: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, State, State]:
             here = Here(theta_P, order.sent, slot, number, order.lr, weight, task.optimizer, task.clock(order))

@@ -164,7 +164,7 @@ class JointTrainer(Trainer):
 
     def _block(self, store: Store, plans: list[ClientPlan], seats: list[Seat]) -> list[Trained]:
         task, clients, clock = self.task, len(plans), self.task.clock(seats[0].order)
-        stack = Stack.of(plans, task.device, task.dtype)
+        stack = Stack.of(plans, store, task.dtype)
         numbers = [numbers_of(seat.task.optimizer) for seat in seats]
 
         def each(values: Sequence[float]) -> Tensor:  # one number of each run, for each of its clients

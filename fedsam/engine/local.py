@@ -32,6 +32,7 @@ class Step:
         draws: augmentation draws, [B, ...].
         valid_B: which samples are valid; None = all.
         active: whether the client has this step at all; None = it has. Only in a block whose clients differ.
+        examples: the batch's images and labels, where they were gathered beforehand.
     """
 
     index_B: Tensor
@@ -39,6 +40,7 @@ class Step:
     draws: dict[str, Tensor] = field(default_factory=dict)
     valid_B: Tensor | None = None
     active: Tensor | None = None
+    examples: tuple[Tensor, Tensor] | None = None
 
 
 class BatchOracle:
@@ -56,7 +58,8 @@ class BatchOracle:
         self.loss: Tensor | None = None
         self.statistics = statistics
         self._task, self._step = task, step
-        self._inputs, self._targets = task.batch(store, step.index_B, step.draws)
+        examples = step.examples or (store.images[step.index_B], store.labels[step.index_B])
+        self._inputs, self._targets = task.batch(*examples, step.draws)
 
     def __call__(self, theta_P: Tensor) -> Tensor:
         """∇L_B(theta), [P]."""

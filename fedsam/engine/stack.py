@@ -14,6 +14,9 @@ from torch import Tensor
 
 from fedsam.data.plan import ClientPlan
 from fedsam.engine.local import Step
+from fedsam.engine.task import Store
+
+GATHERED = 2**24  # bytes of images that are gathered for all steps at once, instead of step by step
 
 Rows = dict[str, Tensor]
 
@@ -26,8 +29,8 @@ class Stack:
     sample, invalid. Masks are used only in steps where clients differ.
 
     Args:
-        rows: `index` [K, T, B], `count` [K, T], `valid` [K, T, B], `active` [K, T], and the draws [K, T, B, ...] by
-            their names after "draw ".
+        rows: `index` [K, T, B], `count` [K, T], `valid` [K, T, B], `active` [K, T], the draws [K, T, B, ...] by
+            their names after "draw ", and `images` and `labels` [K, T, B, ...] if they are not too large.
         batch_T: the largest batch of each step.
         ragged_T: whether some client's batch is smaller in this step.
         missing_T: whether some client has no such step.
@@ -39,8 +42,9 @@ class Stack:
     missing_T: list[bool]
 
     @classmethod
-    def of(cls, plans: Sequence[ClientPlan], device: torch.device, dtype: torch.dtype) -> Stack:
-        """Of these clients; counts are numbers of the parameters' type."""
+    def of(cls, plans: Sequence[ClientPlan], store: Store, dtype: torch.dtype) -> Stack:
+        """Of these clients, whose examples lie in the store; counts are numbers of the parameters' type."""
+        device = store.labels.device
         steps, batch = max(len(plan.count_T) for plan in plans), max(plan.index_TB.shape[1] for plan in plans)
         active_KT = np.arange(steps) < np.array([len(plan.count_T) for plan in plans])[:, None]
         count_KT = np.stack([lengthened(plan.count_T, steps) for plan in plans])
@@ -51,6 +55,8 @@ class Stack:
             arrays[f"draw {name}"] = _stacked([plan.draws[name] for plan in plans], steps, batch)
         arrays |= {"valid": valid_KTB, "active": active_KT}
         rows = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
+        if rows["index"].numel() * store.images[0].numel() <= GATHERED:
+            rows |= {"images": store.images[rows["index"]], "labels": store.labels[rows["index"]]}
         rows["count"] = torch.from_numpy(count_KT).to(device, dtype)
         ragged_T = np.any((count_KT < batch_T) & active_KT, axis=0)
         missing_T = np.any(~active_KT, axis=0)
@@ -69,6 +75,7 @@ class Stack:
                 {name[5:]: rows[name][t, :batch] for name in rows if name.startswith("draw ")},
                 rows["valid"][t, :batch] if self.ragged_T[t] else None,
                 rows["active"][t] if self.missing_T[t] else None,
+                (rows["images"][t, :batch], rows["labels"][t, :batch]) if "images" in rows else None,
             )
 
 

@@ -137,12 +137,12 @@ class Task:
             plans = [plan.first(int(steps)) for plan, steps in zip(plans, order.steps_K, strict=True)]
         return store, plans
 
-    def batch(self, store: Store, index_B: Tensor, draws: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """A training batch: gathered, augmented and normalised; inputs [B, C, H, W] in channels-last order, targets
-        [B] or [B, L].
+    def batch(self, images_BHWC: Tensor, labels_B: Tensor, draws: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """A training batch of examples of a store: augmented and normalised; inputs [B, C, H, W] in channels-last
+        order, targets [B] or [B, L].
         """
-        images_BHWC = self.augment.pixels(store.images[index_B], draws)
-        return self.augment.inputs(self.normalise(images_BHWC), store.labels[index_B], self.facts.classes, draws)
+        inputs_BCHW = self.normalise(self.augment.pixels(images_BHWC, draws))
+        return self.augment.inputs(inputs_BCHW, labels_B, self.facts.classes, draws)
 
     def normalise(self, images_BHWC: Tensor) -> Tensor:
         """(p / scale − mean) / std, as [B, C, H, W]."""
