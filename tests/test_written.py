@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F  # noqa: N812
+from torch.nn.utils import parametrizations
 
 from fedsam.engine.convolution import TOGETHER
+from fedsam.engine.fourier import Fourier
 from fedsam.engine.task import Task
 from fedsam.engine.threads import Threads
 from fedsam.engine.written import LEAST, Written
@@ -152,6 +154,18 @@ def constant() -> nn.Module:
     return module
 
 
+def louder() -> nn.Module:
+    module = nn.Sequential(nn.Conv2d(1, 1, 2), *head(9))
+    module[0].forward = lambda x: 2 * nn.Conv2d.forward(module[0], x)  # type: ignore[arg-type, operator]
+    return module
+
+
+def shared_weight() -> nn.Module:
+    module = nn.Sequential(nn.Conv2d(1, 1, 2), nn.Conv2d(1, 1, 2), *head(4))
+    module[1].weight = module[0].weight
+    return module
+
+
 OTHERS: dict[str, nn.Module] = {
     "no convolution": nn.Sequential(*head(16)),
     "no head": nn.Sequential(nn.Conv2d(1, CLASSES, 4), nn.Flatten()),
@@ -174,12 +188,32 @@ OTHERS: dict[str, nn.Module] = {
     "one layer twice": tied(),
     "a hook": hooked(),
     "a constant": constant(),
+    "another forward": louder(),
+    "one weight in two layers": shared_weight(),
+    "a weight made of others": nn.Sequential(parametrizations.weight_norm(nn.Conv2d(1, 1, 2)), *head(9)),
+    "one number for both paddings": nn.Sequential(nn.Conv2d(1, 1, 3, padding=(1,)), *head(16)),
+    "a sequence in a sequence": nn.Sequential(nn.Sequential(nn.Conv2d(1, 1, 2), nn.ReLU()), *head(9)),
 }
 
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_leaves_other_networks_to_autograd(name: str) -> None:
     assert of(OTHERS[name]) is None
+
+
+@pytest.mark.parametrize(("pool", "message"), [(False, "Kernel size can't be greater"), (True, "size is too small")])
+@pytest.mark.parametrize("fourier", [False, True])
+def test_images_that_are_too_small_are_refused_as_in_torch(
+    pool: bool, message: str, fourier: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fourier coefficients of them would give numbers."""
+    monkeypatch.setattr(Fourier, "pays", lambda *_: fourier)
+    side = 9 if pool else 3
+    module = nn.Sequential(nn.Conv2d(4, 4, 9), *([nn.MaxPool2d(2)] if pool else []), *head(4)).double()
+    written = of(module)
+    assert written is not None
+    with pytest.raises(RuntimeError, match=message):
+        written.gradient(theta_of(module), *batch((4, side, side), 64), False)
 
 
 @pytest.mark.parametrize("name", ["sam", "asam"])

@@ -72,8 +72,8 @@ class Convolution:
 
     def _fourier(self, x: Tensor, weight: Tensor) -> Fourier | None:
         (batch, inputs, height, width), (outputs, _, kernel, other) = x.shape, weight.shape
-        if any(self.padding) or height != width or kernel != other or kernel == 1:
-            return None
+        if any(self.padding) or height != width or kernel != other or not 1 < kernel <= height - self.pool:
+            return None  # among others what has no output, of which torch will say so
         found = Fourier(height, kernel)
         return found if found.pays(batch, inputs, outputs, x.dtype) else None
 
