@@ -71,14 +71,14 @@ def test_nothing_is_written_to_what_others_hold() -> None:
 
 def test_the_rule_takes_it_for_large_kernels_and_batches_only() -> None:
     paper = Fourier(14, 5)
-    assert paper.pays(64, 64, 64, torch.float32)
-    assert paper.pays(64, 64, 64, torch.bfloat16)
-    assert paper.pays(10, 64, 64, torch.float32)
-    assert not paper.pays(10, 64, 64, torch.bfloat16)
-    assert not paper.pays(1, 64, 64, torch.float32)  # transforming the kernels is then most of the work
-    assert not paper.pays(4096, 64, 64, torch.float32)  # what it keeps would not lie in any cache
-    assert not Fourier(32, 5).pays(64, 3, 64, torch.float32)  # the transforms are then most of the work
-    assert not Fourier(34, 3).pays(50, 64, 64, torch.float32)
+    assert paper.pays(64, 64, 64)
+    assert paper.pays(10, 64, 64)
+    assert not paper.pays(5, 64, 64)  # transforming the kernels is then most of the work
+    assert paper.pays(20, 16, 16)  # and is soon done for few channels
+    assert not paper.pays(4096, 64, 64)  # it would keep too much
+    assert not Fourier(32, 9).pays(64, 3, 64)  # of pictures, which need no derivative
+    assert not Fourier(32, 5).pays(64, 4, 64)  # the transforms are then most of the work
+    assert not Fourier(34, 3).pays(50, 16, 16)
 
 
 def test_operations_are_those_of_its_products() -> None:

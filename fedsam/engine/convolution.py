@@ -75,7 +75,7 @@ class Convolution:
         if any(self.padding) or height != width or kernel != other or not 1 < kernel <= height - self.pool:
             return None  # among others what has no output, of which torch will say so
         found = Fourier(height, kernel)
-        return found if found.pays(batch, inputs, outputs, x.dtype) else None
+        return found if found.pays(batch, inputs, outputs) else None
 
     def _direct(self, x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Kept]:
         if not self.pool:
