@@ -239,8 +239,11 @@ def test_a_synthetic_client_does_not_depend_on_what_is_asked_for_with_it(monkeyp
     keys: dict[str, Any] = {"clients": 9, "size": 5, "samples_per_client": 3, "local_test": 0.4, "label_noise": 0.3}
     together = content(Synthetic(**keys).load(4).examples(range(9)))
     assert [content(Synthetic(**keys).load(4).examples([k]))[0] for k in range(9)] == together
+    test = Synthetic(**keys).load(4).test.images
     monkeypatch.setattr(synthetic_module, "NUMBERS", 2 * 3 * 5 * 5)
+    monkeypatch.setattr(synthetic_module, "NEAR", 4 * 5 * 5)
     assert content(Synthetic(**keys).load(4).examples(range(9))) == together
+    assert np.array_equal(Synthetic(**keys).load(4).test.images, test)
 
 
 @pytest.mark.parametrize("alpha", [1e-9, 0.5, 100.0])

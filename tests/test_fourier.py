@@ -34,7 +34,7 @@ def test_is_torchs_convolution(side: int, kernel: int) -> None:
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize(("dtype", "error"), [(torch.float32, 1e-6), (torch.bfloat16, 1.2e-2)])
+@pytest.mark.parametrize(("dtype", "error"), [(torch.float32, 1e-6), (torch.bfloat16, 7e-3)])
 def test_narrow_types_err_as_little_as_their_numbers(dtype: torch.dtype, error: float) -> None:
     for ours, theirs in zip(*correlated(14, 5, dtype), strict=True):
         distance = (ours.double() - theirs).norm() / theirs.norm()

@@ -12,7 +12,7 @@ from torch.func import functional_call
 from torch.nn import functional as F  # noqa: N812
 from torch.nn.utils import parametrizations
 
-from fedsam.engine.convolution import TOGETHER
+from fedsam.engine.convolution import TOGETHER, pooled_places, unpooled_places
 from fedsam.engine.fourier import Fourier
 from fedsam.engine.task import Task
 from fedsam.engine.threads import Threads
@@ -116,6 +116,20 @@ def test_equal_numbers_are_pooled_as_in_torch() -> None:
         targets = torch.arange(20) % CLASSES
         gradient, _ = written.gradient(theta_of(module), inputs, targets, False)
         torch.testing.assert_close(gradient, by_autograd(module, inputs, targets)[0], rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("sides", [(6, 6), (7, 4), (3, 5)])
+def test_places_are_pooled_as_in_torch(sides: tuple[int, int]) -> None:
+    """Of few different numbers, so that many windows have equal ones."""
+    rng = torch.Generator().manual_seed(0)
+    x = torch.randint(-1, 2, (20, 6, *sides), generator=rng).double().requires_grad_()
+    pooled = F.max_pool2d(x, 2)
+    d = torch.randn(pooled.shape, generator=rng, dtype=torch.float64)
+    with torch.no_grad():
+        places = x.detach().permute(2, 3, 0, 1).contiguous().permute(2, 3, 0, 1)
+        ours, kept = pooled_places(places)
+        assert torch.equal(ours, pooled)
+        torch.testing.assert_close(unpooled_places(d, *kept), torch.autograd.grad(pooled, x, d)[0], rtol=0, atol=1e-15)
 
 
 @pytest.mark.parametrize("name", ["the paper's", "relu before pooling", "no pooling, padding"])
