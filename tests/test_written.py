@@ -40,6 +40,10 @@ NETWORKS: dict[str, tuple[nn.Module, tuple[int, int, int]]] = {
         nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 3, (3, 2), padding=(0, 1)), *head(90)),
         (2, 7, 5),
     ),
+    "padding and pooling": (
+        nn.Sequential(nn.Conv2d(16, 16, 5, padding=(2, 1)), nn.MaxPool2d(2), nn.ReLU(), *head(480)),
+        (16, 12, 12),
+    ),
     "odd sides": (nn.Sequential(nn.Conv2d(3, 4, 4), nn.MaxPool2d(2), nn.ReLU(), *head(24)), (3, 10, 8)),
     "fourier, odd sides, no pooling": (
         nn.Sequential(nn.Conv2d(40, 40, 6), nn.ReLU(), nn.Conv2d(40, 40, 5), nn.MaxPool2d(2), *head(40 * 9)),
