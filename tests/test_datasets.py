@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import tracemalloc
 from collections.abc import Callable
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,10 @@ from hypothesis import strategies as st
 from fedsam import InputError, Run
 from fedsam.config import find, names
 from fedsam.data import digits as digits_module
+from fedsam.data import synthetic as synthetic_module
 from fedsam.data.base import Dataset, Split
 from fedsam.data.digits import Digits
-from fedsam.data.partition.base import Assignment, Partition
+from fedsam.data.partition.base import Assignment, Partition, log_dirichlet, normalised
 from fedsam.data.stored import held_out_size, hold_out
 from fedsam.data.synthetic import Synthetic, SyntheticFederation
 from fedsam.rng import stream
@@ -230,6 +232,48 @@ def test_a_synthetic_client_does_not_depend_on_the_population() -> None:
     few, many = Synthetic(clients=10).load(4), Synthetic(clients=10**6).load(4)
     assert content(few.examples([7])) == content(many.examples([7]))
     assert len({str(content(many.examples([k]))) for k in (7, 1007, 2**16 + 7, 999_999)}) == 4
+
+
+def test_a_synthetic_client_does_not_depend_on_what_is_asked_for_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where an image has a number of pixels that is no multiple of what a word holds."""
+    keys: dict[str, Any] = {"clients": 9, "size": 5, "samples_per_client": 3, "local_test": 0.4, "label_noise": 0.3}
+    together = content(Synthetic(**keys).load(4).examples(range(9)))
+    assert [content(Synthetic(**keys).load(4).examples([k]))[0] for k in range(9)] == together
+    test = Synthetic(**keys).load(4).test.images
+    monkeypatch.setattr(synthetic_module, "NUMBERS", 2 * 3 * 5 * 5)
+    monkeypatch.setattr(synthetic_module, "NEAR", 4 * 5 * 5)
+    assert content(Synthetic(**keys).load(4).examples(range(9))) == together
+    assert np.array_equal(Synthetic(**keys).load(4).test.images, test)
+
+
+@pytest.mark.parametrize("alpha", [1e-9, 0.5, 100.0])
+def test_synthetic_labels_are_drawn_from_dirichlet_shares(alpha: float) -> None:
+    federation = Synthetic(clients=5, alpha=alpha, classes=7).load(3)
+    labels = federation.examples(range(5))[0].labels.reshape(5, 50)
+    for client in range(5):
+        rng = stream(3, "synthetic", client=client)
+        share_L = normalised(log_dirichlet(np.full(7, alpha / 7), rng))
+        assert labels[client].tolist() == rng.choice(7, 50, p=share_L).tolist()
+
+
+def test_synthetic_noise_is_standard_normal_and_independent() -> None:
+    levels, inverse = synthetic_module.quantiles(), NormalDist().inv_cdf
+    for i in (0, 1, 20_000, 2**15, 2**16 - 1):
+        assert levels[i] == np.float32(inverse((i + 0.5) / 2**16))
+    federation = Synthetic(clients=2000, alpha=0.0, samples_per_client=25, noise=20.0, size=4).load(0)
+    assert isinstance(federation, SyntheticFederation)
+    store = federation.examples(range(2000))[0]
+    shown = (store.images - 127.5) / federation._gain - federation._prototypes_LHWC[store.labels]
+    noise = np.asarray(shown / 20).reshape(2000, 25 * 16)
+    few = 5 / noise.size**0.5  # five standard errors
+    assert abs(noise.mean()) < few
+    assert abs(np.square(noise).mean() - 1) < 2**0.5 * few + 1e-3  # 1e-3: of bytes, which are 1/12 too much
+    for moment, expected in ((3, 0.0), (4, 3.0)):
+        assert abs((noise**moment).mean() - expected) < 0.05
+    for lag in (1, 2, 3, 4, 16):  # neighbours, words, images
+        assert abs((noise[:, lag:] * noise[:, :-lag]).mean()) < few
+    assert abs((noise[1:] * noise[:-1]).mean()) < few
+    assert abs((np.square(noise[1:]) * np.square(noise[:-1])).mean() - 1) < 3 * few + 2e-3
 
 
 @pytest.mark.parametrize(("alpha", "least", "most"), [(0.0, 1, 1), (1e-9, 1, 1), (1.0, 2, 7), (1e6, 10, 10)])

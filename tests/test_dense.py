@@ -79,6 +79,11 @@ def hooked(module: nn.Module) -> nn.Module:
     return module
 
 
+def louder(module: nn.Module) -> nn.Module:
+    module[1].forward = lambda x: 2 * nn.Linear.forward(module[1], x)  # type: ignore[index, operator]
+    return module
+
+
 def twice(module: nn.Module) -> nn.Module:
     hidden = nn.Linear(6, 6)
     layers = OrderedDict(f=nn.Flatten(), a=hidden, r=nn.ReLU(), b=hidden, s=nn.ReLU(), c=nn.Linear(6, L))
@@ -93,6 +98,7 @@ class Louder(nn.Linear):
 OTHERS = {
     "frozen": frozen(mlp(1)),
     "hooked": hooked(mlp(1)),
+    "another forward": louder(mlp(1)),
     "a layer twice": twice(mlp(1)),
     "no bias": nn.Sequential(nn.Flatten(), nn.Linear(6, L, bias=False)),
     "another activation": nn.Sequential(nn.Flatten(), nn.Linear(6, 6), nn.Tanh(), nn.Linear(6, L)),

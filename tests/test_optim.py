@@ -14,6 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.func import vmap
 
 from fedsam.config import find, names
 from fedsam.errors import InputError
@@ -310,6 +311,25 @@ def test_a_step_changes_none_of_its_arguments(cls: Any) -> None:
         assert all(torch.equal(old_state[name], was_state[name]) for name in was_state)
         assert all(old_state[name].dtype == state[name].dtype for name in state)
     assert torch.equal(gradient_P, vector(3.0, 4.0))
+
+
+@pytest.mark.parametrize("keys", [{}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}], ids=str)
+@pytest.mark.parametrize("several", [False, True], ids=["alone", "a block, each at its rate"])
+def test_sgd_makes_a_new_vector_of_a_gradient_that_others_hold(keys: dict[str, Any], several: bool) -> None:
+    opt, rows = SGD(**keys), (3,) if several else ()
+    theta_P, gradient_P, velocity_P = (torch.randn(*rows, 5, dtype=torch.float64) for _ in range(3))
+    state, lr = {"momentum": velocity_P} if keys else {}, torch.rand(rows, dtype=torch.float64) if several else 0.3
+    given = theta_P, gradient_P, velocity_P
+    before = [tensor.clone() for tensor in given]
+    descend = vmap(opt.descend, in_dims=(0, 0, 0, 0)) if several else opt.descend
+    new_P, new_state = descend(theta_P, state, gradient_P, lr)
+    assert all(torch.equal(tensor, was) for tensor, was in zip(given, before, strict=True))
+    along_P = 0.9 * velocity_P + gradient_P if keys else gradient_P
+    if keys:
+        assert torch.equal(new_state["momentum"], along_P)
+    along_P = gradient_P + 0.9 * along_P if "nesterov" in keys else along_P
+    rate = lr[:, None] if isinstance(lr, Tensor) else lr
+    assert torch.equal(new_P, theta_P - rate * along_P)
 
 
 @pytest.mark.parametrize("cls", OPTIMIZERS, ids=lambda cls: cls.__name__)

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F  # noqa: N812
+from torch.nn.utils import parametrizations
 
-from fedsam.engine.convolution import TOGETHER
+from fedsam.engine.convolution import TOGETHER, pooled_places, unpooled_places
+from fedsam.engine.fourier import Fourier
 from fedsam.engine.task import Task
 from fedsam.engine.threads import Threads
 from fedsam.engine.written import LEAST, Written
@@ -37,6 +39,10 @@ NETWORKS: dict[str, tuple[nn.Module, tuple[int, int, int]]] = {
     "no pooling, padding": (
         nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 3, (3, 2), padding=(0, 1)), *head(90)),
         (2, 7, 5),
+    ),
+    "padding and pooling": (
+        nn.Sequential(nn.Conv2d(16, 16, 5, padding=(2, 1)), nn.MaxPool2d(2), nn.ReLU(), *head(480)),
+        (16, 12, 12),
     ),
     "odd sides": (nn.Sequential(nn.Conv2d(3, 4, 4), nn.MaxPool2d(2), nn.ReLU(), *head(24)), (3, 10, 8)),
     "fourier, odd sides, no pooling": (
@@ -116,6 +122,20 @@ def test_equal_numbers_are_pooled_as_in_torch() -> None:
         torch.testing.assert_close(gradient, by_autograd(module, inputs, targets)[0], rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("sides", [(6, 6), (7, 4), (3, 5)])
+def test_places_are_pooled_as_in_torch(sides: tuple[int, int]) -> None:
+    """Of few different numbers, so that many windows have equal ones."""
+    rng = torch.Generator().manual_seed(0)
+    x = torch.randint(-1, 2, (20, 6, *sides), generator=rng).double().requires_grad_()
+    pooled = F.max_pool2d(x, 2)
+    d = torch.randn(pooled.shape, generator=rng, dtype=torch.float64)
+    with torch.no_grad():
+        places = x.detach().permute(2, 3, 0, 1).contiguous().permute(2, 3, 0, 1)
+        ours, kept = pooled_places(places)
+        assert torch.equal(ours, pooled)
+        torch.testing.assert_close(unpooled_places(d, *kept), torch.autograd.grad(pooled, x, d)[0], rtol=0, atol=1e-15)
+
+
 @pytest.mark.parametrize("name", ["the paper's", "relu before pooling", "no pooling, padding"])
 def test_bfloat16_errs_about_as_much_as_autocast(name: str) -> None:
     module, shape = NETWORKS[name]
@@ -152,6 +172,18 @@ def constant() -> nn.Module:
     return module
 
 
+def louder() -> nn.Module:
+    module = nn.Sequential(nn.Conv2d(1, 1, 2), *head(9))
+    module[0].forward = lambda x: 2 * nn.Conv2d.forward(module[0], x)  # type: ignore[arg-type, operator]
+    return module
+
+
+def shared_weight() -> nn.Module:
+    module = nn.Sequential(nn.Conv2d(1, 1, 2), nn.Conv2d(1, 1, 2), *head(4))
+    module[1].weight = module[0].weight
+    return module
+
+
 OTHERS: dict[str, nn.Module] = {
     "no convolution": nn.Sequential(*head(16)),
     "no head": nn.Sequential(nn.Conv2d(1, CLASSES, 4), nn.Flatten()),
@@ -174,12 +206,32 @@ OTHERS: dict[str, nn.Module] = {
     "one layer twice": tied(),
     "a hook": hooked(),
     "a constant": constant(),
+    "another forward": louder(),
+    "one weight in two layers": shared_weight(),
+    "a weight made of others": nn.Sequential(parametrizations.weight_norm(nn.Conv2d(1, 1, 2)), *head(9)),
+    "one number for both paddings": nn.Sequential(nn.Conv2d(1, 1, 3, padding=(1,)), *head(16)),
+    "a sequence in a sequence": nn.Sequential(nn.Sequential(nn.Conv2d(1, 1, 2), nn.ReLU()), *head(9)),
 }
 
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_leaves_other_networks_to_autograd(name: str) -> None:
     assert of(OTHERS[name]) is None
+
+
+@pytest.mark.parametrize(("pool", "message"), [(False, "Kernel size can't be greater"), (True, "size is too small")])
+@pytest.mark.parametrize("fourier", [False, True])
+def test_images_that_are_too_small_are_refused_as_in_torch(
+    pool: bool, message: str, fourier: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fourier coefficients of them would give numbers."""
+    monkeypatch.setattr(Fourier, "pays", lambda *_: fourier)
+    side = 9 if pool else 3
+    module = nn.Sequential(nn.Conv2d(4, 4, 9), *([nn.MaxPool2d(2)] if pool else []), *head(4)).double()
+    written = of(module)
+    assert written is not None
+    with pytest.raises(RuntimeError, match=message):
+        written.gradient(theta_of(module), *batch((4, side, side), 64), False)
 
 
 @pytest.mark.parametrize("name", ["sam", "asam"])

@@ -24,7 +24,8 @@ from fedsam.rng import stream
 LENGTH = 4.0  # of a prototype, in standard deviations of the noise at noise = 1
 GRID = 4  # cells along each side of a prototype
 CENTRE, SPREAD = 127.5, 40.0  # of the bytes
-NUMBERS = 2**22  # pixels that are made at once
+NUMBERS = 2**22  # pixels that are drawn at once
+NEAR = 2**18  # pixels that are computed at once: what is between lies in a near cache
 
 
 class Synthetic(Dataset):
@@ -178,13 +179,15 @@ class SyntheticFederation(Federation):
 
     def _shown(self, labels: np.ndarray, words: np.ndarray) -> np.ndarray:
         """Images of these labels, with the noise that the words, uint16, stand for."""
-        shown = quantiles().take(words)
-        shown *= np.float32(self.settings.noise)
-        shown += self._prototypes_LHWC[labels]
-        shown *= self._gain
-        shown += np.float32(CENTRE)
-        np.rint(shown, out=shown)
-        images: np.ndarray = np.clip(shown, 0, 255, out=shown).astype(np.uint8)
+        images, at_once = np.empty(words.shape, dtype=np.uint8), max(1, NEAR // math.prod(self.facts.shape))
+        for first in range(0, len(labels), at_once):
+            some = slice(first, first + at_once)
+            shown = quantiles().take(words[some])
+            shown *= np.float32(self.settings.noise)
+            shown += self._prototypes_LHWC[labels[some]]
+            shown *= self._gain
+            shown += np.float32(CENTRE)
+            images[some] = np.clip(np.rint(shown, out=shown), 0, 255, out=shown)
         return images
 
 

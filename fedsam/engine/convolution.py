@@ -47,7 +47,7 @@ class Convolution:
             y, pooled = self._direct(of_x, weight, bias)
         else:
             y, of_x = fourier.forward(x, weight)
-            y, pooled = _pooled_places(y) if self.pool else (y, ())
+            y, pooled = pooled_places(y) if self.pool else (y, ())
             y = y.add_(bias[:, None, None])
         return (y.relu_() if self.relu else y), (fourier, of_x, weight, y, pooled)
 
@@ -66,16 +66,16 @@ class Convolution:
         if fourier is None:
             dx, dw = self._direct_backward(d, of_x, weight, pooled, first)
         else:
-            dx, dw = fourier.backward(_unpooled_places(d, *pooled) if self.pool else d, of_x)
+            dx, dw = fourier.backward(unpooled_places(d, *pooled) if self.pool else d, of_x)
         out[0].flatten(2).flatten(0, 1).copy_(dw.flatten(2).flatten(0, 1))
         return dx
 
     def _fourier(self, x: Tensor, weight: Tensor) -> Fourier | None:
         (batch, inputs, height, width), (outputs, _, kernel, other) = x.shape, weight.shape
-        if any(self.padding) or height != width or kernel != other or kernel == 1:
-            return None
+        if any(self.padding) or height != width or kernel != other or not 1 < kernel <= height - self.pool:
+            return None  # among others what has no output, of which torch will say so
         found = Fourier(height, kernel)
-        return found if found.pays(batch, inputs, outputs, x.dtype) else None
+        return found if found.pays(batch, inputs, outputs) else None
 
     def _direct(self, x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Kept]:
         if not self.pool:
@@ -115,7 +115,7 @@ def _quarters(x: Tensor) -> list[Tensor]:
     return [x[:, :, i:height:2, j:width:2] for i in (0, 1) for j in (0, 1)]
 
 
-def _pooled_places(x: Tensor) -> tuple[Tensor, Kept]:
+def pooled_places(x: Tensor) -> tuple[Tensor, Kept]:
     """Of images whose numbers of one place lie together: the largest of each window; how much the right is larger than
     the left one, above and below, and the lower than the upper. Of equal numbers the first is the largest, as in torch.
     """
@@ -131,7 +131,7 @@ def _pooled_places(x: Tensor) -> tuple[Tensor, Kept]:
     return torch.maximum(upper, lower, out=upper), (right, other_right, down, (height, width))
 
 
-def _unpooled_places(d: Tensor, right: Tensor, other_right: Tensor, down: Tensor, sides: tuple[int, int]) -> Tensor:
+def unpooled_places(d: Tensor, right: Tensor, other_right: Tensor, down: Tensor, sides: tuple[int, int]) -> Tensor:
     """The derivative by what was pooled, whose numbers of one place lie together."""
     found = d.new_zeros(*sides, *d.shape[:2]).permute(2, 3, 0, 1)
     places = _quarters(found)

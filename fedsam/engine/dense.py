@@ -38,8 +38,7 @@ class Dense:
     @classmethod
     def of(cls, module: nn.Module, layout: Layout) -> Dense | None:
         """For this module, if it is such a network: flatten, then linear layers with biases and ReLU in turn."""
-        hooked = any(getattr(part, hooks) for part in module.modules() for hooks in HOOKS)
-        if type(module) is not nn.Sequential or hooked:
+        if type(module) is not nn.Sequential or not untouched(module):
             return None
         layers = list(module)
         kinds = [nn.Flatten, *([nn.Linear, nn.ReLU] * len(layers))][: len(layers)]
@@ -97,6 +96,12 @@ class Dense:
             before = hidden[-1] if len(hidden) == 1 else hidden[-1].relu_()
             hidden.append(torch.baddbmm(bias_K1U, before, weight_KUD.transpose(1, 2)))
         return hidden
+
+
+def untouched(module: nn.Module) -> bool:
+    """Whether its parts compute what their classes say: they have no hooks, and nobody put another `forward` in one."""
+    parts = list(module.modules())
+    return not any("forward" in vars(part) or any(getattr(part, hooks) for hooks in HOOKS) for part in parts)
 
 
 def cross_entropy(logits_KBL: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

@@ -14,9 +14,10 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-SLOWER = 2.2  # a multiplication here takes so much of one of a direct convolution: the products are small
-SLOWER_NARROW = 3.0  # the same in bfloat16
-LARGEST = 2**24  # numbers that a batch may become; more do not lie in any cache
+MULTIPLICATION = 0.8  # here, in those of a direct convolution
+KERNEL = 35  # the same for a coefficient of the kernels, which goes through memory however small the batch
+FEWEST = 4  # channels in; pictures have fewer, of which a direct convolution needs no derivative
+LARGEST = 2**25  # numbers that a batch may become; with more it has not been timed
 
 
 @dataclass(frozen=True)
@@ -69,12 +70,14 @@ class Fourier:
         image, back, kernel = 2 * g * n * (n + r), 2 * g * s * (s + r), 2 * g * k * (k + r)
         return batch * (inputs * image + outputs * back + inputs * outputs * g * r) + inputs * outputs * kernel
 
-    def pays(self, batch: int, inputs: int, outputs: int, dtype: torch.dtype) -> bool:
-        """Whether it takes less time than a direct convolution on a CPU: a rule of shapes, confirmed by timing."""
+    def pays(self, batch: int, inputs: int, outputs: int) -> bool:
+        """Whether it takes less time than a direct convolution on a CPU: a rule of shapes, fitted to times of both in
+        float32 and bfloat16.
+        """
         direct = batch * inputs * outputs * self.kernel**2 * self.valid**2
-        numbers = batch * max(inputs, outputs) * self.groups * self.products
-        slower = SLOWER_NARROW if dtype == torch.bfloat16 else SLOWER
-        return slower * self.operations(batch, inputs, outputs) < direct and numbers <= LARGEST
+        places = self.groups * self.products
+        here = MULTIPLICATION * self.operations(batch, inputs, outputs) + KERNEL * inputs * outputs * places
+        return here < direct and inputs >= FEWEST and batch * max(inputs, outputs) * places <= LARGEST
 
     def forward(self, x_BCNN: Tensor, weight_OCKK: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """The correlation, [B, O, S, S], and the coefficients of images and kernels, which `backward` needs.

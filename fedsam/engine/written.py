@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from fedsam.engine.convolution import Convolution, Kept, relu_backward
-from fedsam.engine.dense import HOOKS, cross_entropy
+from fedsam.engine.dense import cross_entropy, untouched
 from fedsam.engine.threads import Threads
 from fedsam.params import Layout
 
@@ -107,8 +107,7 @@ class Written:
         """For this module, if it is such a network: convolutions, each perhaps with pooling and ReLU, flatten, linear
         layers with ReLU between them.
         """
-        hooked = any(getattr(part, hooks) for part in module.modules() for hooks in HOOKS)
-        if type(module) is not nn.Sequential or hooked:
+        if type(module) is not nn.Sequential or not untouched(module):
             return None
         stages = tuple(_stages(list(module)))
         order = "".join(SIGNS.get(type(stage), "?") for stage in stages)
@@ -144,8 +143,9 @@ class Written:
             passed.append((stage, kept, tuple(next(outs) for _ in range(stage.parameters))))
         losses_KB, d_KBL = cross_entropy(x[None].to(theta_P.dtype), targets[None])
         d = d_KBL[0].div_(len(inputs_BCHW)).to(x.dtype)
-        for place, (stage, kept, out) in reversed(list(enumerate(passed))):
-            d = stage.backward(d, kept, out, place == 0)  # type: ignore[assignment]
+        while passed:  # what a stage kept is freed once it has been used
+            stage, kept, out = passed.pop()
+            d = stage.backward(d, kept, out, not passed)  # type: ignore[assignment]
         return out_P, losses_KB.mean()
 
     def _cut(self, theta_P: Tensor) -> Iterator[Tensor]:
@@ -180,8 +180,8 @@ def _may_follow(layer: nn.Module, first: nn.Module, after: set[type[nn.Module]])
 
 def _plain(layer: nn.Conv2d) -> bool:
     once = (1, 1)
-    usual = layer.groups == 1 and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
-    return usual and layer.stride == once and layer.dilation == once
+    usual = layer.groups == 1 and layer.padding_mode == "zeros" and isinstance(layer.padding, tuple)
+    return usual and len(layer.padding) == 2 and layer.stride == once and layer.dilation == once
 
 
 def _halves(layer: nn.Module) -> bool:
