@@ -19,12 +19,13 @@ from fedsam.reproduce.card import tables
 from fedsam.reproduce.carry_out import Outcome, carry_out
 from fedsam.reproduce.first_layer import FirstLayer
 from fedsam.reproduce.write import write
-from tests.test_papers import toy
+from tests.test_paper_runs import toy
 
 
 def small(preset: str) -> dict[str, Any]:
     """The `cpu` runs at toy size, for three rounds."""
-    return {name: toy(run, rounds=3) for name, run in coldenhoff2022.runs("cpu").items()}
+    local = {"rounds": 3, "data.samples_per_client": 4}
+    return {name: toy(run, **local) for name, run in coldenhoff2022.runs("cpu").items()}
 
 
 PAPER: Any = SimpleNamespace(**{**vars(coldenhoff2022), "runs": small})

@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
+from fedsam.config import Component
 from fedsam.reproduce.base import PRESETS, Preset
 from fedsam.run import Run
 
@@ -42,17 +44,13 @@ def differences(card: str, preset: Preset, runs: Mapping[str, Run]) -> list[str]
     `client.switch={200-2*p}`; `{p:.2f}` writes the number so. With a third cell a row applies to the presets named
     there alone, and later rows win. No value stands for any value.
     """
-    found = tables(card)
-    common = _common(found.get("key", []), preset)
-    applying = [cells for cells in found.get("runs", [])[1:] if preset in [*cells, preset][2].split(", ")]
-    rows = [(cells[0].split(", "), _pairs(cells[1], preset)) for cells in applying]
+    common, rows = _said(card, preset)
     lines = [
         f"no run of any name like {pattern}"
         for patterns, _ in rows
         for pattern in patterns
         if not any(_fields(pattern, name) is not None for name in runs)
     ]
-    default = Run().keys()
     for name, run in runs.items():
         said = dict(common)
         for patterns, pairs in rows:
@@ -60,11 +58,13 @@ def differences(card: str, preset: Preset, runs: Mapping[str, Run]) -> list[str]
             if fields is not None:
                 said |= {key: _filled(value, fields) for key, value in pairs.items()}
         said = {key: value for key, value in said.items() if value != NONE}
-        keys = {key: text(value) for key, value in run.keys().items()}
+        given = run.keys()
+        keys = {key: text(value) for key, value in given.items()}
         for key, value in said.items():
             if value != keys.get(key):
                 lines.append(f"{name}: {key} is {keys.get(key, 'no key')}, the card says {value}")
-        plain = _defaults(run, default)
+        chosen = {"model.of", *_choices(run)}  # model.of has no default
+        plain = _defaults(tuple((key, value) for key, value in given.items() if key in chosen))
         lines += [
             f"{name}: {key}={value} is not in the card"
             for key, value in keys.items()
@@ -82,6 +82,15 @@ def text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+@lru_cache(maxsize=16)
+def _said(card: str, preset: Preset) -> tuple[dict[str, str], list[tuple[list[str], dict[str, str]]]]:
+    """What a card says of a preset: the keys that all runs share, and each row's patterns and keys."""
+    found = tables(card)
+    applying = [cells for cells in found.get("runs", [])[1:] if preset in [*cells, preset][2].split(", ")]
+    rows = [(cells[0].split(", "), _pairs(cells[1], preset)) for cells in applying]
+    return _common(found.get("key", []), preset), rows
+
+
 def _common(table: list[list[str]], preset: Preset) -> dict[str, str]:
     column = table[0].index(preset) if table and preset in table[0] else PRESETS.index(preset) + 1
     return {cells[0]: cells[column] for cells in table[1:] if cells[column] != NONE}
@@ -95,10 +104,16 @@ def _pairs(cell: str, preset: Preset) -> dict[str, str]:
 
 def _fields(pattern: str, name: str) -> dict[str, str] | None:
     """What the words in braces of a pattern stand for in a name; None if the name is not like the pattern."""
-    parts = re.findall(r"\{(\w+)\}|(\*)|([^{*]+)", pattern)
-    shape = "".join(rf"(?P<{word}>\S+)" if word else ".*" if star else re.escape(plain) for word, star, plain in parts)
-    found = re.fullmatch(shape, name)
+    found = _shape(pattern).fullmatch(name)
     return None if found is None else found.groupdict()
+
+
+@lru_cache(maxsize=256)
+def _shape(pattern: str) -> re.Pattern[str]:
+    parts = re.findall(r"\{(\w+)\}|(\*)|([^{*]+)", pattern)
+    return re.compile(
+        "".join(rf"(?P<{word}>\S+)" if word else ".*" if star else re.escape(plain) for word, star, plain in parts)
+    )
 
 
 def _filled(value: str, fields: Mapping[str, str]) -> str:
@@ -124,26 +139,28 @@ def _number(node: ast.expr, fields: Mapping[str, str]) -> float:
     raise ValueError(f"not a formula of + - *: {ast.unparse(node)}")
 
 
-def _defaults(run: Run, default: Mapping[str, Any]) -> dict[str, str]:
-    """The keys of this run's components at their defaults: those of a run with the same choices and nothing else."""
-    keys = run.keys()
-    chosen = {key: value for key, value in keys.items() if _is_choice(key, run) or key == "model.of"}  # has no default
+@lru_cache(maxsize=1024)
+def _defaults(choices: tuple[tuple[str, Any], ...]) -> dict[str, str]:
+    """The keys of a run's components at their defaults: those of a run with the same choices and nothing else."""
+    default, chosen = Run().keys(), dict(choices)
     named = Run.from_keys({key: value for key, value in chosen.items() if key.endswith(".name") or key == "model.of"})
     usual = {**named.keys(), **default}
     plain = {**default, **Run.from_keys(chosen).keys()} | {key: usual[key] for key in chosen if key in usual}
     return {key: text(value) for key, value in plain.items()}
 
 
-def _is_choice(key: str, run: Run) -> bool:
-    """Whether a key names a component."""
-    group, dot, field = key.partition(".")
-    return bool(dot) and (field == "name" or _holds_component(getattr(run, group), field))
+def _choices(run: Run) -> Iterator[str]:
+    """The keys that name components."""
+    for group in type(run).model_fields:
+        part = getattr(run, group)
+        if isinstance(part, Component):
+            yield f"{group}.name"
+            yield from (f"{group}.{field}" for field in _held(part))
 
 
-def _holds_component(part: Any, field: str) -> bool:
-    from fedsam.config import Component
-
-    values = {name: getattr(part, name) for name in type(part).model_fields}
-    if isinstance(values.get(field), Component):
-        return True
-    return any(_holds_component(inner, field) for inner in values.values() if isinstance(inner, Component))
+def _held(part: Component) -> Iterator[str]:
+    """The fields that hold components, here and inside them."""
+    for field in type(part).model_fields:
+        if isinstance(inner := getattr(part, field), Component):
+            yield field
+            yield from _held(inner)
