@@ -24,6 +24,7 @@ from fedsam.optim.base import ClientOptimizer, State
 from fedsam.optim.sgd import SGD
 from fedsam.simulation import Simulation
 from tests.conftest import Ragged
+from tests.narrow import narrow
 
 OPTIMIZERS = names(ClientOptimizer)
 SMALL: dict[str, dict[str, Any]] = {
@@ -86,7 +87,8 @@ def test_cohort_agrees_with_loop_for_every_optimizer(optimizer: str) -> None:
 
 
 @pytest.mark.parametrize("model", names(Model))
-def test_cohort_agrees_with_loop_for_every_model(model: str) -> None:
+def test_cohort_agrees_with_loop_for_every_model(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    narrow(monkeypatch)
     changes = {
         "model": model,
         "data": Ragged(**SMALL.get(model, {})),
