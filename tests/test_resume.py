@@ -36,6 +36,8 @@ def described(out: Path, **changes: Any) -> Run:
         "evaluate_every": 3,
         "checkpoint_every": 2,
         "data.clients": 10,
+        "data.samples_per_client": 24,
+        "client.epochs": 1,
         "cohort": 3,
         "out": str(out),
     }
