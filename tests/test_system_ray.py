@@ -43,7 +43,8 @@ def test_measuring_updates_changes_no_bit() -> None:
     """Workers train three clients one by one and add them up before they answer."""
     changes = {"model.width": 2500, "rounds": 2}
     on, off = (
-        simulate(described("ray", **changes, **{"engine.workers": 2, "diagnostics.every": every})) for every in (1, 0)
+        simulate(described("ray", **changes, **{"engine.workers": workers, "diagnostics.every": every}))
+        for workers, every in ((2, 1), (1, 0))
     )
     assert on.digest == off.digest
     assert on.metrics[0]["diagnostics"]["clients"] == 7

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 from collections.abc import Sequence
@@ -56,9 +57,13 @@ class Deadly(SGD):
     flag: str = ""
 
     def step(self, theta_P: Tensor, state: State, oracle: Oracle, lr: float | Tensor) -> tuple[Tensor, State]:
-        lives = Path(self.flag)
-        left = int(lives.read_text())
-        if left:
-            lives.write_text(str(left - 1))
-            os.kill(os.getpid(), signal.SIGKILL)
+        with Path(self.flag).open("r+") as lives:
+            fcntl.flock(lives, fcntl.LOCK_EX)  # several processes count down
+            left = int(lives.read())
+            if left:
+                lives.seek(0)
+                lives.write(str(left - 1))
+                lives.truncate()
+                lives.flush()
+                os.kill(os.getpid(), signal.SIGKILL)
         return super().step(theta_P, state, oracle, lr)
