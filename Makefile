@@ -7,6 +7,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# Files in the order of tests/conftest.py, on two processes.
+SPREAD := -n 2 --dist loadfile --no-loadscope-reorder
 READY := .venv/ready-$(firstword $(shell cksum < pyproject.toml))
 
 .PHONY: demo test slow gpu lint format clean
@@ -15,10 +17,10 @@ demo: $(READY)
 	$(BIN)/fedsam compare
 
 test: $(READY)-dev lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest $(SPREAD)
 
 slow: $(READY)-dev
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow $(SPREAD) $$(grep -l mark.slow tests/*.py)
 
 gpu: $(READY)-dev
 	$(BIN)/python -m pytest -m gpu

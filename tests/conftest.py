@@ -11,6 +11,29 @@ import pytest
 from fedsam.data.base import Dataset, Facts, Federation, Split
 from fedsam.rng import stream
 
+LONGEST = (
+    "test_ray.py",
+    "test_tune_ray.py",
+    "test_deployment.py",
+    "test_started_engines.py",
+    "test_system_ray.py",
+    "test_paper_runs.py",
+    "test_papers.py",
+    "test_resume.py",
+    "test_study.py",
+    "test_sweep.py",
+    "test_cli.py",
+    "test_client_state.py",
+    "test_engines.py",
+)
+"""Files that take longest, the longest first: so they are begun first, and two processes end at about the same time."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first."""
+    place = {name: n for n, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(LONGEST)))
+
 
 class Ragged(Dataset):
     """A small federation whose clients have very different sizes."""
