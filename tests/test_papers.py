@@ -125,6 +125,15 @@ def test_a_card_reads_values_from_names() -> None:
     assert differences(starred, "gpu", runs)[0] == "late 2.5%: rounds is 6, the card says *"
 
 
+def test_what_components_hold_is_held_against_the_card_too() -> None:
+    run = Run.from_keys({"rounds": 6, "data.partition": "shards", "data.shards_per_client": 3})
+    found = differences(CARD, "gpu", {"late 2.5%": run})
+    assert [line for line in found if line.startswith("late")] == [
+        "late 2.5%: data.partition=shards is not in the card",
+        "late 2.5%: data.shards_per_client=3 is not in the card",
+    ]
+
+
 @pytest.mark.parametrize("bibkey", papers())
 def test_the_card_holds_the_claims_with_what_was_measured(bibkey: str) -> None:
     module = paper(bibkey)
