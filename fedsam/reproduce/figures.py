@@ -52,9 +52,11 @@ def save(panels: Sequence[Panel], path: Path) -> None:
     from matplotlib.figure import Figure
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure = Figure(figsize=(4.6 * len(panels), 3.8), dpi=150, layout="constrained")
+    widths = [max(4.6, 0.45 * len(panel.labels)) for panel in panels]
+    figure = Figure(figsize=(sum(widths), 3.8), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
-    for axes, panel in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
+    places = figure.subplots(1, len(panels), width_ratios=widths)
+    for axes, panel in zip(np.atleast_1d(places), panels, strict=True):
         panel.draw(axes)
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png")
@@ -64,7 +66,8 @@ def save(panels: Sequence[Panel], path: Path) -> None:
 
 
 def _draw(axes: Any, panel: Panel) -> None:
-    for colour, (label, (x, rows)) in zip(cycle(COLOURS), panel.lines.items(), strict=False):
+    beside = np.linspace(-0.3, 0.3, len(panel.lines)) if len(panel.lines) > 1 else [0.0]
+    for shift, colour, (label, (x, rows)) in zip(beside, cycle(COLOURS), panel.lines.items(), strict=False):
         values = np.array(rows, dtype=float)
         mean, spread = values.mean(axis=0), values.std(axis=0, ddof=1) if len(values) > 1 else 0 * values[0]
         low, high = mean - spread, mean + spread
@@ -73,12 +76,15 @@ def _draw(axes: Any, panel: Panel) -> None:
         if panel.log:  # a band that reaches zero has no place there
             low = np.maximum(low, mean / 10)
         if panel.labels:  # nothing lies between them
-            axes.errorbar(x, mean, spread, color=colour, label=label, marker="o", capsize=3, linestyle="")
+            dots = {"marker": "o", "markersize": 4, "capsize": 2, "linestyle": "", "label": label}
+            axes.errorbar(np.array(x) + shift, mean, spread, color=colour, **dots)
             continue
         axes.plot(x, mean, color=colour, label=label, linewidth=1.5, marker="o" if len(x) < 20 else None, markersize=3)
         axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
     if panel.labels:
         axes.set_xticks(range(len(panel.labels)), panel.labels, rotation=30, ha="right")
+    elif all(float(at).is_integer() for x, _ in panel.lines.values() for at in x):
+        axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel(panel.x)
     axes.set_ylabel(panel.y)
     axes.set_yscale("log" if panel.log else "linear")
