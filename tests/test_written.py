@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,8 +14,7 @@ from torch.nn.utils import parametrizations
 from fedsam.engine.convolution import TOGETHER, pooled_places, unpooled_places
 from fedsam.engine.fourier import Fourier
 from fedsam.engine.task import Task
-from fedsam.engine.threads import Threads
-from fedsam.engine.written import LEAST, Written
+from fedsam.engine.written import Written
 from fedsam.models.cnn import CNN
 from fedsam.params import layout_of, theta_of
 from fedsam.run import Run
@@ -252,24 +250,3 @@ def test_rounds_are_those_of_autograd(name: str) -> None:
     ours, theirs = trained(True), trained(False)
     assert not torch.equal(ours, theirs)
     torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
-
-
-@pytest.mark.parametrize("soft", [False, True])
-def test_parts_of_a_batch_in_threads_are_the_whole(soft: bool) -> None:
-    module, shape = NETWORKS["relu before pooling"]
-    whole, threads = of(module.double()), Threads(3)
-    assert whole is not None
-    theta_P, (inputs, targets) = theta_of(module), batch(shape, 3 * LEAST + 4, soft)
-    shared, before = replace(whole, threads=threads), torch.get_num_threads()
-    try:
-        torch.set_num_threads(3)
-        in_parts = shared.gradient(theta_P, inputs, targets, False)
-        again = shared.gradient(theta_P, inputs, targets, False)
-    finally:
-        torch.set_num_threads(before)
-        threads.close()
-    at_once = whole.gradient(theta_P, inputs, targets, False)
-    for ours, repeated, theirs in zip(in_parts, again, at_once, strict=True):
-        assert torch.equal(ours, repeated)
-        assert not torch.equal(ours, theirs)
-        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)

@@ -39,7 +39,7 @@ class LoopTrainer(Trainer):
     def __init__(self, task: Task, federation: Federation) -> None:
         super().__init__(task, federation)
         self._threads = Threads(torch.get_num_threads() if task.device.type == "cpu" else 1)
-        self._own, self._caller = threading.local(), threading.current_thread()
+        self._own = threading.local()
 
     def train(self, theta_P: Tensor, order: Order) -> Iterator[Trained]:
         """Train the clients, in their order."""
@@ -82,8 +82,6 @@ class LoopTrainer(Trainer):
             return self.task
         if not hasattr(self._own, "task"):
             self._own.task = replace(self.task, module=copy.deepcopy(self.task.module))
-            if self._own.task.written and threading.current_thread() is self._caller:
-                self._own.task.written = replace(self._own.task.written, threads=self._threads)
         own: Task = self._own.task
         return own
 

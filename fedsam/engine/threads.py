@@ -56,18 +56,6 @@ class Threads:
                 future.cancel()
             torch.set_num_threads(self.count)
 
-    def together(self, work: Callable[[J], R], things: Sequence[J]) -> list[R]:
-        """What `work` makes of each of at most `count` things, all at once, in one thread each. To be asked for from
-        outside the threads alone.
-
-        Raises:
-            Exception: whatever `work` raises, of the first thing that has it.
-        """
-        if self._pool is None or len(things) < 2:
-            return list(map(work, things))
-        futures = [self._pool.submit(_with_threads, 1, work, thing) for thing in things]
-        return [future.result() for future in futures]
-
     def close(self) -> None:
         """End the threads; what is being worked on is finished first."""
         if self._pool is not None:

@@ -9,7 +9,6 @@ import re
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from operator import mul
 from typing import Protocol
 
 import torch
@@ -17,10 +16,8 @@ from torch import Tensor, nn
 
 from fedsam.engine.convolution import Convolution, Kept, relu_backward
 from fedsam.engine.dense import cross_entropy, untouched
-from fedsam.engine.threads import Threads
 from fedsam.params import Layout
 
-LEAST = 16  # images of a part of a batch
 PARAMETRIC = (nn.Conv2d, nn.Linear)
 
 
@@ -95,12 +92,10 @@ class Written:
     Args:
         stages: in turn.
         layout: of the parameters.
-        threads: for parts of a batch, where the caller has several processor threads; None = kernels share these.
     """
 
     stages: tuple[Stage, ...]
     layout: Layout
-    threads: Threads | None = None
 
     @classmethod
     def of(cls, module: nn.Module, layout: Layout) -> Written | None:
@@ -125,16 +120,6 @@ class Written:
             targets: class indices [B] or probabilities [B, L].
             narrow: images, weights and what is between are bfloat16, as under autocast; loss and derivatives are not.
         """
-        count = 1 if self.threads is None else min(torch.get_num_threads(), len(inputs_BCHW) // LEAST)
-        if self.threads is None or count < 2:
-            return self._gradient(theta_P, inputs_BCHW, targets, narrow)
-        shares = list(zip(inputs_BCHW.tensor_split(count), targets.tensor_split(count), strict=True))
-        parts = self.threads.together(lambda share: self._gradient(theta_P, *share, narrow), shares)
-        weights = [len(share) / len(inputs_BCHW) for share, _ in shares]
-        gradient_P, loss = (sum(map(mul, weights, each)) for each in zip(*parts, strict=True))
-        return gradient_P, loss
-
-    def _gradient(self, theta_P: Tensor, inputs_BCHW: Tensor, targets: Tensor, narrow: bool) -> tuple[Tensor, Tensor]:
         out_P = torch.empty_like(theta_P)
         outs, weights = iter(self._cut(out_P)), iter(self._cut(theta_P.bfloat16() if narrow else theta_P))
         x, passed = inputs_BCHW.bfloat16() if narrow else inputs_BCHW, []
