@@ -208,7 +208,7 @@ def test_a_run_that_fails_stops_no_other(tmp_path: Path) -> None:
         found = runs(preset)
         return {**found, "plain": found["plain"].replace(client=SGD(lr=1e30, epochs=1))}
 
-    outcome = reproduced(tmp_path, SimpleNamespace(runs=diverging, claims=claims, figures=figures))
+    outcome = reproduced(tmp_path, SimpleNamespace(TITLE="t", runs=diverging, claims=claims, figures=figures))
     assert [answer.claim.text for answer in outcome.answers] == ["never"]
     assert [found.why for found in outcome.open] == ["there is no run plain", "there is no run then"]
     assert sorted(line.partition(":")[0] for line in outcome.failures) == [

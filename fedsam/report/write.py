@@ -43,7 +43,7 @@ MAKERS: tuple[Maker, ...] = (
 
 
 def write_report(
-    paths: Sequence[Path], out: Path, *, figures: Path | None = None, makers: Sequence[Maker] = MAKERS
+    paths: Sequence[Path], out: Path, *, figures: Path | None = None, makers: Sequence[Maker] = MAKERS, title: str = ""
 ) -> Path:
     """Write a report on runs.
 
@@ -54,6 +54,7 @@ def write_report(
         out: the HTML file, replaced as a whole. It loads nothing; 4.8 MB of it are plotly.js.
         figures: a folder for each figure as PNG and SVG, and captions.md with what they show.
         makers: of the sections, in their order.
+        title: of the page, in place of one made from the settings.
 
     Returns:
         `out`.
@@ -67,7 +68,7 @@ def write_report(
     sections = [section for make in makers if (section := make(settings))]
     notes = [*unfinished(settings), *(f"Left out: {line}" for line in (*left_out, *twice))]
     try:
-        replace(out, page(_title(settings), _lead(settings), notes, sections))
+        replace(out, page(title or _title(settings), _lead(settings), notes, sections))
         if figures is not None:
             _figures(sections, figures)
     except OSError as error:

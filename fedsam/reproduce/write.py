@@ -47,7 +47,8 @@ def write(outcome: Outcome, paper: Paper, tell: Callable[[str], None] = lambda l
 
         names = [name for name in paper.figures(outcome.preset) if name not in left_out]
         table = [cells(row) | {"reason": row["reason"]} for row in found]
-        write_report([out / "runs"], out / "report.html", makers=(*sections(out, names, table), *MAKERS))
+        makers, title = (*sections(out, names, table), *MAKERS), f"{paper.TITLE}: preset {outcome.preset}"
+        write_report([out / "runs"], out / "report.html", makers=makers, title=title)
 
 
 def draw(outcome: Outcome, paper: Paper, tell: Callable[[str], None]) -> dict[str, str]:
