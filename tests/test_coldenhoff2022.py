@@ -12,6 +12,7 @@ import safetensors.torch
 from scipy import stats
 
 from experiments import coldenhoff2022
+from experiments.coldenhoff2022.answers import best
 from fedsam.console import Progress
 from fedsam.reproduce.base import Claim
 from fedsam.reproduce.beside import as_markdown, spread
@@ -100,7 +101,7 @@ def test_claims_by_hand(whole: Outcome) -> None:
 def test_the_best_epoch_is_not_the_last() -> None:
     records = [{"test_accuracy": 0.2}, {"test_accuracy": 0.9}, {"test_accuracy": 0.5}]
     results: Any = SimpleNamespace(records=lambda name, seed: records)
-    assert coldenhoff2022.best(results, "sam 128", 1) == 0.9
+    assert best(results, "sam 128", 1) == 0.9
 
 
 def test_spread_is_that_of_the_sample() -> None:
