@@ -121,7 +121,7 @@ class Written:
             narrow: images, weights and what is between are bfloat16, as under autocast; loss and derivatives are not.
         """
         out_P = torch.empty_like(theta_P)
-        outs, weights = iter(self._cut(out_P)), iter(self._cut(theta_P.bfloat16() if narrow else theta_P))
+        outs, weights = self._cut(out_P), self._cut(theta_P.bfloat16() if narrow else theta_P)
         x, passed = inputs_BCHW.bfloat16() if narrow else inputs_BCHW, []
         for stage in self.stages:
             x, kept = stage.forward(x, tuple(next(weights) for _ in range(stage.parameters)))

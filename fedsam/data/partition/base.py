@@ -59,6 +59,7 @@ class Partition(Component):
     """A rule that divides labelled examples among clients."""
 
     kind: ClassVar[str] = "partition"
+    package: ClassVar[str] = "fedsam.data.partition"
 
     def looking_in(self, *folders: Path) -> Partition:
         """This rule, where files that it reads are looked for in these folders too.
@@ -67,8 +68,6 @@ class Partition(Component):
             InputError: a file is in none of these places.
         """
         return self
-
-    package: ClassVar[str] = "fedsam.data.partition"
 
     @abstractmethod
     def assign(
@@ -218,8 +217,9 @@ def log_dirichlet(concentration: np.ndarray, rng: np.random.Generator) -> np.nda
         concentration: positive; its shape is that of the result.
         rng: the source of chance.
     """
-    a = np.maximum(concentration, LEAST)
-    return log_gammas(a, rng.standard_gamma(a + 1.0), rng.standard_exponential(a.shape))
+    return log_gammas(
+        concentration, rng.standard_gamma(concentration + 1.0), rng.standard_exponential(concentration.shape)
+    )
 
 
 def log_gammas(concentration: np.ndarray, raised: np.ndarray, exponential: np.ndarray) -> np.ndarray:
