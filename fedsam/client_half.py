@@ -1,6 +1,7 @@
 """What an algorithm adds to a client's training; the defaults add nothing, as FedAvg's clients.
 
-All functions are pure and run under `torch.func.vmap` over the clients of a block. Shapes: P parameters.
+All functions are pure and run under `torch.func.vmap` over the clients of a block, or, where a class is `rowwise`, on
+all of them as they stand. Shapes: P parameters, K clients of a block.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ State = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Here:
-    """A client in its round.
+    """A client in its round; or a block, whose vectors are [K, P] and whose numbers [K, 1], what was sent apart.
 
     Args:
         sent_P: the model it was sent.
@@ -69,11 +70,22 @@ class ClientHalf(Component):
 
     HOOKS: ClassVar[tuple[str, ...]] = ("begin", "point", "ascent", "ascended", "descent", "rate", "finish")
 
+    rowwise: ClassVar[bool] = False
+    """Whether the `HOOKS` that this class defines also hold for a block of clients: with [K, P] in place of [P], and
+    numbers of a client as [K, 1]. It is not inherited: each class that defines some says so of itself.
+    """
+
     slots: ClassVar[tuple[str, ...]] = ()
     """Names of the vectors that a client keeps from round to round."""
 
     derived: ClassVar[tuple[str, ...]] = ()
     """Names of uploads that a server could make of the client's update itself, and that are no traffic therefore."""
+
+    @classmethod
+    def takes_rows(cls) -> bool:
+        """Whether every class that this algorithm is made of is `rowwise`, as far as it defines `HOOKS`."""
+        parts = cls.__mro__[: cls.__mro__.index(ClientHalf)]
+        return all(vars(part).get("rowwise") for part in parts if not vars(part).keys().isdisjoint(cls.HOOKS))
 
     def begin(self, here: Here) -> Here:
         """Before the first step."""

@@ -22,6 +22,8 @@ class FedCM(FedAvg):
     (MoFedSAM).
     """
 
+    rowwise = True
+
     derived: ClassVar[tuple[str, ...]] = ("direction",)
 
     alpha: float = key(0.1, "α, share of the client's own gradient in a step", "Xu et al. 2021", gt=0.0, le=1.0)

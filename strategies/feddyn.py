@@ -22,6 +22,8 @@ class FedDyn(Strategy):
     it is weighted by examples as everywhere. With a client that perturbs, only the descent is corrected.
     """
 
+    rowwise = True
+
     slots: ClassVar[tuple[str, ...]] = ("dual",)
     derived: ClassVar[tuple[str, ...]] = ("moved",)
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fedsam.client_half import ClientHalf, Here
 from fedsam.config import key
-from fedsam.optim.base import ClientOptimizer, must_not_perturb
+from fedsam.optim.base import ClientOptimizer, must_not_perturb, norm
 from fedsam.strategy import State
 from strategies.fedavg import FedAvg
 
@@ -21,6 +21,8 @@ class LESAM(ClientHalf):
     Fan et al., ICML 2024, algorithm 1.
     """
 
+    rowwise = True
+
     rho: float = key(0.5, "ρ, radius of the perturbation", "Fan et al. 2024, the authors' example", ge=0.0)
 
     def check(self, client: ClientOptimizer) -> None:
@@ -30,8 +32,8 @@ class LESAM(ClientHalf):
     def begin(self, here: Here) -> Here:
         """Fix ε, and remember this model; a previous one of zeros alone is none."""
         back_P = here.slot["previous"] - here.sent_P
-        length = torch.linalg.vector_norm(back_P) + 1e-16
-        seen = (here.slot["previous"] != 0).any()
+        length = norm(back_P) + 1e-16
+        seen = (here.slot["previous"] != 0).any(dim=-1, keepdim=True)
         return here.given(epsilon=torch.where(seen, self.rho * back_P / length, 0.0)).keep(previous=here.sent_P)
 
     def point(self, theta_P: Tensor, here: Here, t: int) -> Tensor:
@@ -41,6 +43,8 @@ class LESAM(ClientHalf):
 
 class FedLESAM(LESAM, FedAvg):
     """FedAvg with such clients. ρ = 0 is FedAvg."""
+
+    rowwise = True
 
     slots: ClassVar[tuple[str, ...]] = ("previous",)
 

@@ -18,6 +18,8 @@ class FedLESAMD(LESAM, FedDyn):
     Fan et al., ICML 2024, algorithm 1. ρ = 0 is FedDyn.
     """
 
+    rowwise = True
+
     slots: ClassVar[tuple[str, ...]] = ("dual", "previous")
 
     def finish(self, theta_P: Tensor, here: Here) -> tuple[State, State]:

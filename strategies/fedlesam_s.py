@@ -19,6 +19,8 @@ class FedLESAMS(LESAM, Scaffold):
     Fan et al., ICML 2024, algorithm 1. ρ = 0 is SCAFFOLD.
     """
 
+    rowwise = True
+
     slots: ClassVar[tuple[str, ...]] = ("control", "previous")
 
     def check(self, client: ClientOptimizer) -> None:

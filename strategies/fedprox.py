@@ -15,6 +15,8 @@ class FedProx(FedAvg):
     Li et al., MLSys 2020, algorithm 2. With a client that perturbs, only the descent is corrected. μ = 0 is FedAvg.
     """
 
+    rowwise = True
+
     mu: float = key(0.01, "μ, weight of the proximal term", "Li et al. 2020, who try 0.001 to 1", ge=0.0)
 
     def descent(self, gradient_P: Tensor, theta_P: Tensor, here: Here) -> Tensor:

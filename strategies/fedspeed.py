@@ -23,6 +23,8 @@ class FedSpeed(Strategy):
     as in the authors' code. So it is FedDyn with α = λ and a client that perturbs.
     """
 
+    rowwise = True
+
     slots: ClassVar[tuple[str, ...]] = ("correction",)
     derived: ClassVar[tuple[str, ...]] = ("moved",)
 

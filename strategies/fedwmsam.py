@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fedsam.client_half import Here
 from fedsam.config import key
-from fedsam.optim.base import ClientOptimizer, must_not_perturb, must_step_with_sgd
+from fedsam.optim.base import ClientOptimizer, dot, must_not_perturb, must_step_with_sgd, norm
 from fedsam.strategy import Gathered, State
 from strategies.fedavg import FedAvg
 
@@ -27,6 +27,8 @@ class FedWMSAM(FedAvg):
     their code, is the reading in which α is small while clients agree with D and grows as they stop to. The control
     variates are those of their code too.
     """
+
+    rowwise = True
 
     slots: ClassVar[tuple[str, ...]] = ("control",)
     derived: ClassVar[tuple[str, ...]] = ("direction", "agreement")
@@ -58,7 +60,7 @@ class FedWMSAM(FedAvg):
     def point(self, theta_P: Tensor, here: Here, t: int) -> Tensor:
         """x + ρ δ / ‖δ‖."""
         ahead_P = (here.sent_P + t * here.sent["own"]) - theta_P
-        epsilon_P: Tensor = self.rho * ahead_P / (torch.linalg.vector_norm(ahead_P) + 1e-16)
+        epsilon_P: Tensor = self.rho * ahead_P / (norm(ahead_P) + 1e-16)
         return theta_P + epsilon_P
 
     def descent(self, gradient_P: Tensor, theta_P: Tensor, here: Here) -> Tensor:
@@ -70,9 +72,9 @@ class FedWMSAM(FedAvg):
         moved_P, direction_P = theta_P - here.sent_P, here.sent["direction"]
         mean_P = -moved_P / (here.steps * here.lr)
         change_P = mean_P - here.sent["control"]
-        norms = torch.linalg.vector_norm(moved_P) * torch.linalg.vector_norm(direction_P)
-        agreement = torch.where(norms > 0, 1 + (moved_P * direction_P).sum() / norms, 0.0)
-        uploads = {"control": change_P, "direction": here.weight * mean_P, "agreement": agreement[None]}
+        norms = norm(moved_P) * norm(direction_P)
+        agreement = torch.where(norms > 0, 1 + dot(moved_P, direction_P) / norms, 0.0)
+        uploads = {"control": change_P, "direction": here.weight * mean_P, "agreement": agreement}
         return {"control": here.slot["control"] + change_P}, uploads
 
     def absorb(self, gathered: Gathered, state: State) -> State:

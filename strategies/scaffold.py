@@ -23,6 +23,8 @@ class Scaffold(FedAvg):
     decay and momentum of a client enter its c_k.
     """
 
+    rowwise = True
+
     slots: ClassVar[tuple[str, ...]] = ("control",)
 
     def init(self, theta_P: Tensor) -> State:

@@ -15,6 +15,7 @@ from fedsam import InputError, Run
 from fedsam.client_half import Here
 from fedsam.config import names
 from fedsam.engine.local import BatchOracle, Step
+from fedsam.optim.base import ClientOptimizer
 from fedsam.schedule.base import Clock
 from fedsam.simulation import Simulation
 from fedsam.strategy import Average, Strategy
@@ -151,10 +152,13 @@ def test_every_strategy_has_a_case() -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("engine", ["loop", "cohort"])
-def test_the_algorithm_is_that_of_its_paper(case: str, engine: str) -> None:
+@pytest.mark.parametrize("engine", ["loop", "cohort", "cohort under vmap"])
+def test_the_algorithm_is_that_of_its_paper(case: str, engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     keys, client, oracle, arguments = CASES[case]
-    run = described(case, keys, client, engine)
+    if engine == "cohort under vmap":
+        monkeypatch.setattr(ClientOptimizer, "takes_rows", lambda self: False)
+    run = described(case, keys, client, engine.split(maxsplit=1)[0])
+    assert Simulation(run).task.takes_rows == (engine != "cohort under vmap")
     problem = Problem(run)
     expected = oracle(problem, ROUNDS, LR, weight_decay=DECAY, **arguments)
     assert far(models(run), expected, problem.theta) <= 1e-10

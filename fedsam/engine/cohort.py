@@ -1,4 +1,5 @@
-"""The vectorised engine: blocks of clients trained at once, by `torch.func.vmap` over the function that trains one.
+"""The vectorised engine: blocks of clients trained at once, by the function that trains one: on all rows of a block as
+it stands where optimiser and strategy take rows, else under `torch.func.vmap`.
 
 Shapes: K clients of a block, P parameters.
 """
@@ -23,6 +24,8 @@ from fedsam.engine.task import Store, Task
 from fedsam.errors import RunError
 
 log = logging.getLogger("fedsam")
+
+Done = tuple[Tensor, Tensor, State, State]
 
 
 class Cohort(Engine):
@@ -60,7 +63,7 @@ class CohortTrainer(Trainer):
         if store is None:
             return
 
-        def train(at: list[int]) -> tuple[Tensor, Tensor, State, State]:
+        def train(at: list[int]) -> Done:
             return self._train_block(theta_P, store, [plans[row] for row in at], order.part(at))
 
         rows = list(plans)
@@ -81,21 +84,24 @@ class CohortTrainer(Trainer):
                 theta_KP, loss_K, slots, uploads = done
                 yield self.trained(order.part(trained), theta_KP, loss_K, theta_P, uploads, slots)
 
-    def _train_block(
-        self, theta_P: Tensor, store: Store, plans: list[ClientPlan], order: Order
-    ) -> tuple[Tensor, Tensor, State, State]:
+    def _train_block(self, theta_P: Tensor, store: Store, plans: list[ClientPlan], order: Order) -> Done:
         task = self.task
 
-        stack = Stack.of(plans, store, task.dtype)
+        stack, clock = Stack.of(plans, store, task.dtype), task.clock(order)
 
-        def one(rows: Rows, slot: State, number: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, State, State]:
-            here = Here(theta_P, order.sent, slot, number, order.lr, weight, task.optimizer, task.clock(order))
+        def train(sent_P: Tensor, rows: Rows, slot: State, number: Tensor, weight: Tensor) -> Done:
+            here = Here(sent_P, order.sent, slot, number, order.lr, weight, task.optimizer, clock)
             return train_client(task, store, stack.steps(rows), here)
 
         slots = {name: kept_KP.to(theta_P) for name, kept_KP in order.slots.items()}
         number_K = torch.tensor([float(len(plan.count_T)) for plan in plans], dtype=task.dtype, device=task.device)
         weight_K = torch.from_numpy(order.weight_K).to(task.device, task.dtype)
-        theta_KP, loss_K, slots, uploads = vmap(one)(stack.rows, slots, number_K, weight_K)
+        if task.takes_rows:
+            each_KP = theta_P.expand(len(plans), -1)
+            theta_KP, loss_K, slots, uploads = train(each_KP, stack.rows, slots, number_K[:, None], weight_K[:, None])
+        else:
+            under = vmap(train, in_dims=(None, 0, 0, 0, 0))
+            theta_KP, loss_K, slots, uploads = under(theta_P, stack.rows, slots, number_K, weight_K)
         return theta_KP, loss_K, slots, {name: each_KP.sum(dim=0) for name, each_KP in uploads.items()}
 
     def _halve(self) -> None:

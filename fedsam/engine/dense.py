@@ -94,7 +94,7 @@ class Dense:
         hidden = [inputs_KBD]
         for weight_KUD, bias_K1U in zip(weights, biases, strict=True):
             before = hidden[-1] if len(hidden) == 1 else hidden[-1].relu_()
-            hidden.append(torch.baddbmm(bias_K1U, before, weight_KUD.transpose(1, 2)))
+            hidden.append(torch.bmm(before, weight_KUD.transpose(1, 2)).add_(bias_K1U))  # baddbmm copies the bias first
         return hidden
 
 

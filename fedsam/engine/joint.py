@@ -17,12 +17,12 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
-from fedsam.client_half import Here, State
+from fedsam.client_half import Here
 from fedsam.config import Component
 from fedsam.data.base import Federation
 from fedsam.data.plan import ClientPlan
 from fedsam.engine.base import Order, Trained, Trainer
-from fedsam.engine.cohort import CohortTrainer, default_block, longest_first
+from fedsam.engine.cohort import CohortTrainer, Done, default_block, longest_first
 from fedsam.engine.local import train_client
 from fedsam.engine.stack import Stack
 from fedsam.engine.task import Store, Task
@@ -189,13 +189,18 @@ class JointTrainer(Trainer):
             "numbers": {name: each([own[name] for own in numbers]) for name in numbers[0]},
         }
 
-        def one(given: dict[str, Any]) -> tuple[Tensor, Tensor, State, State]:
+        def train(given: dict[str, Any]) -> Done:
             own = copy.copy(task)
             own.optimizer = with_numbers(task.optimizer, given["numbers"])
             sent = given["sent_P"], given["sent"], given["slot"], given["steps"], given["lr"], given["weight"]
             return train_client(own, store, stack.steps(given["rows"]), Here(*sent, own.optimizer, clock))
 
-        theta_RP, loss_R, slots, uploads = vmap(one)(given)
+        if task.takes_rows:
+            columns = {name: given[name][:, None] for name in ("steps", "weight", "lr")}
+            numbers_R1 = {name: each_R[:, None] for name, each_R in given["numbers"].items()}
+            theta_RP, loss_R, slots, uploads = train(given | columns | {"numbers": numbers_R1})
+        else:
+            theta_RP, loss_R, slots, uploads = vmap(train)(given)
         found = []
         for place, seat in enumerate(seats):
             mine = slice(place * clients, (place + 1) * clients)

@@ -1,6 +1,6 @@
-"""The training of one client, written once: every engine calls `train_client`.
+"""The training of one client, written once: every engine calls `train_client`. Also a block of clients as it stands.
 
-Shapes: P parameters, B batch.
+Shapes: P parameters, B batch, K clients of a block, S statistics of batch normalisation.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from fedsam.params import Layout
 
 @dataclass(frozen=True)
 class Step:
-    """One local step.
+    """One local step; of a block of clients with one more dimension, the first, everywhere.
 
     Args:
-        index_B: the batch, as positions in the store.
+        index_B: the batch, as positions in the store; None where its examples are given.
         count: its valid samples, as a number of the parameters' type (at least 1).
         draws: augmentation draws, [B, ...].
         valid_B: which samples are valid; None = all.
@@ -35,7 +35,7 @@ class Step:
         examples: the batch's images and labels, where they were gathered beforehand.
     """
 
-    index_B: Tensor
+    index_B: Tensor | None
     count: Tensor | float
     draws: dict[str, Tensor] = field(default_factory=dict)
     valid_B: Tensor | None = None
@@ -58,18 +58,20 @@ class BatchOracle:
         self.loss: Tensor | None = None
         self.statistics = statistics
         self._task, self._step = task, step
+        assert step.examples or step.index_B is not None
         examples = step.examples or (store.images[step.index_B], store.labels[step.index_B])
         self._inputs, self._targets = task.batch(*examples, step.draws)
 
     def __call__(self, theta_P: Tensor) -> Tensor:
         """∇L_B(theta), [P]."""
         step = self._step
-        gradient_P, loss, *statistics = _Gradient.apply(
+        find = _Gradient.apply if theta_P.dim() == 1 else of_block
+        gradient_P, loss, *statistics = find(
             self._task, 0, theta_P, self._inputs, self._targets, step.count, step.valid_B, *self.statistics
         )
         if self.loss is None:
             self.loss, self.statistics = loss, tuple(statistics)
-        return gradient_P  # type: ignore[no-any-return]
+        return gradient_P
 
     def change(self, theta_P: Tensor, attack: Attack) -> None:
         """Go on with the images that an attack makes of the batch's at theta; their labels stay."""
@@ -145,22 +147,34 @@ class _Gradient(torch.autograd.Function):
     def vmap(
         info: Any, in_dims: tuple[Any, ...], task: Task, of: int, *given: Any
     ) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
-        at, tensors = list(in_dims[2:]), list(given)
-        if at[of] is None:
-            tensors[of] = tensors[of].expand(info.batch_size, *tensors[of].shape)
-            at[of] = 0
-        if task.dense is not None and of == 0 and at[1:3] == [0, 0]:
-            return task.dense.gradient(*tensors), (0, 0)
-        with torch.enable_grad():
-            tensors[of] = leaf = tensors[of].detach().requires_grad_()
-            loss_K, *after = vmap(partial(mean_loss, task), in_dims=tuple(at))(*tensors)
-            (gradient,) = torch.autograd.grad(loss_K.sum(), leaf)
-        found = gradient, loss_K.detach(), *after
+        tensors = [
+            one.expand(info.batch_size, *one.shape) if isinstance(one, Tensor) and at is None else one
+            for one, at in zip(given, in_dims[2:], strict=True)
+        ]
+        found = of_block(task, of, *tensors)
         return found, (0,) * len(found)
 
 
+def of_block(task: Task, of: int, *tensors: Any) -> tuple[Tensor, ...]:
+    """What `_Gradient` gives, for a block of clients: all tensors begin with a dimension for these."""
+    if task.dense is not None and of == 0:
+        return task.dense.gradient(*tensors)
+    given = list(tensors)
+    with torch.enable_grad():
+        given[of] = leaf = tensors[of].detach().requires_grad_()
+        in_dims = tuple(0 if isinstance(one, Tensor) else None for one in given)
+        loss_K, *after = vmap(partial(mean_loss, task), in_dims=in_dims)(*given)
+        (gradient,) = torch.autograd.grad(loss_K.sum(), leaf)
+    return gradient, loss_K.detach(), *after
+
+
 def train_client(task: Task, store: Store, steps: Iterable[Step], here: Here) -> tuple[Tensor, Tensor, State, State]:
-    """Train one client from the model it was sent: a pure function, also under `torch.func.vmap`.
+    """Train one client from the model it was sent: a pure function, also under `torch.func.vmap`; or a block of
+    clients, if optimiser and strategy take rows.
+
+    Args:
+        here: the beginning of its round; of a block everything has a first dimension for its clients, but what was
+            sent beside the model.
 
     Returns:
         theta_client, [P]; the mean loss over the samples it trained on, each at the weights before its step; the
@@ -178,12 +192,13 @@ def train_client(task: Task, store: Store, steps: Iterable[Step], here: Here) ->
             raise TypeError(f"client optimiser {optimizer.name} took a step without asking for a gradient")
         loss, count = oracle.loss * step.count, step.count
         if step.active is not None:  # a client without this step keeps what it had, whatever was computed for it
-            new_P = torch.where(step.active, new_P, theta_P)
-            new_state = {name: torch.where(step.active, new_state[name], state[name]) for name in state}
-            slot = {name: torch.where(step.active, new, here.slot[name]) for name, new in oracle.here.slot.items()}
+            active = step.active[..., None]
+            new_P = torch.where(active, new_P, theta_P)
+            new_state = {name: torch.where(active, new_state[name], state[name]) for name in state}
+            slot = {name: torch.where(active, new, here.slot[name]) for name, new in oracle.here.slot.items()}
             oracle.here = oracle.here.keep(**slot)
             pairs = zip(oracle.statistics, statistics, strict=True)
-            oracle.statistics = tuple(torch.where(step.active, new_S, old_S) for new_S, old_S in pairs)
+            oracle.statistics = tuple(torch.where(active, new_S, old_S) for new_S, old_S in pairs)
             loss, count = torch.where(step.active, loss, 0.0), torch.where(step.active, count, 0.0)
         theta_P, state, here, statistics = new_P, new_state, oracle.here, oracle.statistics
         total, samples = total + loss, samples + count
@@ -204,4 +219,5 @@ def _received(task: Task, here: Here) -> tuple[Tensor, ...]:
         return ()
     if task.strategy.batchnorm == "local":
         return (task.batchnorms.initial(here.sent_P) + here.slot[BATCHNORM],)
-    return (here.sent[BATCHNORM],)
+    statistics_S = here.sent[BATCHNORM]
+    return (statistics_S.expand(*here.sent_P.shape[:-1], len(statistics_S)),)

@@ -63,19 +63,25 @@ class Stack:
         return cls(rows, batch_T.tolist(), list(map(bool, ragged_T)), list(map(bool, missing_T)))
 
     def steps(self, rows: Rows) -> Iterator[Step]:
-        """The steps of one client.
+        """The steps of all clients, or of one.
 
         Args:
-            rows: its own, without the first dimension; under `torch.func.vmap`.
+            rows: of all; or its own, without the first dimension, under `torch.func.vmap`.
         """
+        dim = rows["count"].dim() - 1  # of the steps
         for t, batch in enumerate(self.batch_T):
+
+            def of(name: str, t: int = t, batch: int = batch) -> Tensor:
+                array = rows[name].select(dim, t)
+                return array if array.dim() == dim or array.shape[dim] == batch else array.narrow(dim, 0, batch)
+
             yield Step(
-                rows["index"][t, :batch],
-                rows["count"][t],
-                {name[5:]: rows[name][t, :batch] for name in rows if name.startswith("draw ")},
-                rows["valid"][t, :batch] if self.ragged_T[t] else None,
-                rows["active"][t] if self.missing_T[t] else None,
-                (rows["images"][t, :batch], rows["labels"][t, :batch]) if "images" in rows else None,
+                None if "images" in rows else of("index"),
+                of("count"),
+                {name[5:]: of(name) for name in rows if name.startswith("draw ")},
+                of("valid") if self.ragged_T[t] else None,
+                of("active") if self.missing_T[t] else None,
+                (of("images"), of("labels")) if "images" in rows else None,
             )
 
 

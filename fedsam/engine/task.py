@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
+from torch.func import functional_call, vmap
 from torch.nn import functional as F  # noqa: N812
 from torch.nn.modules.conv import _ConvNd
 
@@ -86,6 +86,7 @@ class Task:
         self.batchnorms: BatchNorms | None = batchnorms_of(self.module)
         self.dense = None if self.precision == "bf16" else Dense.of(self.module, self.layout)
         self.written = Written.of(self.module, self.layout) if self.device.type == "cpu" else None
+        self.takes_rows = self.optimizer.takes_rows() and self.strategy.takes_rows()
 
     @property
     def convolutional(self) -> bool:
@@ -139,14 +140,16 @@ class Task:
 
     def batch(self, images_BHWC: Tensor, labels_B: Tensor, draws: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """A training batch of examples of a store: augmented and normalised; inputs [B, C, H, W] in channels-last
-        order, targets [B] or [B, L].
+        order, targets [B] or [B, L]. Or a block of batches, with one more dimension, the first.
         """
+        if images_BHWC.dim() == 5 and self.augment.changes:
+            return vmap(self.batch)(images_BHWC, labels_B, draws)
         inputs_BCHW = self.normalise(self.augment.pixels(images_BHWC, draws))
         return self.augment.inputs(inputs_BCHW, labels_B, self.facts.classes, draws)
 
     def normalise(self, images_BHWC: Tensor) -> Tensor:
         """(p / scale − mean) / std, as [B, C, H, W]."""
-        return torch.addcmul(self._shift_C, images_BHWC.to(self.dtype), self._gain_C).permute(0, 3, 1, 2)
+        return torch.addcmul(self._shift_C, images_BHWC.to(self.dtype), self._gain_C).movedim(-1, -3)
 
     def losses(
         self, theta_P: Tensor, inputs_BCHW: Tensor, targets: Tensor, valid_B: Tensor | None = None, *statistics: Tensor

@@ -16,13 +16,15 @@ class AdamW(BaseOptimizer):
     The moments start at zero in every round.
     """
 
+    rowwise = True
+
     beta1: float = key(0.9, "decay of the mean of the gradient", "Kingma and Ba 2015", ge=0.0, lt=1.0)
     beta2: float = key(0.999, "decay of the mean of its square", "Kingma and Ba 2015", ge=0.0, lt=1.0)
     epsilon: float = key(1e-8, "term that keeps the denominator from zero", "Kingma and Ba 2015", gt=0.0)
 
     def init(self, theta_P: Tensor) -> State:
         """Moments of zero, and the number of steps taken."""
-        return {"m": torch.zeros_like(theta_P), "v": torch.zeros_like(theta_P), "t": torch.zeros_like(theta_P[0])}
+        return {"m": torch.zeros_like(theta_P), "v": torch.zeros_like(theta_P), "t": torch.zeros_like(theta_P[..., :1])}
 
     def descend(self, theta_P: Tensor, state: State, gradient_P: Tensor, lr: float | Tensor) -> tuple[Tensor, State]:
         """One step."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fedsam.config import key
 from fedsam.errors import InputError
-from fedsam.optim.base import Perturbed
+from fedsam.optim.base import Perturbed, norm
 from fedsam.params import Layout
 
 
@@ -24,6 +24,8 @@ class ASAM(Perturbed):
 
     ρ = 0 is the base optimiser, bit for bit.
     """
+
+    rowwise = True
 
     rho: float = key(
         0.7,
@@ -50,6 +52,6 @@ class ASAM(Perturbed):
             eta = 0.2 if self.eta is None else self.eta
             scale_P = torch.where(layout.weights(theta_P.device), scale_P.add_(eta), 1.0)
         scaled_P = scale_P * gradient_P
-        factor = (torch.linalg.vector_norm(scaled_P) + 1e-16).reciprocal() * self.rho
+        factor = (norm(scaled_P) + 1e-16).reciprocal() * self.rho
         # in place on what was made here: each new vector of P numbers costs as much as the product itself
         return scaled_P.mul_(scale_P).mul_(factor)

@@ -1,6 +1,6 @@
 """What a client optimiser is: pure functions of a flat parameter vector and the gradient oracle of one mini-batch.
 
-Shapes: P parameters.
+Shapes: P parameters, K clients of a block.
 """
 
 from __future__ import annotations
@@ -58,11 +58,25 @@ class Oracle(Protocol):
 class ClientOptimizer(Component):
     """How a client trains: a step from the gradient oracle of each mini-batch.
 
-    Everything runs under `torch.func.vmap`: no data-dependent control flow, no in-place writes to arguments.
+    Everything runs under `torch.func.vmap`: no data-dependent control flow, no in-place writes to arguments. What also
+    holds for a block of clients as it stands says so by `rowwise`, and is spared vmap, which takes longer than the
+    arithmetic of small models.
     """
 
     kind: ClassVar[str] = "client optimiser"
     package: ClassVar[str] = "fedsam.optim"
+
+    rowwise: ClassVar[bool] = False
+    """Whether all that this class defines takes [K, P], a row for each client, in place of [P], and numbers of a client
+    as [K, 1]. It is not inherited: each class says so of itself.
+    """
+
+    def takes_rows(self) -> bool:
+        """Whether every class that this optimiser and those it holds are made of is `rowwise`."""
+        parts = type(self).__mro__
+        own = all(vars(part).get("rowwise") for part in parts[: parts.index(ClientOptimizer)])
+        held = (getattr(self, field) for field in type(self).model_fields)
+        return own and all(each.takes_rows() for each in held if isinstance(each, ClientOptimizer))
 
     @property
     @abstractmethod
@@ -103,6 +117,8 @@ class ClientOptimizer(Component):
 
 class BaseOptimizer(ClientOptimizer):
     """An optimiser that turns a gradient into a step, and the settings of local training that every optimiser has."""
+
+    rowwise = True
 
     lr: float = key(
         0.1, "client learning rate", "the digits demonstration; 0.01 for CIFAR in Caldarola et al. 2022", gt=0.0
@@ -150,8 +166,18 @@ class BaseOptimizer(ClientOptimizer):
         """g · min(1, clip_norm / ‖g‖₂), with one norm over all parameters (Pascanu et al., ICML 2013, algorithm 1)."""
         if self.clip_norm is None:
             return gradient_P
-        norm = torch.linalg.vector_norm(gradient_P)
-        return gradient_P * (self.clip_norm / torch.clamp(norm, min=self.clip_norm))
+        return gradient_P * (self.clip_norm / torch.clamp(norm(gradient_P), min=self.clip_norm))
+
+
+def norm(vector_P: Tensor) -> Tensor:
+    """‖v‖₂ over all parameters, [1]; of a block's vectors [K, 1]."""
+    length: Tensor = torch.linalg.vector_norm(vector_P, dim=-1, keepdim=True)
+    return length
+
+
+def dot(a_P: Tensor, b_P: Tensor) -> Tensor:
+    """a · b over all parameters, [1]; of a block's vectors [K, 1]."""
+    return (a_P * b_P).sum(dim=-1, keepdim=True)
 
 
 def is_on(number: float | Tensor) -> bool:
@@ -161,6 +187,8 @@ def is_on(number: float | Tensor) -> bool:
 
 class Around(ClientOptimizer):
     """An optimiser that has a base optimiser take its steps."""
+
+    rowwise = True
 
     base: BaseOptimizer = key("sgd", "the optimiser that takes the steps", "Caldarola et al. 2022")
 
@@ -177,6 +205,8 @@ class Perturbed(Around):
     (Foret et al., ICLR 2021, algorithm 1; in federated form Caldarola et al., ECCV 2022). The perturbed point is a new
     vector, so nothing has to be restored, and weight decay and momentum act at w. Two gradient evaluations a step.
     """
+
+    rowwise = True
 
     @abstractmethod
     def perturbation(self, theta_P: Tensor, gradient_P: Tensor, layout: Layout) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from fedsam.config import key
-from fedsam.optim.base import BaseOptimizer, ClientOptimizer, Oracle, Perturbed, State
+from fedsam.optim.base import BaseOptimizer, ClientOptimizer, Oracle, Perturbed, State, dot
 
 
 class GSAM(ClientOptimizer):
@@ -20,6 +20,8 @@ class GSAM(ClientOptimizer):
     Two gradient evaluations a step. α = 0 is the perturbed optimiser itself and ρ = 0 the base, bit for bit: there
     g·g_p / ‖g_p‖² is exactly 1. Where g_p is zero, all of g is orthogonal to it, as in the authors' code.
     """
+
+    rowwise = True
 
     ascent: Perturbed = key("sam", "the perturbation ε, with its base optimiser", "Zhuang et al. 2022")
     alpha: float = key(
@@ -45,6 +47,6 @@ def orthogonal(vector_P: Tensor, axis_P: Tensor) -> Tensor:
 
     The quotient is of two sums made in the same way, so that it is exactly 1, and nothing is left, where v = a.
     """
-    square = (axis_P * axis_P).sum()
-    share = torch.where(square > 0, (vector_P * axis_P).sum() / square, 0.0)
+    square = dot(axis_P, axis_P)
+    share = torch.where(square > 0, dot(vector_P, axis_P) / square, 0.0)
     return vector_P - share * axis_P

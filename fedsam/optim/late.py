@@ -24,6 +24,8 @@ class Late(ClientOptimizer):
     or vice versa.
     """
 
+    rowwise = True
+
     ascent: Around = key("sam", "the optimiser of the other part, with its base", "Zhou et al. 2025")
     switch: float = key(
         0.9, "t, the round of the switch; below 1 a share of the rounds, ⌊switch · T⌋", "Zhou et al. 2025", ge=0.0

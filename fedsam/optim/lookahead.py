@@ -24,6 +24,8 @@ class Lookahead(ClientOptimizer):
     gradient evaluations. α = 1 is the inner optimiser, bit for bit.
     """
 
+    rowwise = True
+
     ascent: Around = key("sam", "the inner optimiser, with its base", "Mordido et al. 2024")
     k: int = key(5, "steps of the inner optimiser between steps of the slow weights", "Zhang et al. 2019", ge=1)
     alpha: float = key(0.5, "α, step of the slow weights towards the fast ones", "Zhang et al. 2019", gt=0.0, le=1.0)

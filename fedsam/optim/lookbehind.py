@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fedsam.config import key
 from fedsam.errors import InputError
-from fedsam.optim.base import BaseOptimizer, ClientOptimizer, Oracle, Perturbed, State
+from fedsam.optim.base import BaseOptimizer, ClientOptimizer, Oracle, Perturbed, State, dot, norm
 
 
 class Lookbehind(ClientOptimizer):
@@ -32,6 +32,8 @@ class Lookbehind(ClientOptimizer):
     k steps along one and the same gradient, ∇L_B(w), before the interpolation. With plain SGD these are one step of
     α k times the learning rate.
     """
+
+    rowwise = True
 
     ascent: Perturbed = key(
         "sam", "the perturbation of each ascent step, with its base optimiser", "Mordido et al. 2024"
@@ -73,14 +75,13 @@ class Lookbehind(ClientOptimizer):
         if not isinstance(self.alpha, str):
             return torch.lerp(theta_P, fast_P, self.alpha), state
         sizes = oracle.layout.sizes if self.per_tensor else [oracle.layout.total]
-        parts = zip(*(torch.split(point_P, sizes) for point_P in (theta_P, first_P, fast_P)), strict=True)
-        return torch.cat(
-            [torch.lerp(start, end, adaptive(first - start, end - start)) for start, first, end in parts]
-        ), state
+        parts = zip(*(torch.split(point_P, sizes, dim=-1) for point_P in (theta_P, first_P, fast_P)), strict=True)
+        found = [torch.lerp(start, end, adaptive(first - start, end - start)) for start, first, end in parts]
+        return torch.cat(found, dim=-1), state
 
 
 def adaptive(first_P: Tensor, whole_P: Tensor) -> Tensor:
-    """α* = (cos θ + 1) / 2 of the first step and of all steps together, a number; 1/2 if one of them is zero."""
-    norms = torch.linalg.vector_norm(first_P) * torch.linalg.vector_norm(whole_P)
-    cosine: Tensor = (first_P * whole_P).sum() / norms.clamp(min=torch.finfo(norms.dtype).tiny)
+    """α* = (cos θ + 1) / 2 of the first step and of all steps together, [1]; 1/2 if one of them is zero."""
+    norms = norm(first_P) * norm(whole_P)
+    cosine = dot(first_P, whole_P) / norms.clamp(min=torch.finfo(norms.dtype).tiny)
     return (cosine.clamp(-1.0, 1.0) + 1) / 2

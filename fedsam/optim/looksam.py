@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from fedsam.config import key
-from fedsam.optim.base import BaseOptimizer, ClientOptimizer, Oracle, Perturbed, State
+from fedsam.optim.base import BaseOptimizer, ClientOptimizer, Oracle, Perturbed, State, norm
 from fedsam.optim.gsam import orthogonal
 
 
@@ -22,6 +22,8 @@ class LookSAM(ClientOptimizer):
     the base, bit for bit: there g_v is exactly zero. Otherwise g_v is normalised however short it is: a ρ so small
     that g_s and g differ by rounding alone makes α of noise.
     """
+
+    rowwise = True
 
     ascent: Perturbed = key("sam", "the perturbation ε, with its base optimiser", "Liu et al. 2022")
     k: int = key(5, "steps from one with the perturbed gradient to the next", "convention", ge=1)
@@ -43,7 +45,7 @@ class LookSAM(ClientOptimizer):
             direction_P = oracle(theta_P + self.ascent.ascend(theta_P, gradient_P, oracle))
             kept_P = orthogonal(direction_P, gradient_P)
         else:
-            ratio = torch.linalg.vector_norm(gradient_P) / (torch.linalg.vector_norm(kept_P) + 1e-16)
+            ratio = norm(gradient_P) / (norm(kept_P) + 1e-16)
             direction_P = gradient_P + self.alpha * ratio * kept_P
         theta_P, state = self.bottom.descend(theta_P, state, oracle.descent(direction_P, theta_P), lr)
         return theta_P, {**state, "looksam_g_v": kept_P}

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from fedsam.config import key
-from fedsam.optim.base import Perturbed
+from fedsam.optim.base import Perturbed, norm
 from fedsam.params import Layout
 
 
@@ -17,9 +16,11 @@ class SAM(Perturbed):
     optimiser, bit for bit.
     """
 
+    rowwise = True
+
     rho: float = key(0.1, "ρ, radius of the ascent step", "Caldarola et al. 2022, CIFAR-10, alpha 0 and 0.05", ge=0.0)
 
     def perturbation(self, theta_P: Tensor, gradient_P: Tensor, layout: Layout) -> Tensor:
         """ε, [P]."""
-        factor: Tensor = (torch.linalg.vector_norm(gradient_P) + 1e-16).reciprocal() * self.rho
+        factor: Tensor = (norm(gradient_P) + 1e-16).reciprocal() * self.rho
         return gradient_P * factor

@@ -18,6 +18,8 @@ class SGD(BaseOptimizer):
     client is centralised training.
     """
 
+    rowwise = True
+
     momentum: float = key(0.0, "μ", "Caldarola et al. 2022", ge=0.0, lt=1.0)
     nesterov: bool = key(False, "Nesterov's momentum; needs momentum > 0", "torch.optim.SGD")
 
@@ -49,4 +51,6 @@ class SGD(BaseOptimizer):
             velocity_P = self.momentum * state["momentum"] + gradient_P
             state = {"momentum": velocity_P}
             gradient_P = gradient_P + self.momentum * velocity_P if self.nesterov else velocity_P
-        return (-lr * gradient_P).add_(theta_P), state  # w − lr · v to the bit, with one vector less to write
+        if isinstance(lr, Tensor):  # of several runs; rounds as below
+            return torch.addcmul(theta_P, gradient_P, -lr), state
+        return torch.add(theta_P, gradient_P, alpha=-lr), state

@@ -41,6 +41,12 @@ class Augment(Component):
         held = [value for field in type(self).model_fields if isinstance(value := getattr(self, field), Augment)]
         return {type(self)}.union(*(inner.classes() for inner in held))
 
+    @property
+    def changes(self) -> bool:
+        """Whether it overrides anything."""
+        methods = "draw", "pixels", "inputs"
+        return any(getattr(type(self), name) is not getattr(Augment, name) for name in methods)
+
     def draw(self, rng: np.random.Generator, count_T: np.ndarray, batch: int, image: tuple[int, int]) -> Draws:
         """The draws of one client for one round.
 

@@ -1,0 +1,137 @@
+"""Blocks of clients as they stand: which optimisers and strategies take rows, and that the others are left to vmap.
+
+Shapes: K clients, P parameters.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from fedsam.client_half import Here
+from fedsam.config import find, names
+from fedsam.data.augment.base import Augment
+from fedsam.optim.asam import ASAM
+from fedsam.optim.base import ClientOptimizer, norm
+from fedsam.optim.late import Late
+from fedsam.optim.lookbehind import Lookbehind
+from fedsam.optim.sam import SAM
+from fedsam.optim.sgd import SGD
+from fedsam.params import Layout
+from fedsam.simulation import Simulation
+from fedsam.strategy import Strategy
+from strategies.fedavg import FedAvg
+from strategies.fedlesam import LESAM
+from strategies.scaffold import Scaffold
+from tests.conftest import Ragged
+from tests.test_engines import assert_same, ragged_run, trained
+
+OPTIMIZER: Any = ClientOptimizer
+STRATEGY: Any = Strategy
+
+
+class OneForAll(SAM):
+    """Right for one client; of a block it would divide by the norm of all rows together."""
+
+    def perturbation(self, theta_P: Tensor, gradient_P: Tensor, layout: Layout) -> Tensor:
+        return self.rho * gradient_P / torch.linalg.vector_norm(gradient_P)
+
+
+class Inside:
+    def perturbation(self, theta_P: Tensor, gradient_P: Tensor, layout: Layout) -> Tensor:
+        return gradient_P / gradient_P.norm()
+
+
+class Mixed(Inside, SAM):
+    rowwise = True
+
+
+class Told(ASAM):
+    rowwise = True
+
+
+class MeanOfAll(FedAvg):
+    """Likewise."""
+
+    def descent(self, gradient_P: Tensor, theta_P: Tensor, here: Here) -> Tensor:
+        return gradient_P - gradient_P.mean()
+
+
+class OnServer(FedAvg):
+    """Has no half of a client's."""
+
+    def absorb(self, gathered: Any, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        return state
+
+
+class BothSaid(LESAM, Scaffold):
+    rowwise = True
+
+    def finish(self, theta_P: Tensor, here: Here) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        return {}, {}
+
+
+def test_all_but_adversarial_training_take_rows() -> None:
+    assert [name for name in names(OPTIMIZER) if not find(OPTIMIZER, name)().takes_rows()] == ["adversarial"]
+    assert all(find(STRATEGY, name).takes_rows() for name in names(STRATEGY))
+
+
+@pytest.mark.parametrize(
+    ("client", "takes"),
+    [
+        (SGD(), True),
+        (Lookbehind(ascent=ASAM()), True),
+        (Told(), True),
+        (OneForAll(), False),
+        (Mixed(), False),
+        (Lookbehind(ascent=OneForAll()), False),
+        (Late(ascent="adversarial"), False),  # type: ignore[arg-type]
+    ],
+    ids=str,
+)
+def test_each_class_says_so_of_itself(client: ClientOptimizer, takes: bool) -> None:
+    assert client.takes_rows() is takes
+
+
+@pytest.mark.parametrize(("server", "takes"), [(FedAvg, True), (OnServer, True), (BothSaid, True), (MeanOfAll, False)])
+def test_each_strategy_with_a_half_of_the_clients_says_so_of_itself(server: type[FedAvg], takes: bool) -> None:
+    assert server.takes_rows() is takes
+
+
+@pytest.mark.parametrize("changes", [{"client": OneForAll}, {"server": MeanOfAll}], ids=["client", "server"])
+def test_what_does_not_take_rows_is_as_right_in_blocks(changes: dict[str, Any]) -> None:
+    keys: dict[str, Any] = {"client": {"name": "sgd", "batch_size": 4, "epochs": 2}}
+    keys |= {group: {"name": f"tests.test_rows:{cls.__name__}"} for group, cls in changes.items()}
+    keys["client"] |= {"batch_size": 4, "epochs": 2}
+    assert not Simulation(ragged_run("cohort", **keys)).task.takes_rows
+    assert_same(trained(ragged_run("loop", **keys)), trained(ragged_run("cohort", **keys)))
+
+
+@pytest.mark.parametrize("client", ["sgd", "asam", "lookbehind"])
+@pytest.mark.parametrize("augment", ["none", "crop_flip"])
+@pytest.mark.parametrize("some", [None, [6]], ids=["masked", "whole"])
+def test_rows_have_the_bits_of_vmap(
+    client: str, augment: str, some: list[int] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local = {"name": client, "batch_size": 4, "epochs": 2, "momentum": 0.9, "weight_decay": 0.01}
+    run = ragged_run("cohort", precision="fp32", client=local, data=Ragged(augment=augment, size=20, channels=3))
+    rows = trained(run, some)
+    monkeypatch.setattr(ClientOptimizer, "takes_rows", lambda self: False)
+    under = trained(run, some)
+    assert len(rows[0]) == len(some or range(7))
+    assert all(torch.equal(delta_P, under[0][k]) for k, delta_P in rows[0].items())
+    assert rows[1] == under[1]
+
+
+def test_norms_are_of_each_row() -> None:
+    vectors_KP = torch.tensor([[3.0, 4.0], [5.0, 12.0]])
+    assert norm(vectors_KP).tolist() == [[5.0], [13.0]]
+    assert norm(vectors_KP[0]).tolist() == [5.0]
+
+
+def test_an_augmentation_changes_something_if_it_overrides_something() -> None:
+    kind: Any = Augment
+    assert [name for name in names(kind) if not find(kind, name)().changes] == ["none"]
