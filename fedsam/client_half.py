@@ -87,6 +87,11 @@ class ClientHalf(Component):
         parts = cls.__mro__[: cls.__mro__.index(ClientHalf)]
         return all(vars(part).get("rowwise") for part in parts if not vars(part).keys().isdisjoint(cls.HOOKS))
 
+    @classmethod
+    def counts_steps(cls) -> bool:
+        """Whether what it adds to a step may depend on the step's number."""
+        return cls.point is not ClientHalf.point or cls.rate is not ClientHalf.rate
+
     def begin(self, here: Here) -> Here:
         """Before the first step."""
         return here

@@ -10,6 +10,7 @@ import torch
 
 from fedsam import Run, resume, simulate
 from fedsam.engine.task import numerics
+from fedsam.simulation import Simulation
 from tests.conftest import Ragged
 from tests.test_engines import assert_same, trained
 
@@ -44,6 +45,27 @@ def test_two_runs_on_a_gpu_give_the_same_bits(precision: str, tmp_path: Path) ->
     assert one.digest == other.digest
     assert one.engine == "cohort"
     assert json.loads((tmp_path / "run" / "run.json").read_text())["environment"]["hardware"]["gpus"]
+    assert resume(tmp_path / "run").digest == one.digest
+
+
+@pytest.mark.parametrize("engine", ["loop", "cohort"])
+@pytest.mark.parametrize("model", ["mlp", "cnn", "resnet20"])
+@pytest.mark.parametrize("client", ["sgd", "asam", "lookbehind"])
+def test_captured_steps_come_to_the_same(engine: str, model: str, client: str) -> None:
+    run = described(engine, "cuda", "fp64", model).replace(client={"name": client, "batch_size": 4, "epochs": 2})
+    launched, captured = (Simulation(run.replace(engine=run.engine.replace(graphs=on))) for on in (False, True))
+    for _ in range(4):
+        launched.advance()
+        captured.advance()
+        torch.testing.assert_close(captured.theta_P, launched.theta_P, rtol=1e-9, atol=1e-11)
+    assert captured.trainer.graphs.count > 0  # type: ignore[attr-defined]
+
+
+def test_two_runs_of_captured_steps_give_the_same_bits(tmp_path: Path) -> None:
+    run = described("auto", "cuda", "fp32")
+    run = run.replace(engine=run.engine.replace(graphs=True))
+    one, other = simulate(run), simulate(run.replace(out=str(tmp_path / "run")))
+    assert one.digest == other.digest
     assert resume(tmp_path / "run").digest == one.digest
 
 

@@ -196,6 +196,9 @@ class Engine(Component):
     block: int = key(
         0, "clients trained at once by the cohort engine; 0 = by the number of parameters", "fedsam bench engines", ge=0
     )
+    graphs: bool = key(
+        False, "on a GPU replay a local step as one CUDA graph, not kernel by kernel; not yet timed", "convention"
+    )
     on_client_error: Literal["stop", "skip"] = key(
         "stop", "a client that raises an error stops the run, or is left out of its round", "convention"
     )
@@ -213,6 +216,8 @@ class Engine(Component):
             raise InputError("device", self.device, "must be auto, cpu, cuda or cuda:N") from None
         if device.type == "cuda" and not (cuda and (device.index or 0) < torch.cuda.device_count()):
             raise InputError("device", self.device, f"torch sees {torch.cuda.device_count()} GPUs; use cpu or auto")
+        if self.graphs and device.type != "cuda":
+            raise InputError("graphs", True, f"needs a CUDA device, this run is on {device.type}; leave it out")
         if self.precision == "tf32" and device.type != "cuda":
             raise InputError(
                 "precision", self.precision, f"needs a CUDA device, this run is on {device.type}; use fp32 or bf16"

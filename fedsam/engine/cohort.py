@@ -18,6 +18,7 @@ from fedsam.data.base import Federation
 from fedsam.data.plan import ClientPlan
 from fedsam.engine.base import Engine, Order, Trained, Trainer
 from fedsam.engine.blame import attempt, out_of_memory, planned
+from fedsam.engine.graph import Done, Graphs
 from fedsam.engine.local import train_client
 from fedsam.engine.stack import Rows, Stack
 from fedsam.engine.task import Store, Task
@@ -25,15 +26,14 @@ from fedsam.errors import RunError
 
 log = logging.getLogger("fedsam")
 
-Done = tuple[Tensor, Tensor, State, State]
-
 
 class Cohort(Engine):
     """Blocks of clients at once. Clients with fewer steps or smaller batches are masked by selection."""
 
     def start(self, task: Task, federation: Federation) -> CohortTrainer:
         """Fix the size of a block."""
-        return CohortTrainer(task, federation, self.block or default_block(task.layout.total))
+        graphs = Graphs() if self.graphs else None
+        return CohortTrainer(task, federation, self.block or default_block(task.layout.total), graphs)
 
 
 def default_block(parameters: int) -> int:
@@ -49,9 +49,9 @@ def longest_first(steps: Sequence[int]) -> list[int]:
 class CohortTrainer(Trainer):
     """The cohort engine at work."""
 
-    def __init__(self, task: Task, federation: Federation, block: int) -> None:
+    def __init__(self, task: Task, federation: Federation, block: int, graphs: Graphs | None = None) -> None:
         super().__init__(task, federation)
-        self.block = block
+        self.block, self.graphs = block, graphs
 
     def train(self, theta_P: Tensor, order: Order) -> Iterator[Trained]:
         """Train the clients in blocks, those with the most steps first; if memory runs out, in smaller blocks from
@@ -91,7 +91,8 @@ class CohortTrainer(Trainer):
 
         def train(sent_P: Tensor, rows: Rows, slot: State, number: Tensor, weight: Tensor) -> Done:
             here = Here(sent_P, order.sent, slot, number, order.lr, weight, task.optimizer, clock)
-            return train_client(task, store, stack.steps(rows), here)
+            graphs = self.graphs.train if self.graphs and task.takes_rows else train_client
+            return graphs(task, store, stack.steps(rows), here)
 
         slots = {name: kept_KP.to(theta_P) for name, kept_KP in order.slots.items()}
         number_K = torch.tensor([float(len(plan.count_T)) for plan in plans], dtype=task.dtype, device=task.device)
@@ -110,6 +111,8 @@ class CohortTrainer(Trainer):
                 "out of memory with one client at a time; set a smaller client.batch_size or engine.precision=bf16"
             )
         self.block //= 2
+        if self.graphs:
+            self.graphs.clear()
         log.warning(
             "out of memory: going on with blocks of %d clients (engine.block=%d avoids the attempt)",
             self.block,

@@ -22,7 +22,8 @@ from fedsam.config import Component
 from fedsam.data.base import Federation
 from fedsam.data.plan import ClientPlan
 from fedsam.engine.base import Order, Trained, Trainer
-from fedsam.engine.cohort import CohortTrainer, Done, default_block, longest_first
+from fedsam.engine.cohort import CohortTrainer, default_block, longest_first
+from fedsam.engine.graph import Done
 from fedsam.engine.local import train_client
 from fedsam.engine.stack import Stack
 from fedsam.engine.task import Store, Task

@@ -5,7 +5,7 @@ Shapes: P parameters, B batch, K clients of a block, S statistics of batch norma
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -42,25 +42,56 @@ class Step:
     active: Tensor | None = None
     examples: tuple[Tensor, Tensor] | None = None
 
+    def of(self, store: Store) -> tuple[Tensor, Tensor]:
+        """Its images and labels."""
+        if self.examples is not None:
+            return self.examples
+        return store.images[self.index_B], store.labels[self.index_B]
+
+
+@dataclass(frozen=True)
+class Local:
+    """A client in the middle of its round, or a block of clients.
+
+    Args:
+        theta_P: its weights.
+        state: of the optimiser.
+        here: what it was sent and what it keeps.
+        statistics: of batch normalisation, [S], if there are any.
+        total: the sum of the losses so far, over samples.
+        samples: how many these are.
+    """
+
+    theta_P: Tensor
+    state: State
+    here: Here
+    statistics: tuple[Tensor, ...]
+    total: Tensor
+    samples: Tensor
+
 
 class BatchOracle:
     """The gradient of one mini-batch's mean loss, at any point; remembers the loss at the first point it was asked
     for, and the running statistics of batch normalisation after it: in later passes over the same batch, such as SAM's
     second, these stand still. `t` is the number of the local step, from 0. What the strategy adds to a step goes
-    through it; `here` is the client's round as far as it has come.
+    through it; `here` is the client's round as far as it has come. `asked` takes note of whether `t` was asked for.
     """
 
     def __init__(
         self, task: Task, store: Store, step: Step, t: int, here: Here, statistics: tuple[Tensor, ...] = ()
     ) -> None:
         self.layout: Layout = task.layout
-        self.t, self.clock, self.here = t, here.clock, here
+        self.clock, self.here, self.asked, self._t = here.clock, here, False, t
         self.loss: Tensor | None = None
         self.statistics = statistics
         self._task, self._step = task, step
-        assert step.examples or step.index_B is not None
-        examples = step.examples or (store.images[step.index_B], store.labels[step.index_B])
-        self._inputs, self._targets = task.batch(*examples, step.draws)
+        self._inputs, self._targets = task.batch(*step.of(store), step.draws)
+
+    @property
+    def t(self) -> int:
+        """Number of the local step."""
+        self.asked = True
+        return self._t
 
     def __call__(self, theta_P: Tensor) -> Tensor:
         """∇L_B(theta), [P]."""
@@ -86,7 +117,7 @@ class BatchOracle:
 
     def point(self, theta_P: Tensor) -> Tensor:
         """Where a gradient for a step from theta is to be taken, if the optimiser does not perturb."""
-        return self._task.strategy.point(theta_P, self.here, self.t)
+        return self._task.strategy.point(theta_P, self.here, self._t)
 
     def ascent(self, gradient_P: Tensor, theta_P: Tensor) -> Tensor:
         """What a perturbation at theta is to be made of."""
@@ -168,13 +199,52 @@ def of_block(task: Task, of: int, *tensors: Any) -> tuple[Tensor, ...]:
     return gradient, loss_K.detach(), *after
 
 
-def train_client(task: Task, store: Store, steps: Iterable[Step], here: Here) -> tuple[Tensor, Tensor, State, State]:
+def local_step(task: Task, store: Store, step: Step, t: int, local: Local) -> tuple[Local, bool]:
+    """One local step of a client or of a block: a pure function.
+
+    Args:
+        t: its number, from 0.
+
+    Returns:
+        The client after it; and whether what was computed may depend on t.
+    """
+    here, strategy, optimizer = local.here, task.strategy, task.optimizer
+    oracle = BatchOracle(task, store, step, t, here, local.statistics)
+    new_P, new_state = optimizer.step(local.theta_P, local.state, oracle, strategy.rate(t, here))
+    if oracle.loss is None:
+        raise TypeError(f"client optimiser {optimizer.name} took a step without asking for a gradient")
+    loss, count = oracle.loss * step.count, step.count
+    if step.active is not None:  # a client without this step keeps what it had, whatever was computed for it
+        active = step.active[..., None]
+        new_P = torch.where(active, new_P, local.theta_P)
+        new_state = {name: torch.where(active, new_state[name], local.state[name]) for name in local.state}
+        slot = {name: torch.where(active, new, here.slot[name]) for name, new in oracle.here.slot.items()}
+        oracle.here = oracle.here.keep(**slot)
+        pairs = zip(oracle.statistics, local.statistics, strict=True)
+        oracle.statistics = tuple(torch.where(active, new_S, old_S) for new_S, old_S in pairs)
+        loss, count = torch.where(step.active, loss, 0.0), torch.where(step.active, count, 0.0)
+    after = Local(new_P, new_state, oracle.here, oracle.statistics, local.total + loss, local.samples + count)
+    return after, oracle.asked or strategy.counts_steps()
+
+
+Take = Callable[[Task, Store, Step, int, Local], Local]
+
+
+def launched(task: Task, store: Store, step: Step, t: int, local: Local) -> Local:
+    """`local_step` as it stands."""
+    return local_step(task, store, step, t, local)[0]
+
+
+def train_client(
+    task: Task, store: Store, steps: Iterable[Step], here: Here, take: Take = launched
+) -> tuple[Tensor, Tensor, State, State]:
     """Train one client from the model it was sent: a pure function, also under `torch.func.vmap`; or a block of
     clients, if optimiser and strategy take rows.
 
     Args:
         here: the beginning of its round; of a block everything has a first dimension for its clients, but what was
             sent beside the model.
+        take: how a local step is taken.
 
     Returns:
         theta_client, [P]; the mean loss over the samples it trained on, each at the weights before its step; the
@@ -183,32 +253,18 @@ def train_client(task: Task, store: Store, steps: Iterable[Step], here: Here) ->
     optimizer, strategy, theta_P = task.optimizer, task.strategy, here.sent_P
     here = strategy.begin(here)
     state = optimizer.init(theta_P) | {name: here.slot[KEPT + name] for name in optimizer.kept}
-    total = samples = torch.zeros((), dtype=theta_P.dtype, device=theta_P.device)
-    statistics = _received(task, here)
+    zero = theta_P.new_zeros(theta_P.shape[:-1])
+    local = Local(theta_P, state, here, _received(task, here), zero, zero)
     for t, step in enumerate(steps):
-        oracle = BatchOracle(task, store, step, t, here, statistics)
-        new_P, new_state = optimizer.step(theta_P, state, oracle, strategy.rate(t, here))
-        if oracle.loss is None:
-            raise TypeError(f"client optimiser {optimizer.name} took a step without asking for a gradient")
-        loss, count = oracle.loss * step.count, step.count
-        if step.active is not None:  # a client without this step keeps what it had, whatever was computed for it
-            active = step.active[..., None]
-            new_P = torch.where(active, new_P, theta_P)
-            new_state = {name: torch.where(active, new_state[name], state[name]) for name in state}
-            slot = {name: torch.where(active, new, here.slot[name]) for name, new in oracle.here.slot.items()}
-            oracle.here = oracle.here.keep(**slot)
-            pairs = zip(oracle.statistics, statistics, strict=True)
-            oracle.statistics = tuple(torch.where(active, new_S, old_S) for new_S, old_S in pairs)
-            loss, count = torch.where(step.active, loss, 0.0), torch.where(step.active, count, 0.0)
-        theta_P, state, here, statistics = new_P, new_state, oracle.here, oracle.statistics
-        total, samples = total + loss, samples + count
+        local = take(task, store, step, t, local)
+    theta_P, here, statistics = local.theta_P, local.here, local.statistics
     slot, uploads = strategy.finish(theta_P, here)
-    slot = {**slot, **{KEPT + name: state[name] for name in optimizer.kept}}
+    slot = {**slot, **{KEPT + name: local.state[name] for name in optimizer.kept}}
     if task.batchnorms and strategy.batchnorm == "local":
         slot |= {BATCHNORM: statistics[0] - task.batchnorms.initial(theta_P)}
     elif task.batchnorms:
         uploads = {**uploads, BATCHNORM: here.weight * statistics[0]}
-    return theta_P, total / samples, slot, uploads
+    return theta_P, local.total / local.samples, slot, uploads
 
 
 def _received(task: Task, here: Here) -> tuple[Tensor, ...]:

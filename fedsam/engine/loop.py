@@ -18,6 +18,7 @@ from fedsam.data.base import Federation
 from fedsam.data.plan import ClientPlan
 from fedsam.engine.base import Engine, Order, Trained, Trainer
 from fedsam.engine.blame import attempt, planned
+from fedsam.engine.graph import Graphs
 from fedsam.engine.local import Step, train_client
 from fedsam.engine.task import Store, Task
 from fedsam.engine.threads import Threads
@@ -30,14 +31,15 @@ class Loop(Engine):
 
     def start(self, task: Task, federation: Federation) -> LoopTrainer:
         """Start the threads."""
-        return LoopTrainer(task, federation)
+        return LoopTrainer(task, federation, Graphs() if self.graphs else None)
 
 
 class LoopTrainer(Trainer):
     """The loop engine at work."""
 
-    def __init__(self, task: Task, federation: Federation) -> None:
+    def __init__(self, task: Task, federation: Federation, graphs: Graphs | None = None) -> None:
         super().__init__(task, federation)
+        self.graphs = graphs
         self._threads = Threads(torch.get_num_threads() if task.device.type == "cpu" else 1)
         self._own = threading.local()
 
@@ -70,7 +72,8 @@ class LoopTrainer(Trainer):
         slot = {name: kept_KP[0].to(theta_P) for name, kept_KP in order.slots.items()}
         steps, weight = float(len(plan.count_T)), float(order.weight_K[0])
         here = Here(theta_P, order.sent, slot, steps, order.lr, weight, self.task.optimizer, self.task.clock(order))
-        return train_client(self._task(), store, self._steps(plan), here)
+        train = self.graphs.train if self.graphs else train_client
+        return train(self._task(), store, self._steps(plan), here)
 
     def close(self) -> None:
         """End the threads."""

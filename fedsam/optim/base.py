@@ -27,10 +27,12 @@ class Oracle(Protocol):
     """The gradient of one mini-batch's mean loss: the same batch and the same draws at every point it is asked for."""
 
     layout: Layout
-    t: int
-    """Number of the local step in the client's round, from 0."""
     clock: Clock
     """The round."""
+
+    @property
+    def t(self) -> int:
+        """Number of the local step in the client's round, from 0."""
 
     def __call__(self, theta_P: Tensor) -> Tensor:
         """∇L_B(theta), [P]."""

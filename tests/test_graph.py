@@ -1,0 +1,259 @@
+"""Captured local steps, without a GPU: a stand-in for CUDA graphs does the work again, into the same tensors.
+
+Shapes: P parameters.
+"""
+
+from __future__ import annotations
+
+import logging
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from fedsam import InputError, Run
+from fedsam.client_half import Here
+from fedsam.config import names
+from fedsam.engine import graph
+from fedsam.engine.graph import Captured, Graphs, Work, outline
+from fedsam.engine.local import Local, Step
+from fedsam.optim.base import ClientOptimizer, Oracle, State
+from fedsam.optim.sgd import SGD
+from fedsam.schedule.base import Clock
+from fedsam.simulation import Simulation
+from strategies.fedavg import FedAvg
+from tests.conftest import Ragged
+from tests.test_strategies import CASES, described
+
+OPTIMIZER: Any = ClientOptimizer
+ROUNDS = 5
+LARGE = {"data": Ragged(size=20, channels=3, augment="crop_flip")}
+
+
+class Again:
+    """As a CUDA graph: the work reads its own inputs, and its outputs lie in the same place each time."""
+
+    replays = 0
+
+    def __init__(self, work: Work) -> None:
+        self.work, self.outputs = work, work()
+
+    def replay(self) -> None:
+        Again.replays += 1
+        for mine, new in zip(self.outputs, self.work(), strict=True):
+            if mine is not new:
+                mine.data.copy_(new)  # without a new version, as graphs write
+
+
+class Refused:
+    """A device that cannot."""
+
+    outputs: list[Tensor]
+
+    def __init__(self, work: Work) -> None:
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    def replay(self) -> None:
+        raise AssertionError
+
+
+class Full(Refused):
+    def __init__(self, work: Work) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def models(run: Run, graphs: Graphs | None = None) -> list[Tensor]:
+    """The global model after each round."""
+    simulation = Simulation(run)
+    simulation.trainer.graphs = graphs  # type: ignore[attr-defined]
+    found = []
+    for _ in range(ROUNDS):
+        simulation.advance()
+        found.append(simulation.theta_P.clone())
+    return found
+
+
+def assert_same(one: list[Tensor], other: list[Tensor]) -> None:
+    assert not any(torch.equal(a, b) for a, b in pairwise(one))
+    for a, b in zip(one, other, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("engine", ["loop", "cohort"])
+@pytest.mark.parametrize("optimizer", [name for name in names(OPTIMIZER) if name not in ("late", "adversarial")])
+def test_every_optimiser_comes_to_the_same(optimizer: str, engine: str) -> None:
+    client: dict[str, Any] = {"name": optimizer, "clip_norm": 1.0}
+    client |= {"momentum": 0.9, "persistent": True} if optimizer != "adamw" else {}
+    run = described("fedavg", {}, client, engine, cohort=7, **LARGE)
+    graphs, before = Graphs(Again), Again.replays
+    assert_same(models(run), models(run, graphs))
+    assert graphs.count > 0
+    assert Again.replays - before > 2 * graphs.count
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_strategy_comes_to_the_same(case: str) -> None:
+    keys, client, *_ = CASES[case]
+    run = described(case, keys, client, "cohort", **{"cohort": 6, "rounds": ROUNDS})
+    run = run.replace(engine=run.engine.replace(block=3))
+    graphs = Graphs(Again)
+    assert_same(models(run), models(run, graphs))
+    assert graphs.count > 0
+
+
+@pytest.mark.parametrize("norm", ["average", "local"])
+def test_statistics_of_batch_normalisation_come_to_the_same(norm: str) -> None:
+    run = described("fedavg", {"batchnorm": norm}, {"name": "sam"}, "cohort", model="tests.test_batchnorm:net")
+    graphs = Graphs(Again)
+    assert_same(models(run), models(run, graphs))
+    assert graphs.count > 0
+
+
+def test_a_block_that_is_kept_is_not_overwritten_by_the_next() -> None:
+    """The server takes the median of all updates once all blocks are there."""
+    client = {"name": "sgd", "momentum": 0.9, "persistent": True}
+    run = described("fedavg", {}, client, "cohort", cohort=7)
+    run = run.replace(engine=run.engine.replace(block=2), server={"name": "tests.test_graph:Median"})
+    assert_same(models(run), models(run, Graphs(Again)))
+
+
+def test_what_clients_keep_is_not_overwritten_by_the_next() -> None:
+    run = described("scaffold", {}, {"name": "sgd", "momentum": 0.9, "persistent": True}, "loop", cohort=7)
+    found = []
+    for graphs in (None, Graphs(Again)):
+        simulation = Simulation(run)
+        simulation.trainer.graphs = graphs  # type: ignore[attr-defined]
+        for _ in range(3):
+            simulation.advance()
+        order = simulation.order(simulation.clock(), 0.05)
+        found.append([block.slots for block in list(simulation.trainer.train(simulation.theta_P, order))])
+    for plain, captured in zip(*found, strict=True):
+        assert plain.keys() == captured.keys() == {"control", "client momentum"}
+        for name, kept_KP in plain.items():
+            torch.testing.assert_close(captured[name], kept_KP, rtol=1e-12, atol=1e-14)
+
+
+def test_a_tensor_written_to_between_calls_is_read_again() -> None:
+    def double(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {"twice": 2 * inputs["x"], "same": inputs["x"]}
+
+    x = torch.ones(3)
+    captured = Captured(double, {"x": x}, Again)
+    assert captured({"x": x}, set())["twice"].tolist() == [2.0] * 3
+    x += 1
+    found = captured({"x": x}, set())
+    assert found["twice"].tolist() == [4.0] * 3
+    assert found["same"] is x
+    assert captured({"x": x * 3}, set())["twice"].tolist() == [12.0] * 3
+    assert len(captured.made) == 1
+
+
+def test_the_clock_is_the_same_after_a_step() -> None:
+    simulation = Simulation(described("fedavg", {}, {"name": "sgd"}, "loop"))
+    task, order = simulation.task, simulation.order(simulation.clock(), 0.05)
+    store, plans = task.plan(simulation.federation, order)
+    here = Here(simulation.theta_P, {}, {}, 1.0, 0.05, 1.0, task.optimizer, task.clock(order))
+    zero = torch.zeros((), dtype=torch.float64)
+    step = Step(torch.from_numpy(plans[0].index_TB[0]), float(plans[0].count_T[0]))
+    after = Graphs(Again).step(task, task.store(store), step, 0, Local(simulation.theta_P, {}, here, (), zero, zero))
+    assert after.here.clock is here.clock
+    assert after.samples == plans[0].count_T[0]
+
+
+def test_a_step_that_asks_for_its_number_has_a_graph_for_each() -> None:
+    same = {"data": Ragged(clients=1), "cohort": 1}  # one client: every step of an epoch has one form
+    sam, looksam = Graphs(Again), Graphs(Again)
+    models(described("fedavg", {}, {"name": "sam", "batch_size": 1, "epochs": 4}, "cohort", **same), sam)
+    models(described("fedavg", {}, {"name": "looksam", "batch_size": 1, "epochs": 4}, "cohort", **same), looksam)
+    assert (sam.count, looksam.count) == (1, 4)
+    swa = Graphs(Again)  # whose clients' rate falls from step to step
+    models(described("fedswa", {}, {"batch_size": 1, "epochs": 4}, "cohort", **same), swa)
+    assert swa.count == 4
+
+
+def test_a_step_that_asks_for_the_round_is_not_captured() -> None:
+    run = described("fedavg", {}, {"name": "late", "switch": 2}, "cohort", cohort=7)
+    graphs = Graphs(Again)
+    assert_same(models(run), models(run, graphs))
+    assert graphs.count == 0
+
+
+class ByTheClock(SGD):
+    """Takes half of a round's first step when the first rounds are over, and does not look at the clock before others."""
+
+    rowwise = True
+
+    def step(self, theta_P: Tensor, state: State, oracle: Oracle, lr: float | Tensor) -> tuple[Tensor, State]:
+        late = oracle.t == 0 and oracle.clock.round >= 3
+        return super().step(theta_P, state, oracle, lr * 0.5 if late else lr)
+
+
+def test_one_that_asks_for_the_round_in_some_steps_is_not_captured_in_any() -> None:
+    client = {"name": "tests.test_graph:ByTheClock", "batch_size": 1, "epochs": 4}
+    run = described("fedavg", {}, client, "cohort", cohort=1, data=Ragged(clients=1))
+    graphs = Graphs(Again)
+    assert_same(models(run), models(run, graphs))
+    assert graphs.count == 0
+
+
+def test_no_more_graphs_than_are_to_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = described("fedavg", {}, {"name": "asam"}, "loop", cohort=7)
+    graphs = Graphs(Again)
+    plain = models(run)
+    assert_same(plain, models(run, graphs))
+    assert graphs.count > 2
+    monkeypatch.setattr(graph, "MOST", 2)
+    few = Graphs(Again)
+    assert_same(plain, models(run, few))
+    assert few.count == 2
+
+
+def test_what_cannot_be_captured_is_launched_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    run = described("fedavg", {}, {"name": "sam"}, "cohort", cohort=7)
+    graphs = Graphs(Refused)
+    with caplog.at_level(logging.WARNING, logger="fedsam"):
+        assert_same(models(run), models(run, graphs))
+    assert graphs.count == 0
+    assert [record.message for record in caplog.records] == [
+        "local steps cannot be captured as CUDA graphs and are launched kernel by kernel:"
+        " operation not permitted when stream is capturing"
+    ]
+
+
+def test_without_memory_for_graphs_blocks_are_halved(caplog: pytest.LogCaptureFixture) -> None:
+    from fedsam.errors import RunError
+
+    run = described("fedavg", {}, {"name": "sam"}, "cohort", cohort=7)
+    with caplog.at_level(logging.WARNING, logger="fedsam"), pytest.raises(RunError, match="one client at a time"):
+        models(run, Graphs(Full))
+    assert "going on with blocks of" in caplog.text
+
+
+def test_graphs_need_a_gpu() -> None:
+    with pytest.raises(InputError, match=r"engine\.graphs.*needs a CUDA device"):
+        Simulation(Run(data=Ragged(), engine={"name": "cohort", "device": "cpu", "graphs": True}))  # type: ignore[arg-type]
+
+
+def test_the_outline_tells_what_needs_another_graph() -> None:
+    one, two = torch.zeros(2, 3), torch.zeros(3, 2)
+    assert outline({"a": (one, None, 1.0)}) == outline({"a": (one + 1, None, 2.0)})
+    others = [
+        {"a": (two, None, 1.0)},
+        {"a": (one.double(), None, 1.0)},
+        {"a": (one, one, 1.0)},
+        {"b": (one, None, 1.0)},
+    ]
+    assert all(outline(other) != outline({"a": (one, None, 1.0)}) for other in others)
+
+
+class Median(FedAvg):
+    """The median of the updates, for which all must be kept."""
+
+    linear = False
+
+    def step(
+        self, theta_P: Tensor, updates: list[tuple[Tensor, Tensor]], state: State, clock: Clock
+    ) -> tuple[Tensor, State]:
+        return theta_P + torch.cat([rows for rows, _ in updates]).median(dim=0).values, state
