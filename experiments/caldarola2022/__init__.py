@@ -144,10 +144,10 @@ without FedGloSS, it is not decided.
 | claim | published | measured | ours | seeds | holds |
 |---|---|---|---|---|---|
 | Heterogeneity costs FedAvg accuracy | not available (abstract) | accuracy of fedavg alpha 100 less that of fedavg alpha 0; above 0 | 0.0542 ± 0.012 | 1, 2, 3 | yes |
-| The less alike the clients, the sharper the minimum that FedAvg ends in | not available (place not available) | λ1 of fedavg alpha 0 over that of fedavg alpha 100; above 1 | 4.08 ± 3.7 | 1, 2, 3 | undecided |
-| FedSAM ends in a flatter minimum | not available (place not available) | λ1 of fedsam alpha 0 over that of fedavg alpha 0; below 1 | 0.397 ± 0.15 | 1, 2, 3 | yes |
-| FedASAM ends in a flatter minimum | not available (place not available) | λ1 of fedasam alpha 0 over that of fedavg alpha 0; below 1 | 0.331 ± 0.2 | 1, 2, 3 | yes |
-| With FedASAM and SWA the largest eigenvalue stands out less from the others | not available (place not available) | λ1/λ5 of fedasam+swa alpha 0 over that of fedavg alpha 0; below 1 | 1.11 ± 0.4 | 1, 2, 3 | undecided |
+| The less alike the clients, the sharper the minimum that FedAvg ends in | not available | λ1 of fedavg alpha 0 over that of fedavg alpha 100; above 1 | 4.08 ± 3.7 | 1, 2, 3 | undecided |
+| FedSAM ends in a flatter minimum | not available | λ1 of fedsam alpha 0 over that of fedavg alpha 0; below 1 | 0.397 ± 0.15 | 1, 2, 3 | yes |
+| FedASAM ends in a flatter minimum | not available | λ1 of fedasam alpha 0 over that of fedavg alpha 0; below 1 | 0.331 ± 0.2 | 1, 2, 3 | yes |
+| With FedASAM and SWA the largest eigenvalue stands out less from the others | not available | λ1/λ5 of fedasam+swa alpha 0 over that of fedavg alpha 0; below 1 | 1.11 ± 0.4 | 1, 2, 3 | undecided |
 | The loss around the model of FedASAM and SWA is flatter | not available (Figure 1) | mean rise of the training loss over a random plane around fedasam+swa alpha 0, over that around fedavg alpha 0; below 1 | 0.583 ± 0.12 | 1, 2, 3 | yes |
 | FedSAM generalises better | not available (CIFAR-10 table, alpha 0) | accuracy of fedsam alpha 0 less that of fedavg alpha 0; above 0 | 0.013 ± 0.016 | 1, 2, 3 | undecided |
 | FedASAM generalises better | not available (CIFAR-10 table, alpha 0) | accuracy of fedasam alpha 0 less that of fedavg alpha 0; above 0 | 0.0118 ± 0.005 | 1, 2, 3 | yes |

@@ -12,7 +12,7 @@ from fedsam.reproduce.results import Results
 
 CORRUPTED = CorruptedAccuracy()
 OURS, FEDAVG = named("fedasam+swa", 0), named("fedavg", 0)
-UNKNOWN = "place not available"
+UNKNOWN = ""  # of the place in the paper
 
 
 def accuracy(results: Results, name: str, seed: int) -> float:

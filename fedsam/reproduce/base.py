@@ -69,7 +69,7 @@ class Claim:
 
     Args:
         text: the claim, in a sentence.
-        place: where the paper says so.
+        place: where the paper says so; empty if that is not known here.
         measured: what the number is, with its unit.
         value: the number of one seed.
         side: of `limit` on which it must lie.

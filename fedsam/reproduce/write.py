@@ -132,7 +132,7 @@ def cells(row: Mapping[str, Any]) -> dict[str, str]:
     """A row as a reader sees it, by `HEADER`."""
     return {
         "claim": row["claim"],
-        "published": f"{row['published']} ({row['place']})",
+        "published": f"{row['published']} ({row['place']})" if row["place"] else row["published"],
         "measured": f"{row['measured']}; {row['side']} {row['limit']:g}",
         "ours": number(row),
         "seeds": ", ".join(map(str, row["seeds"])) or "-",
