@@ -181,7 +181,7 @@ def test_a_step_that_asks_for_the_round_is_not_captured() -> None:
 
 
 class ByTheClock(SGD):
-    """Takes half of a round's first step when the first rounds are over, and does not look at the clock before others."""
+    """Takes half of a round's first step once some rounds are over, and looks at the clock before that step alone."""
 
     rowwise = True
 

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.func import vmap
 
 from fedsam.client_half import Here
 from fedsam.config import find, names
 from fedsam.data.augment.base import Augment
+from fedsam.engine.local import _Gradient
 from fedsam.optim.asam import ASAM
 from fedsam.optim.base import ClientOptimizer, norm
 from fedsam.optim.late import Late
@@ -135,3 +137,21 @@ def test_norms_are_of_each_row() -> None:
 def test_an_augmentation_changes_something_if_it_overrides_something() -> None:
     kind: Any = Augment
     assert [name for name in names(kind) if not find(kind, name)().changes] == ["none"]
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_a_gradient_under_vmap_takes_clients_along_any_dimension(at: int) -> None:
+    """Also the part of them that is the same for all."""
+    simulation = Simulation(ragged_run("cohort"))
+    task = simulation.task
+    theta_KP = torch.stack([simulation.theta_P, 2 * simulation.theta_P])
+    images = torch.randn(3, 1, 8, 8, dtype=torch.float64)
+    targets = torch.tensor([0, 1, 2])
+
+    def gradient(theta_P: Tensor) -> Tensor:
+        found: Tensor = _Gradient.apply(task, 0, theta_P, images, targets, 3.0, None)[0]
+        return found
+
+    apart = torch.stack([gradient(theta_P) for theta_P in theta_KP])
+    given = theta_KP if at == 0 else theta_KP.T.contiguous()
+    torch.testing.assert_close(vmap(gradient, in_dims=at)(given), apart, rtol=1e-12, atol=1e-14)

@@ -178,11 +178,12 @@ class _Gradient(torch.autograd.Function):
     def vmap(
         info: Any, in_dims: tuple[Any, ...], task: Task, of: int, *given: Any
     ) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
-        tensors = [
-            one.expand(info.batch_size, *one.shape) if isinstance(one, Tensor) and at is None else one
-            for one, at in zip(given, in_dims[2:], strict=True)
-        ]
-        found = of_block(task, of, *tensors)
+        def rows(one: Any, at: int | None) -> Any:
+            if not isinstance(one, Tensor):
+                return one
+            return one.expand(info.batch_size, *one.shape) if at is None else one.movedim(at, 0)
+
+        found = of_block(task, of, *map(rows, given, in_dims[2:]))
         return found, (0,) * len(found)
 
 
