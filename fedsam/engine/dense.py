@@ -64,19 +64,14 @@ class Dense:
         weights, biases, out, outs = *self._cut(theta_KP), *self._new(theta_KP)
         hidden = self._forward(weights, biases, inputs.flatten(2))
         logits_KBL = hidden.pop()
-        count = inputs.shape[1] if valid_KB is None else count
-        losses_KB, d = cross_entropy(logits_KBL, targets)
-        if valid_KB is not None:
-            losses_KB = torch.where(valid_KB, losses_KB, 0.0)
-            d = torch.where(valid_KB[:, :, None], d, 0.0)
-        d = d.div_(count[:, None, None] if isinstance(count, Tensor) else count)
+        loss_K, d = mean_cross_entropy(logits_KBL, targets, count, valid_KB)
         for i in reversed(range(len(weights))):
             dW_KUD, db_KU = outs[2 * i], outs[2 * i + 1]
             torch.sum(d, dim=1, out=db_KU)
             dW_KUD.view(weights[i].shape).copy_(torch.bmm(d.transpose(1, 2), hidden[i]))
             if i:
                 d = torch.ops.aten.threshold_backward(torch.bmm(d, weights[i]), hidden[i], 0)  # of ReLU
-        return out, losses_KB.sum(dim=1) / count
+        return out, loss_K
 
     def _cut(self, theta_KP: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         shapes = self.layout.shapes
@@ -102,6 +97,25 @@ def untouched(module: nn.Module) -> bool:
     """Whether its parts compute what their classes say: they have no hooks, and nobody put another `forward` in one."""
     parts = list(module.modules())
     return not any("forward" in vars(part) or any(getattr(part, hooks) for hooks in HOOKS) for part in parts)
+
+
+def mean_cross_entropy(
+    logits_KBL: Tensor, targets: Tensor, count: Tensor | float, valid_KB: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Each client's mean loss over its valid samples, [K], and its derivative by the logits, [K, B, L].
+
+    Args:
+        targets: class indices [K, B] or probabilities [K, B, L].
+        count: valid samples of each client, [K] or one number.
+        valid_KB: which samples are valid; None = all.
+    """
+    count = logits_KBL.shape[1] if valid_KB is None else count
+    losses_KB, d_KBL = cross_entropy(logits_KBL, targets)
+    if valid_KB is not None:
+        losses_KB = torch.where(valid_KB, losses_KB, 0.0)
+        d_KBL = torch.where(valid_KB[:, :, None], d_KBL, 0.0)
+    d_KBL = d_KBL.div_(count[:, None, None] if isinstance(count, Tensor) else count)
+    return losses_KB.sum(dim=1) / count, d_KBL
 
 
 def cross_entropy(logits_KBL: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

@@ -191,6 +191,9 @@ def of_block(task: Task, of: int, *tensors: Any) -> tuple[Tensor, ...]:
     """What `_Gradient` gives, for a block of clients: all tensors begin with a dimension for these."""
     if task.dense is not None and of == 0:
         return task.dense.gradient(*tensors)
+    if task.unfolded is not None and of == 0:
+        given = [*tensors, task.precision == "bf16"]
+        return task.unfolded.gradient(*given)
     given = list(tensors)
     with torch.enable_grad():
         given[of] = leaf = tensors[of].detach().requires_grad_()

@@ -27,6 +27,7 @@ from fedsam.data.base import Facts, Federation, Split
 from fedsam.data.plan import ClientPlan, plan_clients
 from fedsam.engine.base import Order
 from fedsam.engine.dense import Dense
+from fedsam.engine.unfolded import Unfolded
 from fedsam.engine.written import Written
 from fedsam.optim.base import ClientOptimizer
 from fedsam.params import Layout
@@ -86,6 +87,7 @@ class Task:
         self.batchnorms: BatchNorms | None = batchnorms_of(self.module)
         self.dense = None if self.precision == "bf16" else Dense.of(self.module, self.layout)
         self.written = Written.of(self.module, self.layout) if self.device.type == "cpu" else None
+        self.unfolded = Unfolded.of(self.module, self.layout) if self.device.type == "cuda" else None
         self.takes_rows = self.optimizer.takes_rows() and self.strategy.takes_rows()
 
     @property

@@ -5,8 +5,6 @@ Shapes: B batch, C channels, H height, W width, D inputs, U units, L classes, P 
 
 from __future__ import annotations
 
-import re
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,10 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from fedsam.engine.convolution import Convolution, Kept, relu_backward
-from fedsam.engine.dense import cross_entropy, untouched
+from fedsam.engine.dense import cross_entropy
+from fedsam.engine.plain import plain
 from fedsam.params import Layout
-
-PARAMETRIC = (nn.Conv2d, nn.Linear)
 
 
 class Stage(Protocol):
@@ -79,9 +76,6 @@ class Linear:
         return None if first else d @ weight
 
 
-SIGNS = {Convolution: "c", Flatten: "f", Linear: "l"}
-
-
 @dataclass(frozen=True)
 class Written:
     """Backpropagation through convolutions, pooling, ReLU and linear layers, and the softmax cross entropy.
@@ -99,19 +93,13 @@ class Written:
 
     @classmethod
     def of(cls, module: nn.Module, layout: Layout) -> Written | None:
-        """For this module, if it is such a network: convolutions, each perhaps with pooling and ReLU, flatten, linear
-        layers with ReLU between them.
-        """
-        if type(module) is not nn.Sequential or not untouched(module):
+        """For this module, if it is a plain convolutional network."""
+        layers = plain(module, layout)
+        if layers is None:
             return None
-        stages = tuple(_stages(list(module)))
-        order = "".join(SIGNS.get(type(stage), "?") for stage in stages)
-        if not re.fullmatch("c+fl+", order) or stages[-1] != Linear(relu=False):
-            return None
-        named = [name for name, layer in module._modules.items() if type(layer) in PARAMETRIC]
-        if tuple(f"{name}.{kind}" for name in named for kind in ("weight", "bias")) != layout.names:
-            return None  # a parameter is missing, a constant, or in two layers
-        return cls(tuple(stage for stage in stages if stage is not None), layout)
+        convolutions = [Convolution(layer.padding, layer.pool, layer.relu) for layer in layers if layer.kernel]
+        linear = [Linear(layer.relu) for layer in layers if not layer.kernel]
+        return cls((*convolutions, Flatten(), *linear), layout)
 
     def gradient(self, theta_P: Tensor, inputs_BCHW: Tensor, targets: Tensor, narrow: bool) -> tuple[Tensor, Tensor]:
         """(∇L, L) of the batch's mean loss.
@@ -136,46 +124,3 @@ class Written:
     def _cut(self, theta_P: Tensor) -> Iterator[Tensor]:
         pieces = torch.split(theta_P, self.layout.sizes)
         return (piece.view(shape) for piece, shape in zip(pieces, self.layout.shapes, strict=True))
-
-
-def _stages(layers: list[nn.Module]) -> Iterator[Stage | None]:
-    """The stages of a sequence of layers; None for what is none."""
-    rest = deque(layers)
-    while rest:
-        layer = rest.popleft()
-        after: set[type[nn.Module]] = set()
-        while type(layer) in PARAMETRIC and rest and _may_follow(rest[0], layer, after):
-            after.add(type(rest.popleft()))
-        pool, relu = nn.MaxPool2d in after, nn.ReLU in after
-        if type(layer) is nn.Conv2d and _plain(layer):
-            yield Convolution((int(layer.padding[0]), int(layer.padding[1])), pool, relu)
-        elif type(layer) is nn.Linear:
-            yield Linear(relu)
-        elif type(layer) is nn.Flatten and (layer.start_dim, layer.end_dim) == (1, -1):
-            yield Flatten()
-        else:
-            yield None
-
-
-def _may_follow(layer: nn.Module, first: nn.Module, after: set[type[nn.Module]]) -> bool:
-    """Whether a layer can be computed together with the one that it follows."""
-    pools = type(first) is nn.Conv2d and _halves(layer)
-    return (type(layer) is nn.ReLU or pools) and type(layer) not in after
-
-
-def _plain(layer: nn.Conv2d) -> bool:
-    once = (1, 1)
-    usual = layer.groups == 1 and layer.padding_mode == "zeros" and isinstance(layer.padding, tuple)
-    return usual and len(layer.padding) == 2 and layer.stride == once and layer.dilation == once
-
-
-def _halves(layer: nn.Module) -> bool:
-    """Whether it is max pooling 2×2."""
-    if type(layer) is not nn.MaxPool2d or layer.ceil_mode or layer.return_indices:
-        return False
-    sizes = layer.kernel_size, layer.stride, layer.padding, layer.dilation
-    return [_pair(size) for size in sizes] == [(2, 2), (2, 2), (0, 0), (1, 1)]
-
-
-def _pair(size: int | tuple[int, ...]) -> tuple[int, ...]:
-    return (size, size) if isinstance(size, int) else tuple(size)
