@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from fedsam import Run, resume, simulate
+from fedsam.engine.graph import CudaGraph
 from fedsam.engine.task import numerics
+from fedsam.engine.unfolded import Unfolded
 from fedsam.simulation import Simulation
 from tests.conftest import Ragged
 from tests.test_engines import assert_same, trained
@@ -36,6 +40,42 @@ def test_gpu_agrees_with_cpu_in_double_precision(engine: str, model: str) -> Non
     reference = trained(described("loop", "cpu", "fp64", model))
     on_gpu, losses = trained(described(engine, "cuda", "fp64", model))
     assert_same(reference, ({client: delta_P.cpu() for client, delta_P in on_gpu.items()}, losses), bound=1e-8)
+
+
+@pytest.mark.parametrize(("precision", "bound"), [("fp64", 1e-10), ("fp32", 1e-3)])
+def test_a_block_of_convolutional_networks_agrees_with_the_loop(
+    precision: str, bound: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, found, calls = trained(described("loop", "cuda", precision)), Unfolded.gradient, []
+
+    def gradient(self: Unfolded, *given: Any) -> tuple[Tensor, Tensor]:
+        calls.append(given[0].device.type)
+        return found(self, *given)
+
+    monkeypatch.setattr(Unfolded, "gradient", gradient)
+    assert_same(loop, trained(described("cohort", "cuda", precision)), bound)
+    assert set(calls) == {"cuda"}
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+def test_the_gradient_of_a_block_can_be_captured_and_replayed(narrow: bool) -> None:
+    task = Simulation(described("cohort", "cuda", "fp32")).task
+    assert task.unfolded is not None
+    rng = torch.Generator("cuda").manual_seed(0)
+    theta_KP = 0.1 * torch.randn(3, task.layout.total, device="cuda", generator=rng)
+    inputs = torch.randn(3, 4, 3, 16, 16, device="cuda", generator=rng)
+    targets = torch.randint(3, (3, 4), device="cuda", generator=rng)
+    valid_KB = torch.ones(3, 4, dtype=torch.bool, device="cuda")
+    valid_KB[1:, 2:] = False
+    given = theta_KP, inputs, targets, valid_KB.sum(dim=1).float(), valid_KB, narrow
+    gradient = task.unfolded.gradient
+    graph = CudaGraph(lambda: list(gradient(*given)))
+    inputs.normal_(generator=rng)
+    theta_KP.mul_(0.5)
+    graph.replay()
+    for one, other in zip(graph.outputs, gradient(*given), strict=True):
+        assert other.norm() > 0
+        torch.testing.assert_close(one, other, rtol=1e-2 if narrow else 1e-4, atol=1e-3 if narrow else 1e-6)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
