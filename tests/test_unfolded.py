@@ -157,6 +157,13 @@ def test_windows_and_what_is_added_up_from_them() -> None:
     torch.testing.assert_close(back, wanted.permute(0, 2, 3, 4, 1), rtol=0, atol=1e-14)
 
 
+def test_sums_over_windows_are_rounded_once() -> None:
+    rng, stage, shape = torch.Generator().manual_seed(0), Layer(False, (3, 2)), torch.Size((2, 3, 6, 5, 4))
+    d_KNQ = torch.randn(2, 3 * 3 * 2, 4 * 4 * 4, generator=rng).bfloat16()
+    found = folded(d_KNQ, stage, shape, torch.float32)
+    assert torch.equal(found, folded(d_KNQ.float(), stage, shape, torch.float32).bfloat16())
+
+
 @pytest.mark.parametrize("name", ["the paper's", "no pooling, padding", "pfl's"])
 def test_bfloat16_errs_about_as_much_as_autocast(name: str) -> None:
     module, shape = copy.deepcopy(NETWORKS[name][0]).float(), NETWORKS[name][1]
