@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from fedsam.bench.common.pfl_cnn import PflCNN
+from fedsam.engine.graph import Graphs
 from fedsam.engine.plain import Layer
 from fedsam.engine.task import Task
 from fedsam.engine.unfolded import Unfolded, folded, pooled, unpooled, windows
@@ -24,6 +25,8 @@ from fedsam.params import layout_of, theta_of
 from tests.conftest import Ragged
 from tests.test_dense import expected
 from tests.test_engines import assert_same, ragged_run, trained
+from tests.test_graph import Again, models
+from tests.test_graph import assert_same as assert_same_models
 from tests.test_written import CLASSES, OTHERS, by_autograd, head
 from tests.test_written import NETWORKS as WRITTEN
 
@@ -97,11 +100,15 @@ def test_is_autograds(name: str, soft: bool, masked: bool) -> None:
 
 
 @pytest.mark.parametrize("name", ["the paper's, smallest", "both paddings, not square, a row dropped"])
-def test_one_image_and_one_model_for_all(name: str) -> None:
-    """Images that need no copy to lie as they should, and clients that begin with one vector in memory."""
+@pytest.mark.parametrize("apart", [False, True])
+def test_one_image_and_one_model_for_all(name: str, apart: bool) -> None:
+    """Images that need no copy to lie as they should, and clients that begin with one vector in memory, or with vectors
+    whose numbers do not lie together.
+    """
     module, shape = NETWORKS[name]
     theta_KP, inputs, targets = block(module.double(), shape, batch=1)
-    given = theta_KP[:1].expand(K, -1), inputs.contiguous(), targets
+    theta_KP = theta_KP.T.contiguous().T if apart else theta_KP[:1].expand(K, -1)
+    given = theta_KP, inputs.contiguous(), targets
     before = [one.clone() for one in given]
     found = of(module).gradient(*given, 1.0, None, False)
     assert all(torch.equal(one, other) for one, other in zip(given, before, strict=True))
@@ -249,6 +256,15 @@ def test_cohort_in_bfloat16(calls: list[bool]) -> None:
     assert calls[-1]
     for client, delta_P in exact.items():
         assert 0 < (rounded[client] - delta_P).norm() < 0.1 * delta_P.norm()
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "sam"])
+def test_steps_that_are_done_again_come_to_the_same(optimizer: str, calls: list[bool]) -> None:
+    run, before = ragged_run("cohort", block=3, **changes(optimizer)), Again.replays
+    launched = models(run)
+    assert_same_models(models(run, Graphs(Again)), launched)
+    assert Again.replays > before
+    assert calls
 
 
 class Seen(TorchDispatchMode):
