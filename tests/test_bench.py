@@ -49,6 +49,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     case("paper_cnn", WORK=replace(paper_cnn.WORK, **SMALL, **CNN))
     case("cross_device", WORKS={name: replace(work, **SMALL, size=16) for name, work in cross_device.WORKS.items()})
     case("tiny", WORK=replace(tiny.WORK, **SMALL))
+    case("ways", WORKS={"paper-cnn": replace(paper_cnn.WORK, **SMALL, **CNN)})
     assert resnet.WORK.model == {"name": "resnet18"}
     other = replace(resnet.WORK, **SMALL, **CNN)
     case("resnet", WORK=other, ON_CPU=other)
@@ -67,6 +68,7 @@ CASES = {  # rows, the most important variants
     "paper-cnn": (16, {"sgd", "sam", "asam", "lookbehind k=2", "lookbehind k=2 by hand"}),
     "cross-device": (8, {"the paper's CNN: sgd", "pfl's CNN: sgd", "pfl's CNN: sgd by hand"}),
     "tiny": (4, {"1 step: sgd", "10 steps: sgd", "10 steps: sgd by hand"}),
+    "ways": (6, {"paper-cnn: sgd, vmap", "paper-cnn: asam, unfold and bmm", "paper-cnn: sgd, one by one"}),
     "resnet": (4, {"sgd", "sgd by hand"}),
     "aggregate": (4, {"blocks of 1, 100 x 1,000", "copy, 100 x 1,000"}),
     "evaluate": (4, {"ours", "by hand, channels-last"}),

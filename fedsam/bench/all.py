@@ -18,7 +18,7 @@ from typing import Any
 
 from fedsam.bench import json_object, peers, rows_of
 
-CASES = ("paper-cnn", "cross-device", "tiny", "resnet", "aggregate", "evaluate", "geometry")
+CASES = ("paper-cnn", "ways", "cross-device", "tiny", "resnet", "aggregate", "evaluate", "geometry")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
