@@ -168,13 +168,10 @@ class Graphs:
         key = (form, t) if asked and "t" in asked else (form,)
         if self._capture is None or asked is None or "clock" in asked or not self._again(key):
             return self._launched(task, store, step, t, local, form)
-        captured = self._captured.pop(key, None) or self._new(task, store, step, t, local, inputs)
+        captured = self._captured.get(key) or self._new(key, task, store, step, t, local, inputs)
         if captured is None:
             return self._launched(task, store, step, t, local, form)
-        self._captured[key] = captured
-        if len(self._captured) > MOST:
-            self._captured.popitem(last=False)
-        self._made = {id(tensor) for each in self._captured.values() for tensor in each.made}
+        self._captured.move_to_end(key)
         return _to_local(captured(inputs, self._made), local)
 
     def _again(self, key: Hashable) -> bool:
@@ -189,20 +186,27 @@ class Graphs:
         self._asked[form] = self._asked.get(form, set()) | asked
         return replace(after, here=replace(after.here, clock=local.here.clock))
 
-    def _new(self, task: Task, store: Store, step: Step, t: int, local: Local, inputs: Tree) -> Captured | None:
+    def _new(
+        self, key: Hashable, task: Task, store: Store, step: Step, t: int, local: Local, inputs: Tree
+    ) -> Captured | None:
         def one(fixed: Tree) -> Tree:
             after, _ = local_step(task, store, _to_step(fixed["step"], step), t, _to_local(fixed["local"], local))
             return _of_local(after)
 
         assert self._capture is not None
         try:
-            return Captured(one, inputs, self._capture)
+            captured = Captured(one, inputs, self._capture)
         except RuntimeError as error:
             if out_of_memory(error):
                 raise
             log.warning("local steps cannot be captured as CUDA graphs and are launched kernel by kernel: %s", error)
             self._capture = None
             return None
+        self._captured[key] = captured
+        if len(self._captured) > MOST:
+            self._captured.popitem(last=False)
+        self._made = {id(tensor) for each in self._captured.values() for tensor in each.made}
+        return captured
 
 
 def leaves(tree: Tree) -> Iterator[Any]:
