@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -21,6 +20,7 @@ from fedsam.errors import Interrupted
 from fedsam.optim.sgd import SGD
 from fedsam.record import RunDirectory
 from fedsam.result import Listener, Result
+from tests.test_cli import FEDSAM, ending
 
 TIMES = ("seconds", "eval_seconds")
 
@@ -153,8 +153,8 @@ def test_killed_by_the_system_at_random_moments(tmp_path: Path) -> None:
         "checkpoint_every=1",
         "client.epochs=1",
     ]
-    command = [sys.executable, "-m", "fedsam", "run", "--quiet"]
-    subprocess.run([*command, *keys, f"out={tmp_path / 'whole'}"], check=True, capture_output=True)
+    command = [*FEDSAM, "run", "--quiet"]
+    ending("run", "--quiet", *keys, f"out={tmp_path / 'whole'}")
     out, kills = tmp_path / "killed", 0
     arguments = [*keys, f"out={out}"]
     for wait in (0.11, 0.37, 0.05):
@@ -170,7 +170,7 @@ def test_killed_by_the_system_at_random_moments(tmp_path: Path) -> None:
         process.stderr.close()
         arguments = ["--resume", str(out)]
     assert kills >= 2
-    subprocess.run([*command, "--resume", str(out)], check=True, capture_output=True)
+    ending("run", "--quiet", "--resume", str(out))
     assert outcome(out) == outcome(tmp_path / "whole")
 
 

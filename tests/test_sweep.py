@@ -85,19 +85,21 @@ def test_a_stopped_sweep_goes_on_where_it_was(tmp_path: Path, undisturbed: list[
     assert (out / "report.html").stat().st_size > 10**6
 
 
-def test_a_sweep_that_is_killed_ends_in_the_same_table(tmp_path: Path, undisturbed: list[dict[str, Any]]) -> None:
+def test_a_sweep_that_is_killed_ends_in_the_same_table(
+    inside: Path, undisturbed: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
     arguments = [*(f"{name}={value}" for name, value in GRID.items()), "out=s", "--seeds", "2", "-q"]
-    process = subprocess.Popen([*FEDSAM, "sweep", *arguments], cwd=tmp_path, stderr=subprocess.DEVNULL)
-    out = tmp_path / "s"
+    process = subprocess.Popen([*FEDSAM, "sweep", *arguments], stderr=subprocess.DEVNULL)
+    out = inside / "s"
     deadline = time.monotonic() + 120
     while len(list(out.glob("*/metrics.jsonl"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (out / "compare.json").exists()
-    done = subprocess.run([*FEDSAM, "sweep", *arguments], cwd=tmp_path, capture_output=True, text=True, check=True)
+    ending("sweep", *arguments)
     assert table(out) == undisturbed
-    assert "report: s/report.html" in done.stdout
+    assert "report: s/report.html" in capsys.readouterr().out
 
 
 def test_a_run_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
