@@ -8,11 +8,12 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import pytest
 
-from tests.test_cli import FEDSAM
+from tests.test_cli import FEDSAM, failing
 
 pytest.importorskip("optuna")
 
@@ -32,34 +33,45 @@ def told(folder: Path) -> list[dict[str, Any]]:
     return [{name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(lines)]
 
 
+def kill_and_start_again(folder: Path) -> dict[Path, str]:
+    """The records of the first two trials, as they were when it was killed."""
+    process = subprocess.Popen([*FEDSAM, "tune", *SPACE, "-q"], cwd=folder, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 300
+    while len(list(folder.glob("t/trials/*/trial.json"))) < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (folder / "t" / "trials.csv").exists()
+    records = {path: path.read_text() for path in folder.glob("t/trials/000[01]/metrics.jsonl")}
+    again = subprocess.run([*FEDSAM, "tune", *SPACE], cwd=folder, capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr
+    return records
+
+
 @pytest.mark.slow
-def test_killed_and_started_again(tmp_path: Path) -> None:
+def test_killed_and_started_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside one that is left alone."""
     results = Path("~/ray_results").expanduser()
     before = results.stat().st_mtime_ns if results.exists() else None
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     for folder in (whole, killed):
         folder.mkdir()
-    done = subprocess.run([*FEDSAM, "tune", *SPACE, "--json"], cwd=whole, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    summary = json.loads(done.stdout)
-    assert all(line.startswith(("trial ", "best settings, seed ")) for line in done.stderr.split("\n") if line)
+    with subprocess.Popen([*FEDSAM, "tune", *SPACE, "--json"], cwd=whole, stdout=PIPE, stderr=PIPE, text=True) as other:
+        records = kill_and_start_again(killed)
+        told_json, said = other.communicate()
+    assert other.returncode == 0, said
+    summary = json.loads(told_json)
+    assert all(line.startswith(("trial ", "best settings, seed ")) for line in said.split("\n") if line)
     trials = told(whole)
     assert len(trials) == 7 == summary["done"] + summary["stopped"] + summary["failed"]
     assert summary["stopped"] > 0
     assert summary["failed"] > 0
     assert all("not finite" in row["error"] for row in trials if row["state"] == "failed")
 
-    process = subprocess.Popen([*FEDSAM, "tune", *SPACE, "-q"], cwd=killed, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 300
-    while len(list(killed.glob("t/trials/*/trial.json"))) < 3 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not (killed / "t" / "trials.csv").exists()
-    records = {path: path.read_text() for path in killed.glob("t/trials/000[01]/metrics.jsonl")}
-    again = subprocess.run([*FEDSAM, "tune", *SPACE], cwd=killed, capture_output=True, text=True, check=False)
-    assert again.returncode == 0, again.stderr
     assert told(killed) == trials
+    assert records
     assert {path: path.read_text() for path in records} == records  # they were not trained again
     for name in ("best.toml", "tune.json"):
         assert (killed / "t" / name).read_text() == (whole / "t" / name).read_text()
@@ -78,8 +90,7 @@ def test_killed_and_started_again(tmp_path: Path) -> None:
     assert not list(killed.rglob("*.pkl"))
     assert (results.stat().st_mtime_ns if results.exists() else None) == before
 
-    other = subprocess.run(
-        [*FEDSAM, "tune", *SPACE, "--trials", "8"], cwd=killed, capture_output=True, text=True, check=False
-    )
-    assert other.returncode == 2
-    assert "holds another tuning, with other values of trials; choose another out" in other.stderr
+    monkeypatch.chdir(killed)
+    status, err = failing(capsys, "tune", *SPACE, "--trials", "8")
+    assert status == 2
+    assert "holds another tuning, with other values of trials; choose another out" in err
