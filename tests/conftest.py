@@ -16,7 +16,6 @@ LONGEST = (
     "test_tune_ray.py",
     "test_deployment.py",
     "test_started_engines.py",
-    "test_system_ray.py",
     "test_paper_runs.py",
     "test_papers.py",
     "test_resume.py",

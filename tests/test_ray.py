@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ import pytest
 from fedsam import InputError, Run, RunError, simulate
 from fedsam.engine import ray as ray_engine
 from fedsam.engine.ray import Ray
-from fedsam.result import Listener
+from fedsam.result import Listener, Result
 from fedsam.simulation import Simulation
 from tests.conftest import Ragged
+from tests.test_resume import TIMES
 from tests.unruly import Broken, Deadly
 
 ray = pytest.importorskip("ray")
@@ -27,11 +29,16 @@ pytestmark = pytest.mark.filterwarnings(  # Ray leaves files and processes to th
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Two nodes on this machine; the engine finds itself in a cluster, and leaves it running."""
+    folders = [tmp_path_factory.mktemp(name) for name in ("first", "second")]
+    for folder in folders:
+        (folder / "lies_elsewhere.py").write_text(f"WHERE = {folder.name!r}\n")
     found = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     found.add_node(num_cpus=1)
-    ray_engine.connect(Ray(address=found.address))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "path", [*sys.path, *map(str, folders)])
+        ray_engine.connect(Ray(address=found.address))
     yield found
     ray.shutdown()
     found.shutdown()
@@ -60,6 +67,11 @@ def test_ray_gives_the_bits_of_the_engine_it_runs(cluster: Any, workers: int, ch
     here = simulate(described("cohort", **changes))
     there = simulate(described("ray", **changes, **{"engine.workers": workers}))
     assert here.digest == there.digest
+
+
+def test_workers_look_for_modules_where_this_process_does_and_in_the_same_order(cluster: Any) -> None:
+    found = ray.remote(lambda: __import__("lies_elsewhere").WHERE).remote()
+    assert ray.get(found, timeout=60).startswith("first")
 
 
 class Hears(Listener):
@@ -133,7 +145,7 @@ def test_a_node_removed_in_mid_run_costs_no_bit(cluster: Any, caplog: pytest.Log
 def test_a_client_that_raises_is_named_and_can_be_left_out(cluster: Any) -> None:
     changes = {"data": Broken(), "cohort": 7}
     with pytest.raises(RunError, match=r"round 1: client 4: IndexError: .*out of"):
-        simulate(described("ray", **changes))
+        simulate(described("ray", **changes, **{"engine.workers": 1}))
     skipping = {**changes, "engine.on_client_error": "skip"}
     here, there = (simulate(described(name, **skipping, **{"engine.block": 1})) for name in ("cohort", "ray"))
     assert here.digest == there.digest
@@ -172,3 +184,43 @@ def test_clients_are_evaluated_and_their_images_skewed_as_in_process(cluster: An
     assert here.digest == there.digest
     assert [record["local"] for record in here.metrics] == [record["local"] for record in there.metrics]
     assert here.digest == simulate(described("cohort", **{**keys, "local.every": 0})).digest
+
+
+# system heterogeneity and diagnostics
+
+REAL = {"system.name": "simulated", "system.dropout": 0.2, "system.work_min": 0.2, "system.spread": 0.8}
+REAL |= {"system.deadline": 12.0, "system.late": "partial", "system.available": 0.8}
+
+
+def small(engine: str, **changes: Any) -> Run:
+    """Seven clients of very different sizes, in blocks of three."""
+    keys = {"data": Ragged(), "model.width": 8, "cohort": 7, "rounds": 3, "evaluate_every": 1, "engine.threads": 1}
+    return Run.from_keys({**keys, "engine.name": engine, "engine.block": 3, **changes})
+
+
+def told(result: Result) -> list[dict[str, Any]]:
+    return [{k: v for k, v in record.items() if k not in TIMES} for record in result.metrics]
+
+
+def test_ray_gives_the_bits_and_records_of_the_cohort(cluster: Any) -> None:
+    """Which clients form a block goes by the steps that they do."""
+    changes = {**REAL, "diagnostics.every": 2, "server.name": "scaffold"}
+    here = simulate(small("cohort", **changes))
+    there = simulate(small("ray", **changes, **{"engine.workers": 2}))
+    assert there.digest == here.digest
+    assert told(there) == told(here)
+    assert sum(record["turnout"]["shortened"] for record in here.metrics) > 3
+
+
+def test_measuring_updates_changes_no_bit(cluster: Any) -> None:
+    """Workers train three clients one by one and add them up before they answer."""
+    changes = {"model.width": 2500, "rounds": 2}
+    on, off = (
+        simulate(small("ray", **changes, **{"engine.workers": workers, "diagnostics.every": every}))
+        for workers, every in ((2, 1), (1, 0))
+    )
+    assert on.digest == off.digest
+    assert on.metrics[0]["diagnostics"]["clients"] == 7
+    here = simulate(small("loop", **changes, **{"diagnostics.every": 1}))
+    for one, other in zip(here.metrics, on.metrics, strict=True):
+        assert one["diagnostics"] == pytest.approx(other["diagnostics"], rel=1e-3)

@@ -316,19 +316,20 @@ def connect(settings: Ray) -> bool:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         import ray
+        from ray.job_config import JobConfig
     except ImportError:
         raise InputError("name", "ray", "ray is not installed: pip install 'ray', or use engine.name=auto") from None
     if ray.is_initialized():
         return False
     if settings.address not in (None, "auto"):
         _must_answer(str(settings.address))
-    path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
+    path = [os.path.abspath(entry) for entry in reversed(sys.path)]  # each is put before those that precede it
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     local: dict[str, Any] = {} if settings.address else {"include_dashboard": False}
     try:
         ray.init(
             address=settings.address or "local",
-            runtime_env={"env_vars": {"PYTHONPATH": path}},
+            job_config=JobConfig(_py_driver_sys_path=path),  # an environment would have every worker start Python twice
             logging_level=logging.ERROR,
             **local,
         )
