@@ -87,6 +87,17 @@ def wait_for(process: subprocess.Popen[bytes], seconds: float, what: Path | None
         time.sleep(0.2)
 
 
+def wait_for_an_answer_at(port: int) -> None:
+    end = time.monotonic() + 60
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+            return
+        except OSError:
+            assert time.monotonic() < end, "nothing listens"
+            time.sleep(0.1)
+
+
 def test_flwr_run_works_from_a_checkout(processes: Processes, tmp_path: Path) -> None:
     """In Flower's simulation runtime, behind a SuperLink; bit for bit the loop's result, at one thread."""
     port, out = free_port(), tmp_path / "run"
@@ -94,7 +105,7 @@ def test_flwr_run_works_from_a_checkout(processes: Processes, tmp_path: Path) ->
     processes.superlink("here", f"127.0.0.1:{port}")
     settings = f"client.name='asam' client.rho=0.7 data.alpha=0.1 rounds=5 engine.threads=1 out='{out}'"
     nodes = "num-supernodes=20 client-resources-num-cpus=1"
-    time.sleep(5)
+    wait_for_an_answer_at(port)
     arguments = ["flwr", "run", ".", "here", "--stream", "--run-config", settings, "--federation-config", nodes]
     client = processes.start("run", *arguments)
     wait_for(client, 240)
@@ -124,7 +135,7 @@ def test_a_deployment_survives_the_death_of_a_node(processes: Processes, tmp_pat
         ]
         nodes.append(processes.start(f"node{k}", "flower-supernode", *arguments))
     settings = f"rounds=3 cohort=3 evaluate_every=1 engine.threads=1 engine.timeout=45.0 out='{out}'"
-    time.sleep(5)
+    wait_for_an_answer_at(port)
     client = processes.start("run", "flwr", "run", ".", "here", "--stream", "--run-config", settings)
     wait_for(client, 240, out / "metrics.jsonl")
     os.killpg(nodes[1].pid, signal.SIGKILL)
