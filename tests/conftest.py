@@ -15,6 +15,7 @@ LONGEST = (
     "test_ray.py",
     "test_tune_ray.py",
     "test_deployment.py",
+    "test_sweep.py",
     "test_started_engines.py",
     "test_paper_runs.py",
     "test_cli.py",
@@ -26,12 +27,13 @@ LONGEST = (
     "test_resume.py",
     "test_batchnorm.py",
     "test_models.py",
-    "test_sweep.py",
     "test_flower_app.py",
     "test_heterogeneity.py",
     "test_study.py",
 )
-"""Files that take longest, the longest first: so they are begun first, and two processes end at about the same time."""
+"""Files that take longest, slow tests included, the longest first: so they are begun first, and two processes end at
+about the same time.
+"""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
