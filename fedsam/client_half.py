@@ -39,7 +39,7 @@ class Here:
     sent: State
     slot: State
     steps: Tensor | float
-    lr: float
+    lr: float | Tensor
     weight: Tensor | float
     optimizer: ClientOptimizer
     clock: Clock
@@ -83,9 +83,18 @@ class ClientHalf(Component):
 
     @classmethod
     def takes_rows(cls) -> bool:
-        """Whether every class that this algorithm is made of is `rowwise`, as far as it defines `HOOKS`."""
-        parts = cls.__mro__[: cls.__mro__.index(ClientHalf)]
-        return all(vars(part).get("rowwise") for part in parts if not vars(part).keys().isdisjoint(cls.HOOKS))
+        """Whether every class that this algorithm is made of is `rowwise`, as far as it defines `HOOKS`, or anything
+        that a class which is `rowwise` defines beside the server's half.
+        """
+        asked, others, parts = set(cls.HOOKS), set(dir(ClientHalf)), cls.__mro__[: cls.__mro__.index(ClientHalf)]
+        for part in reversed(parts):  # from the most general to the most special
+            if vars(part).get("rowwise"):
+                asked |= {name for name in vars(part).keys() - others if not name.startswith("__")}
+            elif not vars(part).keys().isdisjoint(asked):
+                return False
+            else:
+                others |= vars(part).keys()
+        return True
 
     @classmethod
     def counts_steps(cls) -> bool:

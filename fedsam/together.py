@@ -9,7 +9,7 @@ from typing import Any
 
 from fedsam.assemble import assemble
 from fedsam.engine.cohort import Cohort
-from fedsam.engine.joint import NUMBERS, Joint
+from fedsam.engine.joint import NEAR, NUMBERS, Joint
 from fedsam.engine.task import numerics
 from fedsam.errors import FedsamError, Interrupted
 from fedsam.result import Listener
@@ -102,12 +102,16 @@ def carry_out_together(
         raise next((error for error in errors if not isinstance(error, Interrupted)), errors[0])
 
 
+FEWEST = 4  # runs of which a round has to fit into a near cache, for less are slower as one than in turn
+
+
 def _joint(runs: Sequence[Run]) -> Joint | None:
     if len(runs) < 2:
         return None
     federation, task = assemble(runs[0])
     in_blocks = isinstance(runs[0].engine.choose(task)[0], Cohort)
-    return Joint(len(runs), federation) if in_blocks else None
+    few = task.device.type == "cpu" and FEWEST * runs[0].cohort * task.layout.total > NEAR
+    return Joint(len(runs), federation) if in_blocks and not few else None
 
 
 class _Rounds:

@@ -14,11 +14,12 @@ import pytest
 
 from fedsam import bench
 from fedsam.bench import all as every
-from fedsam.bench import cross_device, paper_cnn, peers, population, resnet, startup, tiny
+from fedsam.bench import cross_device, paper_cnn, peers, population, resnet, startup, tiny, ways
 from fedsam.bench.common import bounds
 from fedsam.bench.common.rounds import plain
 from fedsam.bench.common.work import Work
 from fedsam.errors import InputError, RunError
+from fedsam.optim.sgd import SGD
 
 KEYS = {"case", "variant", "engine", "precision", "seconds_per_round", "spread", "rounds", "limit_ratio"}
 KEYS |= {"versus", "hardware", "versions"}
@@ -94,6 +95,13 @@ def test_a_case_measures_its_variants(case: str, capsys: pytest.CaptureFixture[s
         assert row["limit_ratio"] > 0
         assert row["versus"] == {}
     assert any(row["limit_ratio"] == 1 for row in rows)
+
+
+def test_only_one_way_unfolds() -> None:
+    found = {name: way.simulation(Work(**SMALL, **CNN), SGD(), "fp32", False) for name, way in ways.WAYS.items()}
+    unfolded = [name for name, simulation in found.items() if simulation.task.unfolded is not None]
+    assert unfolded == ["unfold and bmm"]
+    assert [simulation.engine.name for simulation in found.values()] == ["loop", "cohort", "cohort"]
 
 
 def test_cases_are_listed_and_nothing_else_is() -> None:

@@ -125,10 +125,7 @@ def test_a_run_without_out_never_meets_another(inside: Path, capsys: pytest.Capt
 def test_a_person_sees_progress_engine_and_result(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ending("run", *QUICK, "out=r")
     captured = capsys.readouterr()
-    assert (
-        "engine cohort (on a CPU models without convolutions of at most 131,072 parameters are faster in blocks)"
-        in captured.err
-    )
+    assert "engine cohort (on a CPU perceptrons of at most 4,194,304 parameters are faster in blocks)" in captured.err
     assert "test accuracy" in captured.out
     assert "run directory" in captured.out
 

@@ -16,7 +16,8 @@ from fedsam.data.augment.base import Augment
 from fedsam.data.base import Split
 from fedsam.data.plan import ClientPlan
 from fedsam.engine import stack
-from fedsam.engine.cohort import Cohort, CohortTrainer, default_block
+from fedsam.engine.auto import multiplications
+from fedsam.engine.cohort import Cohort, CohortTrainer, block_for, default_block
 from fedsam.engine.loop import Loop
 from fedsam.engine.task import numerics
 from fedsam.models.base import Model
@@ -245,13 +246,35 @@ def test_auto_chooses_by_layers_and_size() -> None:
         return simulation.engine.name, simulation.reason
 
     assert chosen()[0] == "cohort"
-    name, reason = chosen(model={"name": "cnn", "channels": 128}, data=Ragged(size=20, channels=3))
-    assert name == "loop"
-    assert "with convolutions of more than 524,288 parameters" in reason
-    assert chosen(model={"name": "cnn", "channels": 8}, data=Ragged(size=20, channels=3))[0] == "cohort"
-    name, reason = chosen(model={"name": "mlp", "width": 2**12})
-    assert name == "loop"
-    assert "without convolutions of more than 131,072 parameters" in reason
+    name, reason = chosen(model={"name": "cnn", "channels": 16}, data=Ragged(size=20, channels=3))
+    assert (name, reason) == (
+        "loop",
+        "on a CPU models with more than 262,144 multiplications in convolutions are faster one client at a time",
+    )
+    name, reason = chosen(model={"name": "cnn", "channels": 8}, data=Ragged(size=20, channels=3))
+    assert name == "cohort"
+    assert "models with at most 262,144 multiplications in convolutions" in reason
+    large = {"name": "mlp", "width": 2**12}  # of 278,531 parameters, with the second hidden layer of 17 million
+    assert chosen(model=large) == (
+        "cohort",
+        "on a CPU perceptrons of at most 4,194,304 parameters are faster in blocks",
+    )
+    assert chosen(model=large | {"depth": 2})[0] == "loop"
+    name, reason = chosen(model=large, client={"name": "adversarial", "batch_size": 4})
+    assert (name, reason) == (
+        "loop",
+        "on a CPU models without convolutions of more than 262,144 parameters are faster one client at a time",
+    )
+    assert chosen(client={"name": "adversarial", "batch_size": 4})[0] == "cohort"
+
+
+def test_multiplications_are_those_of_the_convolutions() -> None:
+    task = Simulation(ragged_run("loop", model={"name": "cnn", "channels": 8}, data=Ragged(size=20, channels=3))).task
+    assert multiplications(task) == 16**2 * 8 * 75 + 4**2 * 8 * 200
+    assert not any(layer._forward_hooks for layer in task.module.modules())
+    assert task.written is not None
+    normal = Simulation(ragged_run("loop", model={"name": "resnet8", "norm": "batch"}, data=Ragged(channels=3))).task
+    assert multiplications(normal) > 10**5
 
 
 def test_threads_follow_the_model_and_are_put_back() -> None:
@@ -279,6 +302,8 @@ def test_default_block_is_bounded() -> None:
     assert default_block(1) == 64
     assert default_block(2**27) == 1
     assert default_block(797_962) == 64
+    assert [block_for(parameters, "cpu") for parameters in (1, 2**14, 2**16, 797_962, 2**27)] == [64, 64, 16, 2, 2]
+    assert [block_for(parameters, "cuda") for parameters in (1, 2**14, 2**27)] == [64, 64, 1]
 
 
 def _batches(plan: ClientPlan) -> Iterator[list[int]]:

@@ -154,8 +154,8 @@ def test_the_clock_is_the_same_after_a_step() -> None:
     simulation = Simulation(described("fedavg", {}, {"name": "sgd"}, "loop"))
     task, order = simulation.task, simulation.order(simulation.clock(), 0.05)
     store, plans = task.plan(simulation.federation, order)
-    here = Here(simulation.theta_P, {}, {}, 1.0, 0.05, 1.0, task.optimizer, task.clock(order))
-    zero = torch.zeros((), dtype=torch.float64)
+    zero, one = torch.zeros((), dtype=torch.float64), torch.ones((), dtype=torch.float64)
+    here = Here(simulation.theta_P, {}, {}, one, 0.05 * one, one, task.optimizer, task.clock(order))
     step = Step(torch.from_numpy(plans[0].index_TB[0]), float(plans[0].count_T[0]))
     after = Graphs(Again).step(task, task.store(store), step, 0, Local(simulation.theta_P, {}, here, (), zero, zero))
     assert after.here.clock is here.clock
@@ -198,16 +198,99 @@ def test_one_that_asks_for_the_round_in_some_steps_is_not_captured_in_any() -> N
     assert graphs.count == 0
 
 
-def test_no_more_graphs_than_are_to_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    run = described("fedavg", {}, {"name": "asam"}, "loop", cohort=7)
-    graphs = Graphs(Again)
+@pytest.mark.parametrize("server", ["fedavg", "fedswa"])
+def test_no_more_graphs_than_are_to_be_kept_and_none_made_twice(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Work] = []
+
+    class Counted(Again):
+        def __init__(self, work: Work) -> None:
+            super().__init__(work)
+            made.append(work)
+
+    run = described(server, {}, {"batch_size": 2, "epochs": 3}, "loop", cohort=7)
+    graphs = Graphs(Counted)
     plain = models(run)
     assert_same(plain, models(run, graphs))
-    assert graphs.count > 2
-    monkeypatch.setattr(graph, "MOST", 2)
-    few = Graphs(Again)
+    assert graphs.count == len(made) > 1
+    monkeypatch.setattr(graph, "MOST", 1)
+    few = Graphs(Counted)
     assert_same(plain, models(run, few))
-    assert few.count == 2
+    assert few.count == 1
+    assert len(made) == graphs.count + 1
+
+
+class Shift(SGD):
+    """The heavy ball by the weights of the step before, which the state keeps under another name."""
+
+    rowwise = True
+
+    def init(self, theta_P: Tensor) -> State:
+        return {"before": theta_P}
+
+    def descend(self, theta_P: Tensor, state: State, gradient_P: Tensor, lr: float | Tensor) -> tuple[Tensor, State]:
+        return theta_P - lr * gradient_P + 0.9 * (theta_P - state["before"]), {"before": theta_P}
+
+
+@pytest.mark.parametrize("engine", ["loop", "cohort"])
+def test_what_a_step_moves_to_another_place_is_not_overwritten(engine: str) -> None:
+    run = described("fedavg", {}, {"name": "tests.test_graph:Shift"}, engine, cohort=7)
+    graphs = Graphs(Again)
+    assert_same(models(run), models(run, graphs))
+    assert graphs.count > 0
+
+
+@pytest.mark.parametrize("server", ["fedavg", "fedswa", "fedmoswa", "scaffold"])
+def test_launched_and_captured_steps_have_the_same_bits(server: str) -> None:
+    """So that a run goes on to the same bits after a stop, when there are no graphs yet."""
+    run = described(server, {}, {"name": "sgd", "momentum": 0.9}, "loop", cohort=7)
+    run = run.replace(engine=run.engine.replace(precision="fp32"))
+    graphs = Graphs(Again)
+    launched, captured = models(run, Graphs(Refused)), models(run, graphs)
+    assert graphs.count > 0
+    assert all(torch.equal(one, other) for one, other in zip(launched, captured, strict=True))
+
+
+def test_a_step_is_captured_when_it_comes_a_second_time() -> None:
+    run = described("fedavg", {}, {"batch_size": 100, "epochs": 1}, "cohort", cohort=7)  # one step a round
+    simulation = Simulation(run)
+    simulation.trainer.graphs = graphs = Graphs(Again)  # type: ignore[attr-defined]
+    counts = []
+    for _ in range(3):
+        simulation.advance()
+        counts.append(graphs.count)
+    assert counts == [0, 1, 1]
+
+
+def test_under_vmap_nothing_is_captured() -> None:
+    run = described("fedavg", {}, {"name": "adversarial", "attack": {"name": "pgd", "steps": 2}}, "cohort", cohort=7)
+    graphs = Graphs(Again)
+    assert_same(models(run), models(run, graphs))
+    assert graphs.count == 0
+
+
+def test_graphs_are_freed_when_blocks_are_halved(caplog: pytest.LogCaptureFixture) -> None:
+    class SecondFails(Again):
+        made = 0
+
+        def __init__(self, work: Work) -> None:
+            SecondFails.made += 1
+            if SecondFails.made == 2:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            super().__init__(work)
+
+    run = described("fedavg", {}, {"batch_size": 2, "epochs": 3}, "cohort", cohort=7)
+    graphs, cleared = Graphs(SecondFails), []
+    clear = graphs.clear
+
+    def noted() -> None:
+        cleared.append(graphs.count)
+        clear()
+        assert graphs.count == 0
+
+    graphs.clear = noted  # type: ignore[method-assign]
+    assert_same(models(run), models(run, graphs))
+    assert cleared == [1]
+    assert "going on with blocks of" in caplog.text
 
 
 def test_what_cannot_be_captured_is_launched_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -238,14 +321,10 @@ def test_graphs_need_a_gpu() -> None:
 
 def test_the_outline_tells_what_needs_another_graph() -> None:
     one, two = torch.zeros(2, 3), torch.zeros(3, 2)
-    assert outline({"a": (one, None, 1.0)}) == outline({"a": (one + 1, None, 2.0)})
-    others = [
-        {"a": (two, None, 1.0)},
-        {"a": (one.double(), None, 1.0)},
-        {"a": (one, one, 1.0)},
-        {"b": (one, None, 1.0)},
-    ]
-    assert all(outline(other) != outline({"a": (one, None, 1.0)}) for other in others)
+    assert outline({"a": (one, None)}) == outline({"a": (one + 1, None)})
+    others = (two, None), (one.double(), None), (one, one), (one, None, one)
+    assert all(outline({"a": other}) != outline({"a": (one, None)}) for other in others)
+    assert outline({"b": (one, None)}) != outline({"a": (one, None)})
 
 
 class Median(FedAvg):

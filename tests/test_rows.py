@@ -69,6 +69,33 @@ class OnServer(FedAvg):
         return state
 
 
+class Scaled(FedAvg):
+    rowwise = True
+
+    def length(self, gradient_P: Tensor) -> Tensor:
+        return norm(gradient_P)
+
+    def descent(self, gradient_P: Tensor, theta_P: Tensor, here: Here) -> Tensor:
+        return gradient_P / (1 + self.length(gradient_P))
+
+    def absorb(self, gathered: Any, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        return state
+
+
+class Largest(Scaled):
+    """Defines no hook, but what one is made of."""
+
+    def length(self, gradient_P: Tensor) -> Tensor:
+        return gradient_P.abs().max()
+
+
+class OtherServer(Scaled):
+    """Defines what `Scaled` does, but of the server's half."""
+
+    def absorb(self, gathered: Any, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        return dict(state)
+
+
 class BothSaid(LESAM, Scaffold):
     rowwise = True
 
@@ -98,9 +125,49 @@ def test_each_class_says_so_of_itself(client: ClientOptimizer, takes: bool) -> N
     assert client.takes_rows() is takes
 
 
-@pytest.mark.parametrize(("server", "takes"), [(FedAvg, True), (OnServer, True), (BothSaid, True), (MeanOfAll, False)])
+@pytest.mark.parametrize(
+    ("server", "takes"),
+    [
+        *[(FedAvg, True), (OnServer, True), (BothSaid, True), (MeanOfAll, False)],
+        *[(Scaled, True), (Largest, False), (OtherServer, True)],
+    ],
+)
 def test_each_strategy_with_a_half_of_the_clients_says_so_of_itself(server: type[FedAvg], takes: bool) -> None:
     assert server.takes_rows() is takes
+
+
+@pytest.mark.parametrize("hook", ["begin", "point", "ascent", "ascended", "descent", "rate", "finish"])
+def test_any_hook_has_to_be_said(hook: str) -> None:
+    assert type("Quiet", (FedAvg,), {hook: getattr(FedAvg, hook)}).takes_rows() is False
+    assert type("Said", (FedAvg,), {hook: getattr(FedAvg, hook), "rowwise": True}).takes_rows() is True
+
+
+def test_states_of_any_shape_are_kept_where_a_client_has_no_step() -> None:
+    """Two rounds of ragged clients, some of which are done earlier than others."""
+    found = []
+    for engine in ("loop", "cohort"):
+        client = {"name": "tests.test_rows:Last", "batch_size": 4, "epochs": 2, "momentum": 0.9, "persistent": True}
+        simulation = Simulation(ragged_run(engine, client=client))
+        for _ in range(2):
+            simulation.advance()
+        found.append(simulation.theta_P)
+    torch.testing.assert_close(found[0], found[1], rtol=1e-10, atol=1e-12)
+
+
+class Last(SGD):
+    """Along the mean of the last seven gradients, as many as there are clients."""
+
+    rowwise = True
+
+    def init(self, theta_P: Tensor) -> dict[str, Tensor]:
+        return super().init(theta_P) | {"last": torch.stack([torch.zeros_like(theta_P)] * 7, dim=-2)}
+
+    def descend(
+        self, theta_P: Tensor, state: dict[str, Tensor], gradient_P: Tensor, lr: float | Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        last = torch.cat([state["last"][..., 1:, :], gradient_P[..., None, :]], dim=-2)
+        theta_P, after = super().descend(theta_P, {"momentum": state["momentum"]}, last.mean(dim=-2), lr)
+        return theta_P, after | {"last": last}
 
 
 @pytest.mark.parametrize("changes", [{"client": OneForAll}, {"server": MeanOfAll}], ids=["client", "server"])
@@ -113,7 +180,7 @@ def test_what_does_not_take_rows_is_as_right_in_blocks(changes: dict[str, Any]) 
 
 
 @pytest.mark.parametrize("client", ["sgd", "asam", "lookbehind"])
-@pytest.mark.parametrize("augment", ["none", "crop_flip"])
+@pytest.mark.parametrize("augment", ["none", "crop_flip", "smoothing", "mixup"])
 @pytest.mark.parametrize("some", [None, [6]], ids=["masked", "whole"])
 def test_rows_have_the_bits_of_vmap(
     client: str, augment: str, some: list[int] | None, monkeypatch: pytest.MonkeyPatch

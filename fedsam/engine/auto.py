@@ -4,20 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+
 from fedsam.data.base import Federation
 from fedsam.engine.base import Engine, Trainer
 from fedsam.engine.cohort import Cohort
 from fedsam.engine.loop import Loop
-from fedsam.engine.task import LIMIT, Task
+from fedsam.engine.task import Task
+from fedsam.params import theta_of
 
-LIMIT_CONVOLUTIONAL = 2**19  # parameters
+PERCEPTRON = 2**22  # parameters of a perceptron whose gradient for a block is written out
+OTHER = 2**18  # parameters of other models without convolutions
+CONVOLUTIONS = 2**18  # multiplications of a model's convolutions for one image
 
 
 class Auto(Engine):
-    """On a GPU `cohort`. On a CPU `cohort` for small models, whose kernels are short, and `loop` for the others.
+    """On a GPU `cohort`. On a CPU `cohort` for models whose kernels are short, and `loop` for the others.
 
-    Small is up to 2^17 parameters, with convolutions up to 2^19. The rule looks at device, layers and sizes alone, so
-    the same run picks the same engine everywhere.
+    Short are the kernels of perceptrons of up to 2^22 parameters, of other models without convolutions up to 2^18, and
+    of models whose convolutions take up to 2^18 multiplications for an image. The rule looks at device, layers and
+    sizes alone, so the same run picks the same engine everywhere.
     """
 
     def choose(self, task: Task) -> tuple[Engine, str]:
@@ -25,12 +33,37 @@ class Auto(Engine):
         settings: dict[str, Any] = {field: getattr(self, field) for field in Engine.model_fields}
         if task.device.type != "cpu":
             return Cohort(**settings), "on a GPU clients are trained in blocks"
-        limit = LIMIT_CONVOLUTIONAL if task.convolutional else LIMIT
-        kind = f"models {'with' if task.convolutional else 'without'} convolutions of"
-        if task.layout.total <= limit:
-            return Cohort(**settings), f"on a CPU {kind} at most {limit:,} parameters are faster in blocks"
-        return Loop(**settings), f"on a CPU {kind} more than {limit:,} parameters are faster one client at a time"
+        if task.convolutional:
+            size, limit, kind = multiplications(task), CONVOLUTIONS, "models with {} multiplications in convolutions"
+        elif task.dense and task.takes_rows:
+            size, limit, kind = task.layout.total, PERCEPTRON, "perceptrons of {} parameters"
+        else:
+            size, limit, kind = task.layout.total, OTHER, "models without convolutions of {} parameters"
+        if size <= limit:
+            return Cohort(**settings), f"on a CPU {kind.format(f'at most {limit:,}')} are faster in blocks"
+        return Loop(**settings), f"on a CPU {kind.format(f'more than {limit:,}')} are faster one client at a time"
 
     def start(self, task: Task, federation: Federation) -> Trainer:
         """Start the chosen engine."""
         return self.choose(task)[0].start(task, federation)
+
+
+def multiplications(task: Task) -> int:
+    """Those of a model's convolutions for one image: numbers in each output times those of a kernel, added up."""
+    found: list[int] = []
+
+    def count(layer: nn.Module, inputs: Any, output: Tensor) -> None:
+        found.append(output[0].numel() * layer.weight[0].numel())  # type: ignore[index]
+
+    height, width, channels = task.facts.shape
+    image = torch.zeros(1, channels, height, width, dtype=task.dtype, device=task.device)
+    theta_P = theta_of(task.module)
+    statistics = (task.batchnorms.initial(theta_P),) if task.batchnorms else ()
+    hooks = [part.register_forward_hook(count) for part in task.module.modules() if isinstance(part, _ConvNd)]
+    try:
+        with torch.no_grad():
+            task.logits(theta_P, image, *statistics)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return sum(found)

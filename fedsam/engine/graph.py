@@ -6,8 +6,8 @@ Shapes: P parameters, S statistics of batch normalisation; of a block with a fir
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -23,10 +23,10 @@ from fedsam.schedule.base import Clock
 log = logging.getLogger("fedsam")
 
 MOST = 16
-"""Graphs that are kept, those used last; each holds its own memory."""
+"""Graphs at most, each of which holds its own memory; steps of more forms are launched."""
 
 Tree = Any
-"""Tensors and numbers in tuples and dictionaries; None where there is none."""
+"""Tensors in tuples and dictionaries; None where there is none."""
 
 Work = Callable[[], list[Tensor]]
 Done = tuple[Tensor, Tensor, State, State]
@@ -76,7 +76,7 @@ class Captured:
     """
 
     def __init__(self, step: Callable[[Tree], Tree], inputs: Tree, capture: Callable[[Work], Replay]) -> None:
-        self._inputs = [leaf.clone() if isinstance(leaf, Tensor) else _number(leaf, inputs) for leaf in leaves(inputs)]
+        self._inputs = [leaf.clone() for leaf in leaves(inputs)]
         self._last: list[Any] = [None] * len(self._inputs)
         fixed = rebuilt(inputs, iter(self._inputs))
         self._tree: Tree = None
@@ -97,13 +97,15 @@ class Captured:
         """
         given = list(leaves(inputs))
         for place, (mine, leaf) in enumerate(zip(self._inputs, given, strict=True)):
-            known = (leaf, leaf._version) if isinstance(leaf, Tensor) else (leaf, 0)
             last = self._last[place]
-            if last is None or last[0] is not known[0] or last[1] != known[1]:
-                mine.copy_(leaf) if isinstance(leaf, Tensor) else mine.fill_(leaf)
-                self._last[place] = None if id(leaf) in moving else known
+            if last is None or last[0] is not leaf or last[1] != leaf._version:
+                mine.copy_(leaf)
+                self._last[place] = None if id(leaf) in moving else (leaf, leaf._version)
+        passed = [None if at is None else given[at] for at in self._passed]
+        # this replay may overwrite what an earlier one made
+        passed = [one.clone() if one is not None and id(one) in moving else one for one in passed]
         self._replay.replay()
-        found = [made if at is None else given[at] for made, at in zip(self._replay.outputs, self._passed, strict=True)]
+        found = [made if one is None else one for made, one in zip(self._replay.outputs, passed, strict=True)]
         return rebuilt(self._tree, iter(found))
 
     @property
@@ -127,7 +129,7 @@ class Noting(Clock):
 
 
 class Graphs:
-    """Local steps that are captured when a step of their form comes again, and replayed from then on.
+    """Local steps that are captured when a step of their form comes a second time, and replayed from then on.
 
     What a step computes may depend on the tensors it is given; on the number of the local step, if the optimiser or the
     strategy ask for it, in which case each has its own graph; and on the round, in which case it is not captured.
@@ -140,7 +142,7 @@ class Graphs:
         self._capture: Callable[[Work], Replay] | None = capture
         self._asked: dict[Hashable, set[str]] = {}
         self._seen: set[Hashable] = set()
-        self._captured: OrderedDict[Hashable, Captured] = OrderedDict()
+        self._captured: dict[Hashable, Captured] = {}
         self._made: set[int] = set()
 
     @property
@@ -151,39 +153,42 @@ class Graphs:
     def clear(self) -> None:
         """Free them."""
         self._captured.clear()
+        self._asked.clear()
         self._seen.clear()
         self._made.clear()
 
     def train(self, task: Task, store: Store, steps: Iterable[Step], here: Here) -> Done:
         """As `train_client`, whose results it copies where a later step would overwrite them."""
-        done = train_client(task, store, steps, here, self.step)
+        steps_k, lr, weight = (_tensor(number, here.sent_P) for number in (here.steps, here.lr, here.weight))
+        here = replace(here, steps=steps_k, lr=lr, weight=weight)
+        with torch.cuda.device(here.sent_P.device) if here.sent_P.is_cuda else nullcontext():
+            done = train_client(task, store, steps, here, self.step)
         return rebuilt(done, (leaf.clone() if id(leaf) in self._made else leaf for leaf in leaves(done)))  # type: ignore[no-any-return]
 
     def step(self, task: Task, store: Store, step: Step, t: int, local: Local) -> Local:
         """As `local_step`; later steps may overwrite the result."""
-        step = replace(step, index_B=None, examples=step.of(store))
+        count = _tensor(step.count, local.theta_P)  # as a number it would be rounded otherwise than as a graph's input
+        step = replace(step, index_B=None, examples=step.of(store), count=count)
         inputs = {"step": _of_step(step), "local": _of_local(local)}
         form = outline(inputs)
         asked = self._asked.get(form)
-        key = (form, t) if asked and "t" in asked else (form,)
-        if self._capture is None or asked is None or "clock" in asked or not self._again(key):
+        key = self._key(form, t)
+        if asked is None or "clock" in asked or key not in self._seen:
             return self._launched(task, store, step, t, local, form)
         captured = self._captured.get(key) or self._new(key, task, store, step, t, local, inputs)
         if captured is None:
             return self._launched(task, store, step, t, local, form)
-        self._captured.move_to_end(key)
         return _to_local(captured(inputs, self._made), local)
 
-    def _again(self, key: Hashable) -> bool:
-        known = key in self._seen
-        self._seen.add(key)
-        return known
+    def _key(self, form: Hashable, t: int) -> Hashable:
+        return (form, t) if "t" in self._asked.get(form, ()) else (form,)
 
     def _launched(self, task: Task, store: Store, step: Step, t: int, local: Local, form: Hashable) -> Local:
         clock = Noting(local.here.clock)
         after, asked_t = local_step(task, store, step, t, replace(local, here=replace(local.here, clock=clock)))
         asked = {name for name, yes in (("t", asked_t), ("clock", clock.asked)) if yes}
         self._asked[form] = self._asked.get(form, set()) | asked
+        self._seen.add(self._key(form, t))
         return replace(after, here=replace(after.here, clock=local.here.clock))
 
     def _new(
@@ -193,7 +198,8 @@ class Graphs:
             after, _ = local_step(task, store, _to_step(fixed["step"], step), t, _to_local(fixed["local"], local))
             return _of_local(after)
 
-        assert self._capture is not None
+        if self._capture is None or len(self._captured) >= MOST:
+            return None
         try:
             captured = Captured(one, inputs, self._capture)
         except RuntimeError as error:
@@ -203,14 +209,12 @@ class Graphs:
             self._capture = None
             return None
         self._captured[key] = captured
-        if len(self._captured) > MOST:
-            self._captured.popitem(last=False)
         self._made = {id(tensor) for each in self._captured.values() for tensor in each.made}
         return captured
 
 
 def leaves(tree: Tree) -> Iterator[Any]:
-    """Tensors and numbers of a tree, in its order."""
+    """The tensors of a tree, in its order."""
     if isinstance(tree, dict):
         tree = tuple(tree.values())
     if isinstance(tree, tuple):
@@ -235,12 +239,11 @@ def outline(tree: Tree) -> Any:
         return tuple((name, outline(branch)) for name, branch in tree.items())
     if isinstance(tree, tuple):
         return tuple(outline(branch) for branch in tree)
-    return (tree.shape, tree.dtype) if isinstance(tree, Tensor) else type(tree)
+    return None if tree is None else (tree.shape, tree.dtype)
 
 
-def _number(number: float, like: Tree) -> Tensor:
-    vector = next(leaf for leaf in leaves(like["local"]) if isinstance(leaf, Tensor))
-    return vector.new_full((), number)
+def _tensor(number: Tensor | float, like: Tensor) -> Tensor:
+    return number if isinstance(number, Tensor) else like.new_full((), number)
 
 
 def _of_step(step: Step) -> Tree:

@@ -22,7 +22,7 @@ from fedsam.config import Component
 from fedsam.data.base import Federation
 from fedsam.data.plan import ClientPlan
 from fedsam.engine.base import Order, Trained, Trainer
-from fedsam.engine.cohort import CohortTrainer, default_block, longest_first
+from fedsam.engine.cohort import CohortTrainer, block_for, longest_first
 from fedsam.engine.graph import Done
 from fedsam.engine.local import train_client
 from fedsam.engine.stack import Stack
@@ -34,6 +34,8 @@ NUMBERS = "rho", "eta", "weight_decay", "momentum"
 """Fields of a client optimiser that may differ among runs trained as one; beside the learning rate, which is each
 order's."""
 ROWS = 1024
+NEAR, FAR = 2**20, 2**26
+"""Parameters that the rows of a block hold together, at most: on a CPU they stay in a near cache."""
 
 C = TypeVar("C", bound=Component)
 
@@ -135,7 +137,7 @@ class JointTrainer(Trainer):
 
     def __init__(self, task: Task, joint: Joint) -> None:
         super().__init__(task, joint.federation)
-        self.joint, self.block = joint, default_block(task.layout.total)
+        self.joint, self.block = joint, block_for(task.layout.total, task.device.type)
         self._alone = CohortTrainer(task, joint.federation, self.block)
 
     def train(self, theta_P: Tensor, order: Order) -> Iterator[Trained]:
@@ -145,7 +147,7 @@ class JointTrainer(Trainer):
 
     def _together(self, seats: list[Seat]) -> list[list[Trained]]:
         """For each run its blocks; none where its round has to be trained alone, to find out what is wrong with it."""
-        first = seats[0].order
+        first, on_cpu = seats[0].order, self.task.device.type == "cpu"
         found: list[list[Trained]] = [[] for _ in seats]
         try:
             split, plans = self.task.plan(self.federation, first)
@@ -153,7 +155,7 @@ class JointTrainer(Trainer):
             line = longest_first([len(plan.count_T) for plan in plans])
             for begin in range(0, len(line), self.block):
                 rows = line[begin : begin + self.block]
-                at_once = max(1, min(ROWS, 2**26 // self.task.layout.total) // len(rows))
+                at_once = max(1, min(ROWS, (NEAR if on_cpu else FAR) // self.task.layout.total) // len(rows))
                 for few in range(0, len(seats), at_once):
                     part = [Seat(s.task, s.theta_P, s.order.part(rows)) for s in seats[few : few + at_once]]
                     for place, block in enumerate(self._block(store, [plans[row] for row in rows], part), few):

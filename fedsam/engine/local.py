@@ -219,16 +219,20 @@ def local_step(task: Task, store: Store, step: Step, t: int, local: Local) -> tu
         raise TypeError(f"client optimiser {optimizer.name} took a step without asking for a gradient")
     loss, count = oracle.loss * step.count, step.count
     if step.active is not None:  # a client without this step keeps what it had, whatever was computed for it
-        active = step.active[..., None]
-        new_P = torch.where(active, new_P, local.theta_P)
-        new_state = {name: torch.where(active, new_state[name], local.state[name]) for name in local.state}
-        slot = {name: torch.where(active, new, here.slot[name]) for name, new in oracle.here.slot.items()}
+        kept = partial(_where, step.active)
+        new_P = kept(new_P, local.theta_P)
+        new_state = {name: kept(new_state[name], local.state[name]) for name in local.state}
+        slot = {name: kept(new, here.slot[name]) for name, new in oracle.here.slot.items()}
         oracle.here = oracle.here.keep(**slot)
-        pairs = zip(oracle.statistics, local.statistics, strict=True)
-        oracle.statistics = tuple(torch.where(active, new_S, old_S) for new_S, old_S in pairs)
+        oracle.statistics = tuple(map(kept, oracle.statistics, local.statistics))
         loss, count = torch.where(step.active, loss, 0.0), torch.where(step.active, count, 0.0)
     after = Local(new_P, new_state, oracle.here, oracle.statistics, local.total + loss, local.samples + count)
     return after, oracle.asked or strategy.counts_steps()
+
+
+def _where(active: Tensor, new: Tensor, old: Tensor) -> Tensor:
+    """The new one where a client is active, of a block [K]."""
+    return torch.where(active.view(active.shape + (1,) * (new.dim() - active.dim())), new, old)
 
 
 Take = Callable[[Task, Store, Step, int, Local], Local]
@@ -280,4 +284,4 @@ def _received(task: Task, here: Here) -> tuple[Tensor, ...]:
     if task.strategy.batchnorm == "local":
         return (task.batchnorms.initial(here.sent_P) + here.slot[BATCHNORM],)
     statistics_S = here.sent[BATCHNORM]
-    return (statistics_S.expand(*here.sent_P.shape[:-1], len(statistics_S)),)
+    return (statistics_S.expand(*here.sent_P.shape[:-1], statistics_S.shape[-1]),)

@@ -29,7 +29,7 @@ from fedsam.data.plan import local_steps
 from fedsam.engine.auto import Auto
 from fedsam.engine.base import Engine, Order, Trained, Trainer
 from fedsam.engine.board import Board, Place, board_of
-from fedsam.engine.cohort import Cohort, default_block, longest_first
+from fedsam.engine.cohort import Cohort, block_for, default_block, longest_first
 from fedsam.engine.task import Task
 from fedsam.engine.worker import Blueprint, Packed, Worker
 from fedsam.errors import InputError, RunError
@@ -298,7 +298,8 @@ def blocks(
     line = list(range(total)) if one_by_one else longest_first(_steps(task, order, sizes_K))
     work = parameters * sizes_K.mean() * task.optimizer.bottom.epochs
     size = max(-(-total // SHARES), math.ceil(GRAIN / work), SMALLEST_ON_GPU if on_gpu else 1)
-    size = block or min(size, default_block(parameters))
+    most = default_block(parameters) if one_by_one else block_for(parameters, "cuda" if on_gpu else "cpu")
+    size = block or min(size, most)
     return [line[begin : begin + size] for begin in range(0, total, size)]
 
 
