@@ -11,14 +11,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from fedsam.engine.joint import Joint, JointTrainer, numbers_of, with_numbers
+from fedsam.engine.joint import NEAR, Joint, JointTrainer, numbers_of, with_numbers
 from fedsam.errors import FedsamError, Interrupted
 from fedsam.grid import settings
 from fedsam.record import RunDirectory
 from fedsam.result import Listener
 from fedsam.run import Run
 from fedsam.simulation import Simulation, resume, simulate
-from fedsam.together import carry_out_together, groups
+from fedsam.together import FEWEST, _joint, carry_out_together, groups
 from tests.conftest import Ragged
 from tests.test_strategies import CASES
 
@@ -279,3 +279,27 @@ def test_blocks_of_many_settings_are_split(monkeypatch: pytest.MonkeyPatch) -> N
     alone = Simulation(runs[4])
     alone.advance()
     assert torch.equal(together[4].theta_P, alone.theta_P)
+
+
+@pytest.mark.parametrize("kept", ["average", "local"])
+def test_statistics_of_batch_normalisation_are_those_of_each_run(kept: str, caplog: pytest.LogCaptureFixture) -> None:
+    keys = {"client__name": "sam", "client__rho": "0.05,0.3", "client__batch_size": 4, "server__batchnorm": kept}
+    runs = made(engine__name="cohort", engine__precision="fp64", model__name="tests.test_batchnorm:net", **keys)
+    runs = [run.replace(data=Ragged(), cohort=5) for run in runs]
+    found = advanced(runs, 2)
+    assert not caplog.records
+    for run, simulation in zip(runs, found, strict=True):
+        alone = Simulation(run)
+        for _ in range(2):
+            alone.advance()
+        assert close(simulation.theta_P, alone.theta_P)
+
+
+def test_settings_too_large_for_a_near_cache_are_trained_in_turn() -> None:
+    runs = made(client__lr="0.1,0.2", engine__name="cohort")
+    assert _joint(runs) is not None
+    assert _joint(runs[:1]) is None
+    cohort = runs[0].cohort
+    width = NEAR // (FEWEST * cohort * (64 + 10 + 1)) + 1  # so many parameters has a unit of the hidden layer
+    assert _joint(made(client__lr="0.1,0.2", engine__name="cohort", model__width=width)) is None
+    assert _joint(made(client__lr="0.1,0.2", engine__name="cohort", model__width=width // 2)) is not None
