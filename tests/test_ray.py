@@ -82,7 +82,8 @@ class Hears(Listener):
 
 
 def test_large_models_run_one_by_one_and_give_the_bits_of_the_loop(cluster: Any) -> None:
-    changes = {"model.width": 2500, "data": Ragged(), "cohort": 7, "rounds": 2, "engine.block": 1}
+    model = {"model.name": "cnn", "model.channels": 16, "data": Ragged(size=20, channels=3)}
+    changes = {**model, "cohort": 7, "rounds": 2, "engine.block": 1}
     heard = Hears()
     here, there = (simulate(described(name, **changes), heard) for name in ("loop", "ray"))
     assert here.digest == there.digest
@@ -158,15 +159,19 @@ def test_what_the_cluster_lacks_is_an_input_error(cluster: Any) -> None:
 
 
 def test_blocks_grow_as_the_work_of_a_client_shrinks() -> None:
-    def blocks(**changes: Any) -> list[list[int]]:
+    def blocks(one_by_one: bool = False, on_gpu: bool = False, **changes: Any) -> list[list[int]]:
         simulation = Simulation(described("auto", **{"cohort": 20, **changes}))
         order = simulation.order(simulation.clock(), 0.1)
-        found = ray_engine.blocks(simulation.task, order, simulation.trainer.sizes(order.ids), 0, False, False)
+        sizes_K = simulation.trainer.sizes(order.ids)
+        found = ray_engine.blocks(simulation.task, order, sizes_K, 0, one_by_one, on_gpu)
         assert sorted(row for block in found for row in block) == list(range(20))
         return found
 
     assert len(blocks()) == 1
-    assert [len(block) for block in blocks(**{"model.width": 50_000})] == [3] * 6 + [2]
+    large = {"model.width": 50_000}
+    assert [len(block) for block in blocks(one_by_one=True, **large)] == [3] * 6 + [2]
+    assert [len(block) for block in blocks(**large)] == [2] * 10  # which a worker trains as one
+    assert len(blocks(on_gpu=True, **large)) < 10
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere", "127.0.0.1:port"])
