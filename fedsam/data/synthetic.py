@@ -209,5 +209,5 @@ def quantiles() -> np.ndarray:
 
 def _words(rng: np.random.Generator, count: int) -> np.ndarray:
     """The next numbers of a stream, uint16."""
-    words: np.ndarray = rng.bit_generator.random_raw(-(-count // 4)).astype("<u8").view("<u2")[:count]
+    words: np.ndarray = rng.bit_generator.random_raw(-(-count // 4)).astype("<u8", copy=False).view("<u2")[:count]
     return words
