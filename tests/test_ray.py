@@ -81,9 +81,11 @@ class Hears(Listener):
         self.said = f"{engine}: {reason}"
 
 
+LARGE = {"model.name": "cnn", "model.channels": 16, "data": Ragged(size=20, channels=3)}
+
+
 def test_large_models_run_one_by_one_and_give_the_bits_of_the_loop(cluster: Any) -> None:
-    model = {"model.name": "cnn", "model.channels": 16, "data": Ragged(size=20, channels=3)}
-    changes = {**model, "cohort": 7, "rounds": 2, "engine.block": 1}
+    changes = {**LARGE, "cohort": 7, "rounds": 2, "engine.block": 1}
     heard = Hears()
     here, there = (simulate(described(name, **changes), heard) for name in ("loop", "ray"))
     assert here.digest == there.digest
@@ -199,7 +201,7 @@ REAL |= {"system.deadline": 12.0, "system.late": "partial", "system.available": 
 
 def small(engine: str, **changes: Any) -> Run:
     """Seven clients of very different sizes, in blocks of three."""
-    keys = {"data": Ragged(), "model.width": 8, "cohort": 7, "rounds": 3, "evaluate_every": 1, "engine.threads": 1}
+    keys = {"cohort": 7, "rounds": 3, "evaluate_every": 1, "engine.threads": 1}
     return Run.from_keys({**keys, "engine.name": engine, "engine.block": 3, **changes})
 
 
@@ -209,7 +211,7 @@ def told(result: Result) -> list[dict[str, Any]]:
 
 def test_ray_gives_the_bits_and_records_of_the_cohort(cluster: Any) -> None:
     """Which clients form a block goes by the steps that they do."""
-    changes = {**REAL, "diagnostics.every": 2, "server.name": "scaffold"}
+    changes = {**REAL, "data": Ragged(), "model.width": 8, "diagnostics.every": 2, "server.name": "scaffold"}
     here = simulate(small("cohort", **changes))
     there = simulate(small("ray", **changes, **{"engine.workers": 2}))
     assert there.digest == here.digest
@@ -219,11 +221,12 @@ def test_ray_gives_the_bits_and_records_of_the_cohort(cluster: Any) -> None:
 
 def test_measuring_updates_changes_no_bit(cluster: Any) -> None:
     """Workers train three clients one by one and add them up before they answer."""
-    changes = {"model.width": 2500, "rounds": 2}
+    changes, heard = {**LARGE, "rounds": 2}, Hears()
     on, off = (
-        simulate(small("ray", **changes, **{"engine.workers": workers, "diagnostics.every": every}))
+        simulate(small("ray", **changes, **{"engine.workers": workers, "diagnostics.every": every}), heard)
         for workers, every in ((2, 1), (1, 0))
     )
+    assert heard.said == "ray: 1 worker on 1 thread each, running loop"
     assert on.digest == off.digest
     assert on.metrics[0]["diagnostics"]["clients"] == 7
     here = simulate(small("loop", **changes, **{"diagnostics.every": 1}))
