@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from fedsam.assemble import assemble
-from fedsam.engine.cohort import Cohort
-from fedsam.engine.joint import NEAR, NUMBERS, Joint
+from fedsam.engine.cohort import NEAR, Cohort
+from fedsam.engine.joint import NUMBERS, Joint
 from fedsam.engine.task import numerics
 from fedsam.errors import FedsamError, Interrupted
 from fedsam.result import Listener

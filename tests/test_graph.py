@@ -21,9 +21,7 @@ from fedsam.engine.graph import Captured, Graphs, Work, outline
 from fedsam.engine.local import Local, Step
 from fedsam.optim.base import ClientOptimizer, Oracle, State
 from fedsam.optim.sgd import SGD
-from fedsam.schedule.base import Clock
 from fedsam.simulation import Simulation
-from strategies.fedavg import FedAvg
 from tests.conftest import Ragged
 from tests.test_strategies import CASES, described
 
@@ -115,7 +113,7 @@ def test_a_block_that_is_kept_is_not_overwritten_by_the_next() -> None:
     """The server takes the median of all updates once all blocks are there."""
     client = {"name": "sgd", "momentum": 0.9, "persistent": True}
     run = described("fedavg", {}, client, "cohort", cohort=7)
-    run = run.replace(engine=run.engine.replace(block=2), server={"name": "tests.test_graph:Median"})
+    run = run.replace(engine=run.engine.replace(block=2), server={"name": "tests.test_diagnostics:Median"})
     assert_same(models(run), models(run, Graphs(Again)))
 
 
@@ -325,14 +323,3 @@ def test_the_outline_tells_what_needs_another_graph() -> None:
     others = (two, None), (one.double(), None), (one, one), (one, None, one)
     assert all(outline({"a": other}) != outline({"a": (one, None)}) for other in others)
     assert outline({"b": (one, None)}) != outline({"a": (one, None)})
-
-
-class Median(FedAvg):
-    """The median of the updates, for which all must be kept."""
-
-    linear = False
-
-    def step(
-        self, theta_P: Tensor, updates: list[tuple[Tensor, Tensor]], state: State, clock: Clock
-    ) -> tuple[Tensor, State]:
-        return theta_P + torch.cat([rows for rows, _ in updates]).median(dim=0).values, state

@@ -172,7 +172,7 @@ class Last(SGD):
 
 @pytest.mark.parametrize("changes", [{"client": OneForAll}, {"server": MeanOfAll}], ids=["client", "server"])
 def test_what_does_not_take_rows_is_as_right_in_blocks(changes: dict[str, Any]) -> None:
-    keys: dict[str, Any] = {"client": {"name": "sgd", "batch_size": 4, "epochs": 2}}
+    keys: dict[str, Any] = {"client": {"name": "sgd"}, "server": {"name": "fedavg"}}
     keys |= {group: {"name": f"tests.test_rows:{cls.__name__}"} for group, cls in changes.items()}
     keys["client"] |= {"batch_size": 4, "epochs": 2}
     assert not Simulation(ragged_run("cohort", **keys)).task.takes_rows

@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from fedsam.engine.joint import NEAR, Joint, JointTrainer, numbers_of, with_numbers
+from fedsam.engine.cohort import NEAR
+from fedsam.engine.joint import Joint, JointTrainer, numbers_of, with_numbers
 from fedsam.errors import FedsamError, Interrupted
 from fedsam.grid import settings
 from fedsam.record import RunDirectory

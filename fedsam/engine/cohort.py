@@ -18,13 +18,16 @@ from fedsam.data.base import Federation
 from fedsam.data.plan import ClientPlan
 from fedsam.engine.base import Engine, Order, Trained, Trainer
 from fedsam.engine.blame import attempt, out_of_memory, planned
-from fedsam.engine.graph import Done, Graphs
-from fedsam.engine.local import train_client
+from fedsam.engine.graph import Graphs
+from fedsam.engine.local import Done, train_client
 from fedsam.engine.stack import Rows, Stack
 from fedsam.engine.task import Store, Task
 from fedsam.errors import RunError
 
 log = logging.getLogger("fedsam")
+
+NEAR, FAR = 2**20, 2**26
+"""Parameters that the rows of a block hold together, at most: on a CPU, where they stay in a near cache, and else."""
 
 
 class Cohort(Engine):
@@ -38,15 +41,13 @@ class Cohort(Engine):
 
 
 def default_block(parameters: int) -> int:
-    """Clients of a block: as many as hold 2^26 parameters together, from 1 to 64."""
-    return max(1, min(64, 2**26 // max(parameters, 1)))
+    """Clients of a block: as many as hold `FAR` parameters together, from 1 to 64."""
+    return max(1, min(64, FAR // max(parameters, 1)))
 
 
 def block_for(parameters: int, device: str) -> int:
-    """Clients of a block: on a CPU as many as hold 2^20 parameters together, which stay in a near cache, from 2 to 64;
-    else `default_block`.
-    """
-    return max(2, min(64, 2**20 // max(parameters, 1))) if device == "cpu" else default_block(parameters)
+    """Clients of a block: on a CPU as many as hold `NEAR` parameters together, from 2 to 64; else `default_block`."""
+    return max(2, min(64, NEAR // max(parameters, 1))) if device == "cpu" else default_block(parameters)
 
 
 def longest_first(steps: Sequence[int]) -> list[int]:

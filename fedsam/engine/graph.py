@@ -14,9 +14,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from fedsam.client_half import Here, State
+from fedsam.client_half import Here
 from fedsam.engine.blame import out_of_memory
-from fedsam.engine.local import Local, Step, local_step, train_client
+from fedsam.engine.local import Done, Local, Step, local_step, train_client
 from fedsam.engine.task import Store, Task
 from fedsam.schedule.base import Clock
 
@@ -29,7 +29,6 @@ Tree = Any
 """Tensors in tuples and dictionaries; None where there is none."""
 
 Work = Callable[[], list[Tensor]]
-Done = tuple[Tensor, Tensor, State, State]
 
 
 class Replay(Protocol):

@@ -22,9 +22,8 @@ from fedsam.config import Component
 from fedsam.data.base import Federation
 from fedsam.data.plan import ClientPlan
 from fedsam.engine.base import Order, Trained, Trainer
-from fedsam.engine.cohort import CohortTrainer, block_for, longest_first
-from fedsam.engine.graph import Done
-from fedsam.engine.local import train_client
+from fedsam.engine.cohort import FAR, NEAR, CohortTrainer, block_for, longest_first
+from fedsam.engine.local import Done, train_client
 from fedsam.engine.stack import Stack
 from fedsam.engine.task import Store, Task
 
@@ -34,8 +33,6 @@ NUMBERS = "rho", "eta", "weight_decay", "momentum"
 """Fields of a client optimiser that may differ among runs trained as one; beside the learning rate, which is each
 order's."""
 ROWS = 1024
-NEAR, FAR = 2**20, 2**26
-"""Parameters that the rows of a block hold together, at most: on a CPU they stay in a near cache."""
 
 C = TypeVar("C", bound=Component)
 

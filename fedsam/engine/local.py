@@ -236,6 +236,7 @@ def _where(active: Tensor, new: Tensor, old: Tensor) -> Tensor:
 
 
 Take = Callable[[Task, Store, Step, int, Local], Local]
+Done = tuple[Tensor, Tensor, State, State]
 
 
 def launched(task: Task, store: Store, step: Step, t: int, local: Local) -> Local:
@@ -243,9 +244,7 @@ def launched(task: Task, store: Store, step: Step, t: int, local: Local) -> Loca
     return local_step(task, store, step, t, local)[0]
 
 
-def train_client(
-    task: Task, store: Store, steps: Iterable[Step], here: Here, take: Take = launched
-) -> tuple[Tensor, Tensor, State, State]:
+def train_client(task: Task, store: Store, steps: Iterable[Step], here: Here, take: Take = launched) -> Done:
     """Train one client from the model it was sent: a pure function, also under `torch.func.vmap`; or a block of
     clients, if optimiser and strategy take rows.
 

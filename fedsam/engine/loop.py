@@ -13,13 +13,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from fedsam.client_half import Here, State
+from fedsam.client_half import Here
 from fedsam.data.base import Federation
 from fedsam.data.plan import ClientPlan
 from fedsam.engine.base import Engine, Order, Trained, Trainer
 from fedsam.engine.blame import attempt, planned
 from fedsam.engine.graph import Graphs
-from fedsam.engine.local import Step, train_client
+from fedsam.engine.local import Done, Step, train_client
 from fedsam.engine.task import Store, Task
 from fedsam.engine.threads import Threads
 
@@ -63,7 +63,7 @@ class LoopTrainer(Trainer):
 
         yield from self._threads.each(work, list(plans))
 
-    def one(self, theta_P: Tensor, store: Store, plan: ClientPlan, order: Order) -> tuple[Tensor, Tensor, State, State]:
+    def one(self, theta_P: Tensor, store: Store, plan: ClientPlan, order: Order) -> Done:
         """One client's trained weights, [P], its loss, the vectors it keeps and what it sends beside its update.
 
         Args:
