@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import torch
@@ -21,6 +22,15 @@ class Arrived:
 
     def __post_init__(self) -> None:
         self.loss = torch.zeros_like(self.loss)
+
+    def means(self, averaged: Collection[str], order: Order) -> dict[str, Tensor]:
+        """What clients sent beside their updates: the sums over those that delivered, or the means of what is
+        `averaged`.
+        """
+        if not self.failed:  # the shares sum to 1
+            return self.uploads
+        share = self.share(order)
+        return {name: total / share if name in averaged else total for name, total in self.uploads.items()}
 
     def share(self, order: Order) -> float:
         """Of the round's examples, those of the clients that delivered."""

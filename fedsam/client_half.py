@@ -30,7 +30,6 @@ class Here:
         slot: its own vectors [P], kept from its last round; zeros at first.
         steps: K_k, the local steps it takes in this round.
         lr: the clients' learning rate in this round.
-        weight: p_k, its share of the round's examples.
         clock: the round.
         optimizer: the client optimiser.
     """
@@ -40,7 +39,6 @@ class Here:
     slot: State
     steps: Tensor | float
     lr: float | Tensor
-    weight: Tensor | float
     optimizer: ClientOptimizer
     clock: Clock
 
@@ -77,6 +75,11 @@ class ClientHalf(Component):
 
     slots: ClassVar[tuple[str, ...]] = ()
     """Names of the vectors that a client keeps from round to round."""
+
+    averaged: ClassVar[tuple[str, ...]] = ()
+    """Names of uploads of which the server gets the mean over the clients that delivered, Σ p_k x_k / Σ p_k with p_k
+    their shares of the examples; of all others it gets the plain sum over them.
+    """
 
     derived: ClassVar[tuple[str, ...]] = ()
     """Names of uploads that a server could make of the client's update itself, and that are no traffic therefore."""
@@ -127,6 +130,6 @@ class ClientHalf(Component):
 
     def finish(self, theta_P: Tensor, here: Here) -> tuple[State, State]:
         """After the last step, at theta_client: the vectors it keeps, and what it sends beside its update; of that the
-        server gets the plain sum over the round's clients.
+        server gets the sum over the clients that delivered, or the mean of what is `averaged`.
         """
         return here.slot, {}

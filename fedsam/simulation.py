@@ -228,18 +228,20 @@ class Simulation:
         blocks = self._arriving(sent_P, order, arrived)
         if server.linear:
             delta_P = server.aggregate(blocks, theta_P)
+            uploads = arrived.means((*server.averaged, BATCHNORM), order)
             if arrived.failed:
                 delta_P = delta_P / arrived.share(order)
-            gathered = Gathered(arrived.uploads, delta_P, len(arrived.ids), self.federation.clients, order.lr)
+            gathered = Gathered(uploads, delta_P, len(arrived.ids), self.federation.clients, order.lr)
             self.server = server.absorb(gathered, self.server)
             self.theta_P, self.server = server.update(theta_P, delta_P, self.server, clock)
         else:
             updates = list(blocks)
+            uploads = arrived.means((BATCHNORM,), order)
             if arrived.failed:
                 updates = [(delta_KP, weight_K / arrived.share(order)) for delta_KP, weight_K in updates]
             self.theta_P, self.server = server.step(theta_P, updates, self.server, clock)
-        self.statistics.take(arrived.uploads, arrived.share(order) if arrived.failed else 1.0)
-        beside = [total for name, total in arrived.uploads.items() if name not in server.derived]
+        self.statistics.take(uploads)
+        beside = [total for name, total in uploads.items() if name not in server.derived]
         self.bytes_up += len(arrived.ids) * size_of(sent_P, *beside)
         self.loss = self.loss + (arrived.loss / arrived.share(order) if arrived.failed else arrived.loss)
         self.trained += 1

@@ -64,15 +64,10 @@ class Statistics:
         """What clients are sent of it."""
         return {NAME: self.now_S} if self.averaged else {}
 
-    def take(self, uploads: State, share: float) -> None:
-        """The statistics after a round.
-
-        Args:
-            uploads: the sums of what clients sent.
-            share: of the round's examples, those of the clients that delivered.
-        """
+    def take(self, uploads: State) -> None:
+        """The statistics after a round, the mean of those that clients sent."""
         if self.averaged and self.norms:
-            self.now_S = self.norms.whole(uploads[NAME] / share)
+            self.now_S = self.norms.whole(uploads[NAME])
 
     def of(self, served_P: Tensor, theta_P: Tensor) -> tuple[Tensor, ...]:
         """The statistics with which to evaluate a model: those of the round for the global model itself.

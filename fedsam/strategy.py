@@ -28,7 +28,7 @@ class Gathered:
     """What came from a round's clients beside their updates.
 
     Args:
-        uploads: the sums over these clients of what each sent, by name.
+        uploads: by name the sums over these clients of what each sent, or the means of what is `averaged`.
         delta_P: Σ_k p_k delta_k.
         clients: |S|, how many there were.
         population: N, all clients.

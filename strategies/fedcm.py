@@ -24,6 +24,7 @@ class FedCM(FedAvg):
 
     rowwise = True
 
+    averaged: ClassVar[tuple[str, ...]] = ("direction",)
     derived: ClassVar[tuple[str, ...]] = ("direction",)
 
     alpha: float = key(0.1, "α, share of the client's own gradient in a step", "Xu et al. 2021", gt=0.0, le=1.0)
@@ -46,7 +47,7 @@ class FedCM(FedAvg):
 
     def finish(self, theta_P: Tensor, here: Here) -> tuple[State, State]:
         """The client's part of the next D."""
-        return {}, {"direction": here.weight * (here.sent_P - theta_P) / (here.steps * here.lr)}
+        return {}, {"direction": (here.sent_P - theta_P) / (here.steps * here.lr)}
 
     def absorb(self, gathered: Gathered, state: State) -> State:
         """The next D."""

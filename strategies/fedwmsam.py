@@ -31,6 +31,7 @@ class FedWMSAM(FedAvg):
     rowwise = True
 
     slots: ClassVar[tuple[str, ...]] = ("control",)
+    averaged: ClassVar[tuple[str, ...]] = ("direction",)
     derived: ClassVar[tuple[str, ...]] = ("direction", "agreement")
 
     rho: float = key(0.01, "ρ, radius of the perturbation", "Li et al. 2025, the best of five", ge=0.0)
@@ -74,7 +75,7 @@ class FedWMSAM(FedAvg):
         change_P = mean_P - here.sent["control"]
         norms = norm(moved_P) * norm(direction_P)
         agreement = torch.where(norms > 0, 1 + dot(moved_P, direction_P) / norms, 0.0)
-        uploads = {"control": change_P, "direction": here.weight * mean_P, "agreement": agreement}
+        uploads = {"control": change_P, "direction": mean_P, "agreement": agreement}
         return {"control": here.slot["control"] + change_P}, uploads
 
     def absorb(self, gathered: Gathered, state: State) -> State:

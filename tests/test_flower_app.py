@@ -28,6 +28,7 @@ from fedsam.flower.names import ARRAYS, CONFIG, METRICS
 from fedsam.flower.records import arrays_of, theta_from
 from fedsam.flower.server_app import app as server_app
 from tests.flower_grid import Nodes, error, inside_flower  # noqa: F401
+from tests.unruly import Broken
 
 pytestmark = pytest.mark.usefixtures("inside_flower")
 ROOT = Path(__file__).parent.parent
@@ -158,6 +159,10 @@ def test_a_client_that_raises_stops_the_run_and_is_named(tmp_path: Path) -> None
     assert "Traceback ..." in (out / "failures.log").read_text()
     result = simulate(over(described(cohort=7), grid, on_client_error="skip"))
     assert result.metrics[0]["clients"] == [0, 1, 2, 3, 5, 6]
+    changes = {"cohort": 7, "client.name": "sgd", "server.name": "fedcm"}  # whose clients upload what is averaged
+    there = simulate(over(described(**changes), grid, on_client_error="skip"))
+    skipping = {**changes, "data": Broken(), "engine.on_client_error": "skip", "engine.name": "loop"}
+    assert there.digest == simulate(described(**skipping)).digest
 
 
 def test_nodes_that_contradict_each_other_are_refused() -> None:

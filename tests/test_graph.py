@@ -153,7 +153,7 @@ def test_the_clock_is_the_same_after_a_step() -> None:
     task, order = simulation.task, simulation.order(simulation.clock(), 0.05)
     store, plans = task.plan(simulation.federation, order)
     zero, one = torch.zeros((), dtype=torch.float64), torch.ones((), dtype=torch.float64)
-    here = Here(simulation.theta_P, {}, {}, one, 0.05 * one, one, task.optimizer, task.clock(order))
+    here = Here(simulation.theta_P, {}, {}, one, 0.05 * one, task.optimizer, task.clock(order))
     step = Step(torch.from_numpy(plans[0].index_TB[0]), float(plans[0].count_T[0]))
     after = Graphs(Again).step(task, task.store(store), step, 0, Local(simulation.theta_P, {}, here, (), zero, zero))
     assert after.here.clock is here.clock

@@ -58,7 +58,7 @@ def centralised(run: Run, sharp: Any, reset: int | None = None) -> list[Tensor]:
         optimizer = fresh() if epoch == reset else optimizer
         simulation.done = epoch
         store, (plan,) = task.plan(simulation.federation, simulation.order(simulation.clock(), LR))
-        here = Here(simulation.theta_P, {}, {}, 1.0, LR, 1.0, task.optimizer, Clock(0, 1))
+        here = Here(simulation.theta_P, {}, {}, 1.0, LR, task.optimizer, Clock(0, 1))
         for t, count in enumerate(plan.count_T.tolist()):
             step = Step(torch.from_numpy(plan.index_TB[t, :count]), float(count))
             gradient = BatchOracle(task, task.store(store), step, t, here)

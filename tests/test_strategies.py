@@ -37,6 +37,7 @@ from tests.oracles import (
     fedwmsam,
     scaffold,
 )
+from tests.unruly import Refusing
 
 ROUNDS, LR, DECAY = 4, 0.05, 0.01
 SAM = {"name": "sam", "rho": 0.1}
@@ -120,7 +121,7 @@ class Problem:
         task = self.simulation.task
         store, (plan,) = task.plan(self.simulation.federation, order.part([order.ids.index(client)]))
         placed = task.store(store)
-        here = Here(self.theta, {}, {}, 1.0, LR, 1.0, task.optimizer, Clock(0, 1))
+        here = Here(self.theta, {}, {}, 1.0, LR, task.optimizer, Clock(0, 1))
         found = []
         for t, count in enumerate(plan.count_T.tolist()):
             step = Step(torch.from_numpy(plan.index_TB[t, :count]), float(count))
@@ -163,6 +164,26 @@ def test_the_algorithm_is_that_of_its_paper(case: str, engine: str, monkeypatch:
     expected = oracle(problem, ROUNDS, LR, weight_decay=DECAY, **arguments)
     assert far(models(run), expected, problem.theta) <= 1e-10
     assert len({tuple(problem.cohort(round)) for round in range(ROUNDS)}) > 1
+
+
+class Delivering(Problem):
+    """The same where clients 2 and 5 deliver nothing."""
+
+    def cohort(self, round: int) -> list[int]:
+        return [client for client in super().cohort(round) if client not in (2, 5)]
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("engine", ["loop", "cohort"])
+def test_the_algorithm_is_that_of_its_paper_among_the_clients_that_delivered(case: str, engine: str) -> None:
+    keys, client, oracle, arguments = CASES[case]
+    run = described(case, keys, client, engine)
+    problem = Delivering(run)
+    expected = oracle(problem, ROUNDS, LR, weight_decay=DECAY, **arguments)
+    failing = {"data": Refusing(), "engine": {**run.engine.keys(), "name": engine, "on_client_error": "skip"}}
+    assert far(models(run.replace(**failing)), expected, problem.theta) <= 1e-10
+    left_out = [set(Problem.cohort(problem, round)) - set(problem.cohort(round)) for round in range(ROUNDS)]
+    assert any(left_out)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -220,7 +241,7 @@ def test_full_participation_and_one_local_step_is_a_centralised_step() -> None:
     simulation = Simulation(run)
     store, index = simulation.federation.examples(range(7))
     order = torch.cat([torch.from_numpy(own) for own in index])
-    here = Here(simulation.theta_P, {}, {}, 1.0, LR, 1.0, run.client, Clock(0, 1))
+    here = Here(simulation.theta_P, {}, {}, 1.0, LR, run.client, Clock(0, 1))
     gradient = BatchOracle(simulation.task, simulation.task.store(store), Step(order, float(len(order))), 0, here)
     expected_P = simulation.theta_P - LR * gradient(simulation.theta_P)
     simulation.advance()

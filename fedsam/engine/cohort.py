@@ -99,9 +99,9 @@ class CohortTrainer(Trainer):
         stack, clock = Stack.of(plans, store, task.dtype), task.clock(order)
 
         def train(sent_P: Tensor, rows: Rows, slot: State, number: Tensor, weight: Tensor) -> Done:
-            here = Here(sent_P, order.sent, slot, number, order.lr, weight, task.optimizer, clock)
+            here = Here(sent_P, order.sent, slot, number, order.lr, task.optimizer, clock)
             graphs = self.graphs.train if self.graphs and task.takes_rows else train_client
-            return graphs(task, store, stack.steps(rows), here)
+            return graphs(task, store, stack.steps(rows), here, weight)
 
         slots = {name: kept_KP.to(theta_P) for name, kept_KP in order.slots.items()}
         number_K = torch.tensor([float(len(plan.count_T)) for plan in plans], dtype=task.dtype, device=task.device)

@@ -156,12 +156,12 @@ class Graphs:
         self._seen.clear()
         self._made.clear()
 
-    def train(self, task: Task, store: Store, steps: Iterable[Step], here: Here) -> Done:
+    def train(self, task: Task, store: Store, steps: Iterable[Step], here: Here, weight: Tensor | float) -> Done:
         """As `train_client`, whose results it copies where a later step would overwrite them."""
-        steps_k, lr, weight = (_tensor(number, here.sent_P) for number in (here.steps, here.lr, here.weight))
-        here = replace(here, steps=steps_k, lr=lr, weight=weight)
+        steps_k, lr = (_tensor(number, here.sent_P) for number in (here.steps, here.lr))
+        here = replace(here, steps=steps_k, lr=lr)
         with torch.cuda.device(here.sent_P.device) if here.sent_P.is_cuda else nullcontext():
-            done = train_client(task, store, steps, here, self.step)
+            done = train_client(task, store, steps, here, weight, self.step)
         return rebuilt(done, (leaf.clone() if id(leaf) in self._made else leaf for leaf in leaves(done)))  # type: ignore[no-any-return]
 
     def step(self, task: Task, store: Store, step: Step, t: int, local: Local) -> Local:
@@ -254,7 +254,7 @@ def _to_step(tree: Tree, like: Step) -> Step:
     return replace(like, **parts, examples=tree["of"])
 
 
-HERE = "sent_P", "sent", "slot", "steps", "lr", "weight"
+HERE = "sent_P", "sent", "slot", "steps", "lr"
 
 
 def _of_local(local: Local) -> Tree:

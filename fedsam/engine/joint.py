@@ -192,8 +192,9 @@ class JointTrainer(Trainer):
         def train(given: dict[str, Any]) -> Done:
             own = copy.copy(task)
             own.optimizer = with_numbers(task.optimizer, given["numbers"])
-            sent = given["sent_P"], given["sent"], given["slot"], given["steps"], given["lr"], given["weight"]
-            return train_client(own, store, stack.steps(given["rows"]), Here(*sent, own.optimizer, clock))
+            sent = given["sent_P"], given["sent"], given["slot"], given["steps"], given["lr"]
+            here = Here(*sent, own.optimizer, clock)
+            return train_client(own, store, stack.steps(given["rows"]), here, given["weight"])
 
         if task.takes_rows:
             columns = {name: given[name][:, None] for name in ("steps", "weight", "lr")}

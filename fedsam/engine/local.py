@@ -244,18 +244,21 @@ def launched(task: Task, store: Store, step: Step, t: int, local: Local) -> Loca
     return local_step(task, store, step, t, local)[0]
 
 
-def train_client(task: Task, store: Store, steps: Iterable[Step], here: Here, take: Take = launched) -> Done:
+def train_client(
+    task: Task, store: Store, steps: Iterable[Step], here: Here, weight: Tensor | float, take: Take = launched
+) -> Done:
     """Train one client from the model it was sent: a pure function, also under `torch.func.vmap`; or a block of
     clients, if optimiser and strategy take rows.
 
     Args:
         here: the beginning of its round; of a block everything has a first dimension for its clients, but what was
             sent beside the model.
+        weight: p_k, its share of the examples of all clients that were asked.
         take: how a local step is taken.
 
     Returns:
         theta_client, [P]; the mean loss over the samples it trained on, each at the weights before its step; the
-        vectors it keeps; and what it sends beside its update.
+        vectors it keeps; and what it sends beside its update, times p_k where it is to be averaged.
     """
     optimizer, strategy, theta_P = task.optimizer, task.strategy, here.sent_P
     here = strategy.begin(here)
@@ -270,8 +273,9 @@ def train_client(task: Task, store: Store, steps: Iterable[Step], here: Here, ta
     if task.batchnorms and strategy.batchnorm == "local":
         slot |= {BATCHNORM: statistics[0] - task.batchnorms.initial(theta_P)}
     elif task.batchnorms:
-        uploads = {**uploads, BATCHNORM: here.weight * statistics[0]}
-    return theta_P, local.total / local.samples, slot, uploads
+        uploads = {**uploads, BATCHNORM: statistics[0]}
+    averaged = {name: weight * uploads[name] for name in (*strategy.averaged, BATCHNORM) if name in uploads}
+    return theta_P, local.total / local.samples, slot, uploads | averaged
 
 
 def _received(task: Task, here: Here) -> tuple[Tensor, ...]:

@@ -71,9 +71,9 @@ class LoopTrainer(Trainer):
         """
         slot = {name: kept_KP[0].to(theta_P) for name, kept_KP in order.slots.items()}
         steps, weight = float(len(plan.count_T)), float(order.weight_K[0])
-        here = Here(theta_P, order.sent, slot, steps, order.lr, weight, self.task.optimizer, self.task.clock(order))
+        here = Here(theta_P, order.sent, slot, steps, order.lr, self.task.optimizer, self.task.clock(order))
         train = self.graphs.train if self.graphs else train_client
-        return train(self._task(), store, self._steps(plan), here)
+        return train(self._task(), store, self._steps(plan), here, weight)
 
     def close(self) -> None:
         """End the threads."""
