@@ -1,4 +1,4 @@
-"""How sharp the global model's minimum is, against heterogeneity: `python -m experiments.flatness`.
+"""How sharp the global model's minimum is, against heterogeneity: `python -m fedsam.experiments.flatness`.
 
 The question of Caldarola et al., ECCV 2022: with the demonstration's data and model, for alpha from 0 (each client one
 class) to 100 (all alike), the largest eigenvalue of the Hessian of the global training loss after the last round, and
@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from experiments.digits import COMMON
 from fedsam.compare import Comparison, compare
 from fedsam.console import Progress
 from fedsam.curves import COLOURS
+from fedsam.experiments.digits import COMMON
 from fedsam.run import Run
 
 ALPHAS = (0.0, 0.1, 0.5, 1.0, 100.0)

@@ -8,8 +8,17 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
+_as_command = sys.argv[:1] == ["-m"] and __name__ in {word.partition(".")[0] for word in sys.orig_argv}
+if _as_command and sys.path[0] in ("", os.getcwd()):
+    sys.path.append(sys.path.pop(0))  # first, as `python -m` has it, it would hide Python's own modules
+
 import importlib
 from typing import TYPE_CHECKING, Any
+
+from fedsam import beside
 
 if TYPE_CHECKING:
     from fedsam.errors import FedsamError, InputError, RunError
@@ -19,6 +28,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = ["FedsamError", "InputError", "Result", "Run", "RunError", "resume", "simulate"]
+
+beside.install()
 
 _HOME = {
     "FedsamError": "errors",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
+from contextvars import copy_context
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +14,8 @@ import typer
 from fedsam import __version__
 from fedsam.commands import reproduce, tune
 from fedsam.errors import FedsamError, InputError, Interrupted
-from fedsam.options import Address, Debug, Json, Keys, Quiet, Workers
+from fedsam.foreign import import_nothing_of_others, no_imports
+from fedsam.options import Address, Debug, Json, Keys, Quiet, Trust, Workers
 from fedsam.study.command import study
 
 app = typer.Typer(
@@ -46,6 +49,7 @@ def run(
     resume: Annotated[
         Path | None, typer.Option(metavar="DIR", help="continue the run in this directory", show_default=False)
     ] = None,
+    trust: Trust = False,
     quiet: Quiet = False,
     as_json: Json = False,
     debug: Debug = False,
@@ -88,6 +92,7 @@ def run(
 def compare(
     settings: Keys = None,
     seeds: Annotated[int, typer.Option(min=1, help="runs of each setting, with seeds from `seed` on")] = 3,
+    trust: Trust = False,
     quiet: Quiet = False,
     as_json: Json = False,
     debug: Debug = False,
@@ -99,12 +104,12 @@ def compare(
     Where no key has several values, FedAvg, FedSAM, FedASAM and FedASAM with SWA, to all of which the settings apply.
     For example: fedsam compare data.alpha=0.5 rounds=50
     """
-    given = keys_of(settings or [])
-    from experiments.digits import settings as demonstration
+    given = parse(settings or [])
     from fedsam import grid
     from fedsam.compare import compare as compare_runs
     from fedsam.compare import show
     from fedsam.console import Progress, graceful
+    from fedsam.experiments.digits import settings as demonstration
 
     runs = grid.settings(given) if grid.is_grid(given) else demonstration(given)
     with graceful() as stop, Progress(quiet) as progress:
@@ -124,6 +129,7 @@ def sweep(
     apart: Annotated[
         bool, typer.Option("--apart", help="train every run by itself, also those that differ only in numbers")
     ] = False,
+    trust: Trust = False,
     quiet: Quiet = False,
     as_json: Json = False,
     debug: Debug = False,
@@ -132,7 +138,7 @@ def sweep(
 
     For example: fedsam sweep client.name=sgd,sam,asam data.alpha=0,0.1,1,100 --workers 0
     """
-    given = {"engine.threads": "1", **keys_of(settings or [])}
+    given = {"engine.threads": "1", **parse(settings or [])}
     out = given.pop("out", None)
     from fedsam import grid
     from fedsam.compare import compare as compare_runs
@@ -170,7 +176,7 @@ def partition(
 
     For example: fedsam partition data.partition=dirichlet data.alpha=0.1 data.clients=20
     """
-    described = _describe(settings or [], cohort_of_one=True)
+    described = _divided(settings or [])
     from fedsam.partition_report import report
 
     report(described, figure, as_json)
@@ -186,6 +192,7 @@ def geometry(
         Path | None,
         typer.Option(metavar="RUN_DIR", help="another run: also the line to its model", show_default=False),
     ] = None,
+    trust: Trust = False,
     quiet: Quiet = False,
     as_json: Json = False,
     debug: Debug = False,
@@ -231,7 +238,8 @@ def report(
     """
     from fedsam.report.write import write_report
 
-    typer.echo(write_report(run_dirs, out or run_dirs[0] / "report.html", figures=figures))
+    with no_imports("a report imports nothing"):
+        typer.echo(write_report(run_dirs, out or run_dirs[0] / "report.html", figures=figures))
 
 
 @app.command()
@@ -282,25 +290,30 @@ def parse(arguments: list[str]) -> dict[str, Any]:
     return found
 
 
-def keys_of(arguments: list[str]) -> dict[str, Any]:
-    """As `parse`; from then on what lies in the current directory can be imported."""
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # so that package.module:name finds what lies in the current directory
-    return parse(arguments)
-
-
-def _describe(arguments: list[str], cohort_of_one: bool = False) -> Any:
-    keys = keys_of(arguments)
-    if cohort_of_one:
-        keys.setdefault("cohort", 1)
+def _describe(arguments: list[str]) -> Any:
+    keys = parse(arguments)
     from fedsam.run import Run
 
     return Run.from_keys(keys)
 
 
+def _divided(arguments: list[str]) -> Any:
+    """A run of which only the data count: nothing else of it is imported, and of the data what was typed."""
+    keys = {"cohort": 1, **parse(arguments)}
+    others = {name.partition(".")[0] for name, value in keys.items() if name.endswith(".name") and ":" in str(value)}
+    own = {name: value for name, value in keys.items() if name.partition(".")[0] not in others - {"data"}}
+    typed = parse([word for word in arguments if "=" in word])
+    but = [value for name, value in typed.items() if name.startswith("data.")]
+    from fedsam.run import Run
+
+    with no_imports("it stands in a file; to see how such data are divided give it on the command line", but):
+        return Run.from_keys(own)
+
+
 def _read(path: Path) -> dict[str, Any]:
     import tomllib
 
+    import_nothing_of_others(path)
     try:
         text = path.read_text()
         if path.suffix == ".json":
@@ -323,8 +336,9 @@ def _dotted(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def main(arguments: list[str] | None = None) -> None:
     """Run a command; an error is one line on standard error and a non-zero exit status (2 for bad input)."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    _name_what_is_imported()
     try:
-        app(arguments, prog_name="fedsam")
+        copy_context().run(app, arguments, prog_name="fedsam")
     except FedsamError as error:
         if "--debug" in arguments:
             raise
@@ -338,6 +352,14 @@ def main(arguments: list[str] | None = None) -> None:
         if "--debug" in arguments:
             raise
         _fail(f"error: {type(error).__name__}: {error} (unexpected; --debug shows the traceback)", 1)
+
+
+def _name_what_is_imported() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("note: %(message)s"))
+    notes = logging.getLogger("fedsam.foreign")
+    notes.handlers, notes.propagate = [handler], False
+    notes.setLevel(logging.INFO)
 
 
 def _fail(message: str, status: int) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fedsam.options import Address, Debug, Json, Keys, Quiet, Workers
+from fedsam.options import Address, Debug, Json, Keys, Quiet, Trust, Workers
 
 
 def tune(
@@ -24,6 +24,7 @@ def tune(
     ] = None,
     address: Address = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="where to", show_default="runs/tune-*")] = None,
+    trust: Trust = False,
     quiet: Quiet = False,
     as_json: Json = False,
     debug: Debug = False,
@@ -34,11 +35,11 @@ def tune(
 
     For example: fedsam tune client.name=sam client.rho=log:1e-3..1 client.lr=log:1e-3..0.3 --trials 40 --rounds 100
     """
-    from fedsam.cli import keys_of
+    from fedsam.cli import parse
     from fedsam.tune.command import run as run_tune
 
     asked = {"search": search, "trials": trials, "rounds": rounds, "seeds": seeds, "workers": workers, "grace": grace}
-    run_tune(keys_of(settings or []), out, address, quiet, as_json, **asked)
+    run_tune(parse(settings or []), out, address, quiet, as_json, **asked)
 
 
 def reproduce(
@@ -53,6 +54,7 @@ def reproduce(
     ] = None,
     workers: Workers = None,
     address: Address = None,
+    trust: Trust = False,
     quiet: Quiet = False,
     as_json: Json = False,
     debug: Debug = False,

@@ -22,6 +22,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 
 from fedsam.errors import InputError
+from fedsam.foreign import imported
 
 
 def key(default: Any, help: str, source: str = "", **bounds: Any) -> Any:
@@ -75,7 +76,7 @@ class Component(Config):
     @classmethod
     def locate(cls, name: str) -> Any:
         """What a name with a colon stands for; kinds that have shorter names for something override this."""
-        return import_object(name)
+        return imported(name)
 
     @classmethod
     def adopt(cls, found: Any, name: str) -> type[Self]:
@@ -104,16 +105,15 @@ def name_of(cls: type[Component]) -> str:
     return module if package == cls.package else f"{cls.__module__}:{cls.__qualname__}"
 
 
-@lru_cache(maxsize=256)
 def find(root: type[C], name: str) -> type[C]:
-    """The class called `name` of the kind of `root`: a module of its package, or `package.module:Class`.
+    """The class called `name` of the kind of `root`: a module of its package, or `package.module:Class`, which is
+    looked up anew each time: it may have been defined anew.
 
     Raises:
         InputError: there is none; the message lists the names there are.
     """
     if ":" in name:
-        found = root.locate(name)
-        return found if inspect.isclass(found) and issubclass(found, root) else root.adopt(found, name)
+        return _own(root, name)
     if name.isidentifier() and (cls := _defined(root, name)) is not None:
         return cls
     known = names(root)
@@ -124,21 +124,19 @@ def find(root: type[C], name: str) -> type[C]:
     )
 
 
-def import_object(name: str) -> Any:
-    """What `package.module:attribute` names.
+_adopted: dict[tuple[type, str], tuple[Any, type]] = {}
 
-    Raises:
-        InputError: the module cannot be imported or lacks the attribute.
-    """
-    module_name, _, attribute = name.partition(":")
-    try:
-        return getattr(importlib.import_module(module_name), attribute)
-    except ImportError as error:
-        raise InputError(
-            "name", name, f"cannot import {module_name!r} ({error}); is it installed or in the current directory?"
-        ) from None
-    except AttributeError:
-        raise InputError("name", name, f"module {module_name!r} has no {attribute!r}") from None
+
+def _own(root: type[C], name: str) -> type[C]:
+    """The class that a name with a colon stands for; one class for as long as it stands for the same object."""
+    found = root.locate(name)
+    if inspect.isclass(found) and issubclass(found, root):
+        return found
+    made_of, cls = _adopted.get((root, name), (None, root))
+    if made_of is not found:
+        cls = root.adopt(found, name)
+        _adopted[root, name] = found, cls
+    return cls
 
 
 def names(root: type[Component]) -> list[str]:

@@ -6,12 +6,23 @@ from typing import Annotated
 
 import typer
 
+from fedsam.foreign import trust
+
 Keys = Annotated[
     list[str] | None,
     typer.Argument(metavar="[FILE.toml] [KEY=VALUE]...", help="settings; later ones win", show_default=False),
 ]
 Json = Annotated[bool, typer.Option("--json", help="JSON as the only thing on standard output")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress")]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust",
+        callback=trust,
+        is_eager=True,
+        help="use run directories and files of other users, which can name code that then runs as you",
+    ),
+]
 Debug = Annotated[bool, typer.Option("--debug", help="show the traceback of an error")]
 Workers = Annotated[
     int | None,

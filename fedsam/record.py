@@ -19,6 +19,7 @@ from typing import Any
 from torch import Tensor
 
 from fedsam.errors import InputError, RunError
+from fedsam.foreign import must_be_own
 from fedsam.run import Run, digest_of
 
 FORMAT = 1
@@ -61,9 +62,10 @@ class RunDirectory:
         """Open a run directory, and read the run that it describes.
 
         Raises:
-            InputError: it is none, or its run.json cannot be read.
+            InputError: it is none, its run.json cannot be read, or it is another user's and not trusted.
         """
         file = path / "run.json"
+        must_be_own(path, file)
         try:
             description = json.loads(file.read_text())
             written_by, keys, digest = description["format"], description["keys"], description["digest"]

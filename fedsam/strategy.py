@@ -49,7 +49,7 @@ class Strategy(ClientHalf):
     """
 
     kind: ClassVar[str] = "strategy"
-    package: ClassVar[str] = "strategies"
+    package: ClassVar[str] = "fedsam.strategies"
 
     state_memory: float = key(
         4.0, "GiB of memory for what clients keep from round to round; beyond it a file is used", "convention", ge=0.0
@@ -143,7 +143,7 @@ class Average(Component):
     """
 
     kind: ClassVar[str] = "average"
-    package: ClassVar[str] = "strategies"
+    package: ClassVar[str] = "fedsam.strategies"
 
     def check(self, rounds: int) -> None:
         """Refuse settings under which nothing would ever be averaged.

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from fedsam.config import key
 from fedsam.schedule.base import Clock
+from fedsam.strategies.fedadagrad import FedAdagrad
 from fedsam.strategy import State
-from strategies.fedadagrad import FedAdagrad
 
 
 class FedAdam(FedAdagrad):

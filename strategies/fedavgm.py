@@ -7,8 +7,8 @@ from torch import Tensor
 
 from fedsam.config import key
 from fedsam.schedule.base import Clock
+from fedsam.strategies.fedavg import FedAvg
 from fedsam.strategy import State
-from strategies.fedavg import FedAvg
 
 
 class FedAvgM(FedAvg):

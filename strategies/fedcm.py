@@ -10,8 +10,8 @@ from torch import Tensor
 from fedsam.client_half import Here
 from fedsam.config import key
 from fedsam.optim.base import ClientOptimizer, must_step_with_sgd
+from fedsam.strategies.fedavg import FedAvg
 from fedsam.strategy import Gathered, State
-from strategies.fedavg import FedAvg
 
 
 class FedCM(FedAvg):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fedsam.optim.base import ClientOptimizer, must_perturb
-from strategies.scaffold import Scaffold
+from fedsam.strategies.scaffold import Scaffold
 
 
 class FedGAMMA(Scaffold):

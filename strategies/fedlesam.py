@@ -10,8 +10,8 @@ from torch import Tensor
 from fedsam.client_half import ClientHalf, Here
 from fedsam.config import key
 from fedsam.optim.base import ClientOptimizer, must_not_perturb, norm
+from fedsam.strategies.fedavg import FedAvg
 from fedsam.strategy import State
-from strategies.fedavg import FedAvg
 
 
 class LESAM(ClientHalf):

@@ -7,9 +7,9 @@ from typing import ClassVar
 from torch import Tensor
 
 from fedsam.client_half import Here
+from fedsam.strategies.feddyn import FedDyn
+from fedsam.strategies.fedlesam import LESAM
 from fedsam.strategy import State
-from strategies.feddyn import FedDyn
-from strategies.fedlesam import LESAM
 
 
 class FedLESAMD(LESAM, FedDyn):

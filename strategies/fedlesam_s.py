@@ -8,9 +8,9 @@ from torch import Tensor
 
 from fedsam.client_half import Here
 from fedsam.optim.base import ClientOptimizer
+from fedsam.strategies.fedlesam import LESAM
+from fedsam.strategies.scaffold import Scaffold
 from fedsam.strategy import State
-from strategies.fedlesam import LESAM
-from strategies.scaffold import Scaffold
 
 
 class FedLESAMS(LESAM, Scaffold):

@@ -10,8 +10,8 @@ from torch import Tensor
 from fedsam.client_half import Here
 from fedsam.config import key
 from fedsam.optim.base import ClientOptimizer, must_step_with_sgd
+from fedsam.strategies.fedswa import FedSWA
 from fedsam.strategy import Gathered, State
-from strategies.fedswa import FedSWA
 
 
 class FedMoSWA(FedSWA):

@@ -11,8 +11,8 @@ from fedsam.client_half import Here
 from fedsam.errors import InputError
 from fedsam.optim.base import ClientOptimizer
 from fedsam.optim.sam import SAM
+from fedsam.strategies.fedspeed import FedSpeed
 from fedsam.strategy import Gathered, State
-from strategies.fedspeed import FedSpeed
 
 
 class FedSMOO(FedSpeed):

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from fedsam.client_half import Here
 from fedsam.config import key
-from strategies.fedavg import FedAvg
+from fedsam.strategies.fedavg import FedAvg
 
 
 class FedSWA(FedAvg):

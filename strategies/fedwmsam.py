@@ -10,8 +10,8 @@ from torch import Tensor
 from fedsam.client_half import Here
 from fedsam.config import key
 from fedsam.optim.base import ClientOptimizer, dot, must_not_perturb, must_step_with_sgd, norm
+from fedsam.strategies.fedavg import FedAvg
 from fedsam.strategy import Gathered, State
-from strategies.fedavg import FedAvg
 
 
 class FedWMSAM(FedAvg):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from fedsam.config import key
-from strategies.fedadagrad import FedAdagrad
+from fedsam.strategies.fedadagrad import FedAdagrad
 
 
 class FedYogi(FedAdagrad):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fedsam.optim.base import ClientOptimizer, must_perturb
-from strategies.fedcm import FedCM
+from fedsam.strategies.fedcm import FedCM
 
 
 class MoFedSAM(FedCM):

@@ -52,7 +52,7 @@ that train with SAM or ASAM (FedSAM, FedASAM), and the average of the server's m
 | * mixup | data.mixup_after=none | cpu |
 | * cutout | data.augment=cutout | cpu, gpu, paper |
 | * cutout | data.cutout_size=4 data.cutout_after=none | cpu |
-| * leak | data.name=experiments.caldarola2022.leak:LeakyDigits | cpu |
+| * leak | data.name=fedsam.experiments.caldarola2022.leak:LeakyDigits | cpu |
 | * leak | data.fedsam_leak=true | gpu, paper |
 | *fedprox * | server.name=fedprox | cpu, gpu, paper |
 | *fedavgm * | server.name=fedavgm | cpu, gpu, paper |
@@ -87,7 +87,7 @@ $FEDSAM_DATA or ~/.cache/fedsam) and in `cifar10/splits` below that. It is made 
 repository, and put into the last of these places, by
 
     git clone https://github.com/debcaldarola/fedsam theirs
-    python -m experiments.caldarola2022.splits theirs
+    python -m fedsam.experiments.caldarola2022.splits theirs
 
 In their lists position 10100 is missing; it is given to the client that lacks one.
 
@@ -304,10 +304,10 @@ digits: test accuracy (%), mean over the last rounds, with the leak of the autho
 
 from __future__ import annotations
 
-from experiments.caldarola2022.answers import claims
-from experiments.caldarola2022.drawn import figures
-from experiments.caldarola2022.settings import SEEDS, runs
-from experiments.caldarola2022.tabled import tables
+from fedsam.experiments.caldarola2022.answers import claims
+from fedsam.experiments.caldarola2022.drawn import figures
+from fedsam.experiments.caldarola2022.settings import SEEDS, runs
+from fedsam.experiments.caldarola2022.tabled import tables
 
 __all__ = ["SEEDS", "TITLE", "claims", "figures", "runs", "tables"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from experiments.caldarola2022.settings import CLIENTS, IMAGES, LEAKY, OTHERS, PARTS, named
+from fedsam.experiments.caldarola2022.settings import CLIENTS, IMAGES, LEAKY, OTHERS, PARTS, named
 from fedsam.reproduce.base import Claim, Preset
 from fedsam.reproduce.corrupted import CorruptedAccuracy, drops, mean_accuracy
 from fedsam.reproduce.flatness import Eigenvalues, Surface, ratio, rise

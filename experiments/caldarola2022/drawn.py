@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from experiments.caldarola2022.answers import CORRUPTED, accuracy
-from experiments.caldarola2022.settings import CENTRAL, CLIENTS, ENDS, IMAGES, METHODS, PARTS, Part
 from fedsam.data.corruptions import SEVERITIES
+from fedsam.experiments.caldarola2022.answers import CORRUPTED, accuracy
+from fedsam.experiments.caldarola2022.settings import CENTRAL, CLIENTS, ENDS, IMAGES, METHODS, PARTS, Part
 from fedsam.reproduce.base import Preset
 from fedsam.reproduce.figures import Panel
 from fedsam.reproduce.flatness import Contours, Eigenvalues, Surface, ratio

@@ -25,7 +25,7 @@ EVERY = (0, 0.05, 0.1, 0.2, 0.5, 1, 10, 100, 1000)
 AUTHORS = EVERY[:-1]
 """The alphas of the authors' CIFAR-10 splits."""
 SPLITS = "fedsam_eccv2022.npz"
-"""The file of these splits; `experiments.caldarola2022.splits` makes it."""
+"""The file of these splits; `fedsam.experiments.caldarola2022.splits` makes it."""
 LEAKY = 100
 """The alpha at which the leak is measured, where training goes furthest."""
 
@@ -143,7 +143,7 @@ ON_10: dict[str, Keys] = ASIDE | {"fedgloss": {"client.name": "sam", "client.rho
 GLOSS_100: Keys = {"client.name": "sam", "client.rho": 0.2, "server.rho": 0.01, "server.beta": 100.0}
 ON_100: dict[str, Keys] = ASIDE | {"fedgloss": GLOSS_100}
 LEAK: Keys = {"data.fedsam_leak": True}
-LEAKY_DIGITS: Keys = {"data.name": "experiments.caldarola2022.leak:LeakyDigits"}
+LEAKY_DIGITS: Keys = {"data.name": "fedsam.experiments.caldarola2022.leak:LeakyDigits"}
 
 PARTS: dict[Preset, tuple[Part, ...]] = {
     "cpu": (

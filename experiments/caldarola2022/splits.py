@@ -1,4 +1,4 @@
-"""The CIFAR-10 splits of Caldarola et al. 2022 as index lists: `python -m experiments.caldarola2022.splits FOLDER`.
+"""The CIFAR-10 splits of Caldarola et al. 2022 as index lists: `python -m fedsam.experiments.caldarola2022.splits FOLDER`.
 
 FOLDER is a copy of the authors' repository, https://github.com/debcaldarola/fedsam. Each of its files
 `data/cifar10/data/train/federated_train_alpha_*.json` holds for each client the names of its images, as
@@ -19,9 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.caldarola2022.settings import SPLITS
 from fedsam.data.stored import data_folder
 from fedsam.errors import InputError
+from fedsam.experiments.caldarola2022.settings import SPLITS
 from fedsam.record import on_disk, replace_file
 
 PLACE = f"cifar10/splits/{SPLITS}"
@@ -90,7 +90,7 @@ def convert(folder: Path, out: Path, examples: int = EXAMPLES) -> list[str]:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.caldarola2022.splits", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m fedsam.experiments.caldarola2022.splits", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="copy of the authors' repository")
     parser.add_argument("out", type=Path, metavar="OUT.npz", nargs="?", help=f"default: {PLACE} in $FEDSAM_DATA")

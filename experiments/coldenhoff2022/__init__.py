@@ -140,9 +140,9 @@ Table II: test accuracy (%) and training loss (1e-5) without BatchNorm, after th
 
 from __future__ import annotations
 
-from experiments.coldenhoff2022.answers import claims
-from experiments.coldenhoff2022.drawn import figures, tables
-from experiments.coldenhoff2022.settings import SEEDS, runs
+from fedsam.experiments.coldenhoff2022.answers import claims
+from fedsam.experiments.coldenhoff2022.drawn import figures, tables
+from fedsam.experiments.coldenhoff2022.settings import SEEDS, runs
 
 __all__ = ["SEEDS", "TITLE", "claims", "figures", "runs", "tables"]
 

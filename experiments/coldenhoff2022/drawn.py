@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from experiments.coldenhoff2022.answers import accuracy, best, loss
-from experiments.coldenhoff2022.published import CURVES, LOSSES, TABLE_1, TABLE_2
-from experiments.coldenhoff2022.settings import BATCHES, WITHOUT
+from fedsam.experiments.coldenhoff2022.answers import accuracy, best, loss
+from fedsam.experiments.coldenhoff2022.published import CURVES, LOSSES, TABLE_1, TABLE_2
+from fedsam.experiments.coldenhoff2022.settings import BATCHES, WITHOUT
 from fedsam.reproduce.base import Preset
 from fedsam.reproduce.beside import Rows, spread
 from fedsam.reproduce.figures import Line, Panel

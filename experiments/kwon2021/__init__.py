@@ -120,9 +120,9 @@ with the gap in loss neither does, sharpness rather the other way.
 
 from __future__ import annotations
 
-from experiments.kwon2021.answers import claims
-from experiments.kwon2021.drawn import figures
-from experiments.kwon2021.settings import SEEDS, runs
+from fedsam.experiments.kwon2021.answers import claims
+from fedsam.experiments.kwon2021.drawn import figures
+from fedsam.experiments.kwon2021.settings import SEEDS, runs
 
 __all__ = ["SEEDS", "TITLE", "claims", "figures", "runs"]
 

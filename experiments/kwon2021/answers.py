@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from experiments.kwon2021.settings import (
+from fedsam.experiments.kwon2021.settings import (
     BALLS,
     FACTOR,
     FACTORS,

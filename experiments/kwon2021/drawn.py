@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from experiments.kwon2021.answers import error, gaps, rescaled, sharpnesses
-from experiments.kwon2021.settings import BALLS, FACTORS, NOISE, NORMS, OPTIMISERS, PREFIXES, noisy
+from fedsam.experiments.kwon2021.answers import error, gaps, rescaled, sharpnesses
+from fedsam.experiments.kwon2021.settings import BALLS, FACTORS, NOISE, NORMS, OPTIMISERS, PREFIXES, noisy
 from fedsam.reproduce.base import Preset
 from fedsam.reproduce.figures import Line, Panel
 from fedsam.reproduce.results import Results

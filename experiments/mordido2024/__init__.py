@@ -105,9 +105,9 @@ Preset cpu, seeds 1, 2, 3, 4, 5, 6, 7; ours: mean and 95 % interval over seeds. 
 
 from __future__ import annotations
 
-from experiments.mordido2024.answers import claims
-from experiments.mordido2024.drawn import figures
-from experiments.mordido2024.settings import SEEDS, runs
+from fedsam.experiments.mordido2024.answers import claims
+from fedsam.experiments.mordido2024.drawn import figures
+from fedsam.experiments.mordido2024.settings import SEEDS, runs
 
 __all__ = ["SEEDS", "TITLE", "claims", "figures", "runs"]
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from experiments.mordido2024.settings import (
+from fedsam.experiments.mordido2024.settings import (
     ALPHA,
     PREFIXES,
     RADII,

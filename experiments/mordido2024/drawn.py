@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from experiments.mordido2024.answers import accuracies, error, forgotten
-from experiments.mordido2024.settings import (
+from fedsam.experiments.mordido2024.answers import accuracies, error, forgotten
+from fedsam.experiments.mordido2024.settings import (
     ADAPTED,
     ADAPTED_K,
     ALPHA,

@@ -111,9 +111,9 @@ Preset cpu, seeds 1, 2, 3, 4, 5, 6, 7; ours: mean and 95 % interval over seeds. 
 
 from __future__ import annotations
 
-from experiments.zhou2025.answers import claims
-from experiments.zhou2025.drawn import figures
-from experiments.zhou2025.settings import SEEDS, runs
+from fedsam.experiments.zhou2025.answers import claims
+from fedsam.experiments.zhou2025.drawn import figures
+from fedsam.experiments.zhou2025.settings import SEEDS, runs
 
 __all__ = ["SEEDS", "TITLE", "claims", "figures", "runs"]
 

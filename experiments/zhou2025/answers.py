@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from experiments.zhou2025.settings import IMAGES, LATE, PREFIXES, TEST_IMAGES, first_steps, percent, plain
+from fedsam.experiments.zhou2025.settings import IMAGES, LATE, PREFIXES, TEST_IMAGES, first_steps, percent, plain
 from fedsam.reproduce.base import Claim, Preset
 from fedsam.reproduce.measures import LambdaMax, LineTo, barrier
 from fedsam.reproduce.results import Results

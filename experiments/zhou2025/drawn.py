@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from experiments.zhou2025.answers import error, loss
-from experiments.zhou2025.settings import ADVERSARIAL, EARLY, IMAGES, LATE, PREFIXES, first_steps, percent, plain
+from fedsam.experiments.zhou2025.answers import error, loss
+from fedsam.experiments.zhou2025.settings import ADVERSARIAL, EARLY, IMAGES, LATE, PREFIXES, first_steps, percent, plain
 from fedsam.reproduce.base import Preset
 from fedsam.reproduce.figures import Line, Panel
 from fedsam.reproduce.measures import LambdaMax, LineTo

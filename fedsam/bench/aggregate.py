@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fedsam.bench import Row, alternate, wait_for
 from fedsam.engine.auto import Auto
-from strategies.fedavg import FedAvg
+from fedsam.strategies.fedavg import FedAvg
 
 CLIENTS = 100
 PARAMETERS = 11_173_962  # of ResNet-18 for 10 classes

@@ -21,6 +21,7 @@ from torch import nn
 
 from fedsam.config import Component, find
 from fedsam.errors import InputError
+from fedsam.foreign import must_build
 from fedsam.models.base import Model
 
 M = TypeVar("M", bound=Model)
@@ -64,9 +65,11 @@ def adopted(root: type[M], found: Any, name: str) -> type[M]:
         InputError: `found` is no callable that could return a module, or a parameter of it can be neither supplied nor
             a key.
     """
-    if not callable(found) or isinstance(found, nn.Module) or (inspect.isclass(found) and issubclass(found, Component)):
+    component = inspect.isclass(found) and issubclass(found, Component)
+    if not callable(found) or isinstance(found, nn.Module) or component:
         what = "a finished module" if isinstance(found, nn.Module) else f"{found!r}"
         raise InputError("name", name, f"is {what}, must be a Model class or a callable that returns a torch.nn.Module")
+    must_build(found, name, nn.Module)
     try:
         parameters = inspect.signature(found, eval_str=True).parameters.values()
     except (ValueError, TypeError, NameError, AttributeError) as error:

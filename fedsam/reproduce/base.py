@@ -186,7 +186,7 @@ def paper(bibkey: str) -> Paper:
     known = papers()
     if bibkey not in known:
         raise InputError("", InputError.ABSENT, f"no such paper: {bibkey!r}; there are {', '.join(known)}")
-    return cast(Paper, importlib.import_module(f"experiments.{bibkey}"))
+    return cast(Paper, importlib.import_module(f"fedsam.experiments.{bibkey}"))
 
 
 def preset_of(name: str) -> Preset:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fedsam.options import Address, Debug, Json, Keys, Quiet, Workers
+from fedsam.options import Address, Debug, Json, Keys, Quiet, Trust, Workers
 
 study = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Studies: sweeps that answer one question.")
 
@@ -34,6 +34,7 @@ def heterogeneity(
         ),
     ] = None,
     hessian: Annotated[bool, typer.Option("--hessian", help="also λ₁ of the Hessian at the end of each run")] = False,
+    trust: Trust = False,
     quiet: Quiet = False,
     as_json: Json = False,
     debug: Debug = False,
@@ -45,11 +46,11 @@ def heterogeneity(
 
     For example: fedsam study heterogeneity data.partition=shards data.shards_per_client=1,2,5 --workers 0
     """
-    from fedsam.cli import keys_of
+    from fedsam.cli import parse
     from fedsam.console import Progress, graceful
     from fedsam.study import heterogeneity as subject
 
-    given = keys_of(settings or [])
+    given = parse(settings or [])
     named = given.pop("out", None)
     place = out or (Path(named) if named else None)
     runs = subject.settings(given, hessian)

@@ -15,7 +15,7 @@ from fedsam.config import key
 from fedsam.data.partition.base import Assignment, Partition
 from fedsam.errors import InputError
 
-HOW = "`python -m experiments.caldarola2022.splits` makes that of the FedSAM authors' lists"
+HOW = "`python -m fedsam.experiments.caldarola2022.splits` makes that of the FedSAM authors' lists"
 """What to do where a file is not there."""
 
 

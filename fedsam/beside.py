@@ -1,0 +1,69 @@
+"""Where `fedsam.strategies` and `fedsam.experiments` lie: in an installed package inside this folder, in a checkout and
+in a Flower app beside it.
+
+In a checkout they can be imported as `strategies` and `experiments` too, as long as nothing else of that name comes
+first on the path; both names stand for the same modules. Inside the package only the long names are used, so that
+folders of the same names in somebody's current directory hide nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+NAMES = "strategies", "experiments"
+PACKAGE = "fedsam"
+HERE = Path(__file__).resolve().parent
+
+
+class _Alias(SourceFileLoader):
+    """Gives a module that is there under its long name."""
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        module = import_module(f"{PACKAGE}.{spec.name}")
+        self.own = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__spec__ = self.own
+
+
+class Beside:
+    """A finder of these packages, and of their modules under their short names."""
+
+    @staticmethod
+    def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        """The spec of a module of these packages, None for any other."""
+        first, _, rest = name.partition(".")
+        if first == PACKAGE and rest in NAMES:
+            inside = HERE / rest  # in a checkout a link, for tools that read the code without running it
+            folder = inside.resolve() if inside.is_dir() else HERE.parent / rest
+            file = folder / "__init__.py"
+            return spec_from_file_location(name, file, submodule_search_locations=[str(folder)])
+        long = f"{PACKAGE}.{name}"
+        if first not in NAMES or not rest or sys.modules.get(first) is not sys.modules.get(f"{PACKAGE}.{first}"):
+            return None
+        parent, _, last = long.rpartition(".")
+        stem = Path(next(iter(import_module(parent).__path__))) / last
+        file = stem / "__init__.py" if stem.is_dir() else stem.with_suffix(".py")
+        if not file.is_file():
+            return None
+        within = [str(stem)] if stem.is_dir() else None
+        return spec_from_file_location(name, file, loader=_Alias(name, str(file)), submodule_search_locations=within)
+
+
+def install() -> None:
+    """Let Python ask `Beside` first."""
+    if Beside not in sys.meta_path:
+        sys.meta_path.insert(0, Beside)
+
+
+def same(name: str) -> None:
+    """Let a package that was imported by its short name be the one of the long name."""
+    if name in NAMES:
+        sys.modules[name] = import_module(f"{PACKAGE}.{name}")
