@@ -127,7 +127,7 @@ def upto(
         found = [record for record in found if record["round"] <= round]
         missing = set(filter(due, range(1, round + 1))) - {record["round"] for record in found}
         if missing:
-            raise _damaged(file, wrong or f"round {min(missing)} is missing", cure)
+            raise _damaged(file, wrong or f"round {min(missing)} is missing in {FILE}", cure)
     elif wrong:
         raise _damaged(file, wrong, cure)
     return found, lines[: len(found)]
@@ -139,7 +139,7 @@ def _content(file: Path, cure: str) -> bytes:
     except FileNotFoundError:
         return b""
     except OSError as error:
-        raise _damaged(file, str(error.strerror), cure) from None
+        raise _damaged(file, f"{FILE} cannot be read ({error.strerror})", cure) from None
 
 
 def _lines(content: bytes) -> list[bytes]:
@@ -160,8 +160,8 @@ def _vouched(content: bytes, tally: Tally, file: Path, cure: str) -> list[bytes]
         return lines
     _, wrong = _parsed(lines)  # which says more precisely what is wrong, if it can
     about = f"the checkpoint is of {tally.count} records in {tally.bytes} bytes"
-    short = f"{about}, there are {len(content)}" if len(content) < tally.bytes else ""
-    raise _damaged(file, short or wrong or f"{about}, with another sha256", cure)
+    short = f"{about}, {FILE} has {len(content)}" if len(content) < tally.bytes else ""
+    raise _damaged(file, short or wrong or f"{about}, with another sha256 than {FILE} has", cure)
 
 
 def _parsed(lines: list[bytes]) -> tuple[list[Record], str]:
@@ -174,13 +174,13 @@ def _parsed(lines: list[bytes]) -> tuple[list[Record], str]:
         except (ValueError, KeyError, TypeError, RecursionError):
             whole = False
         if not whole:
-            return found, f"line {number} cannot be read"
+            return found, f"line {number} of {FILE} cannot be read"
         before = found[-1]["round"] if found else 0
         if record["round"] <= before:
-            return found, f"line {number} is of round {record['round']}, which does not come after {before}"
+            return found, f"line {number} of {FILE} is of round {record['round']}, which does not come after {before}"
         found.append(record)
     return found, ""
 
 
 def _damaged(file: Path, what: str, cure: str) -> Damaged:
-    return Damaged(f"{file} is damaged: {what}; {cure}")
+    return Damaged(f"{file.parent}: {what}; {cure}")
