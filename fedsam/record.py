@@ -93,7 +93,10 @@ class RunDirectory:
             inner = [held.get(part, {}) for part in ("hardware", "versions")] if isinstance(held, dict) else [None]
             if not all(isinstance(part, dict) for part in inner):
                 raise damaged(file, f"its {name} is no object of objects", again(path))
-        return cls(path, description), Run.from_keys(keys)
+        try:
+            return cls(path, description), Run.from_keys(keys)
+        except InputError as error:
+            raise InputError(error.key, error.given, f"{error.allowed} (in {file})") from None
 
     def environment(self) -> dict[str, Any]:
         """What the run was started on."""
