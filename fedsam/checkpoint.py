@@ -88,7 +88,7 @@ class Checkpoint:
                 raise ValueError(f"it is of round {self.round}, the run has {rounds}")
             check_pending(self.pending)
             yield
-        except (KeyError, ValueError, TypeError, RuntimeError) as error:
+        except (LookupError, ValueError, TypeError, RuntimeError) as error:
             what = f"it has no {error}" if isinstance(error, KeyError) else str(error).splitlines()[0]
             raise Damaged(f"the checkpoint in {path} is not this run's: {what}; {again(path)}") from None
 

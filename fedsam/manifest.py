@@ -6,6 +6,8 @@ the one before; files that it does not speak of do not count.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -48,7 +50,8 @@ class Manifest:
         """Its content as plain JSON types."""
         found = {"format": FORMAT, "round": self.round, "file": self.file, "sha256": self.sha256}
         found |= {"pending": self.pending, "records": self.records and asdict(self.records)}
-        return found | ({"files": self.files} if self.files else {})
+        found |= {"files": self.files} if self.files else {}
+        return found | {"digest": _digest(found)}
 
 
 def read_manifest(folder: Path, cure: str) -> Manifest | None:
@@ -75,6 +78,8 @@ def read_manifest(folder: Path, cure: str) -> Manifest | None:
 def _manifest(found: Mapping[str, Any]) -> Manifest:
     if found.get("format", FORMAT) != FORMAT:
         raise ValueError(f"it has format {found['format']!r}, this version of fedsam reads format {FORMAT}")
+    if {"records", "files", "digest"} & found.keys() and found.get("digest") != _digest(found):
+        raise ValueError("its digest is not that of its content")
     if type(found["round"]) is not int or found["round"] < 1:
         raise ValueError(f"round is {found['round']!r}")
     counted, files = found.get("records"), found.get("files", {})
@@ -87,6 +92,11 @@ def _manifest(found: Mapping[str, Any]) -> Manifest:
     if found["file"] != manifest.file:
         raise ValueError(f"file is {found['file']!r}, of round {manifest.round} it is {manifest.file}")
     return manifest
+
+
+def _digest(found: Mapping[str, Any]) -> str:
+    text = json.dumps({name: value for name, value in found.items() if name != "digest"}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def check_pending(pending: Mapping[str, Any]) -> None:

@@ -40,7 +40,7 @@ def title(run: Config, main: Sequence[str], seed: int) -> str:
         run: its description.
         main: the groups whose parts come first.
     """
-    parts = [getattr(run, group).name for group in main]
+    parts = [getattr(run, group).name.rpartition(":")[2] for group in main]
     several = Counter(key.rpartition(".")[2] for key, _, _ in _keys(run))
     changed = {key: value for key, value, default in _keys(run) if value != default and key not in main}
     keys = sorted(changed, key=lambda key: not key.startswith("client."))
@@ -78,4 +78,4 @@ def _word(key: str, value: Any, several: bool) -> str:
 
 
 def _safe(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._+]+", "-", text.rpartition(":")[2]).strip("-.")
+    return re.sub(r"[^A-Za-z0-9._+]+", "-", text).strip("-.")

@@ -331,8 +331,10 @@ class Simulation:
         self.failures = pending.get("failures", [])
         self.ledger.restore(pending)
         served_P = self.run.average.served(self.theta_P, self.average)
-        if served_P.shape != self.theta_P.shape:
-            raise ValueError(f"its average has the shape {list(served_P.shape)}, the model {list(self.theta_P.shape)}")
+        if served_P.shape != self.theta_P.shape or served_P.dtype != self.theta_P.dtype:
+            raise ValueError(f"its average is {served_P.dtype} {list(served_P.shape)}, unlike the model")
+        if self.done < self.run.rounds:  # whether the average can go on
+            self.run.average.update(self.theta_P, self.theta_P, self.average, self.clock())
 
     def _finish(self) -> Result:
         import safetensors.torch

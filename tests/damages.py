@@ -49,7 +49,7 @@ def of_lines() -> Iterator[tuple[str, Damage]]:
     yield "first line twice", write(lambda lines: lines[:1] + lines)
     yield "a line of another kind", write(lambda lines: [*lines[:1], b"{}\n", *lines[1:]])
     yield "no round", write(lambda lines: [lines[0].replace(b'"round"', b'"sound"'), *lines[1:]])
-    yield "another accuracy", write(lambda lines: [lines[0].replace(b"accuracy\": 0.", b"accuracy\": 0.1"), *lines[1:]])
+    yield "another accuracy", write(lambda lines: [lines[0].replace(b'accuracy": 0.', b'accuracy": 0.1'), *lines[1:]])
 
 
 def of_json(content: Any, depth: int = 3) -> Iterator[tuple[str, Any]]:
@@ -69,8 +69,8 @@ def of_json(content: Any, depth: int = 3) -> Iterator[tuple[str, Any]]:
 
 
 def _paths(content: Any, depth: int) -> Iterator[tuple[Any, ...]]:
-    inside = content.items() if isinstance(content, dict) else enumerate(content[:2]) if isinstance(content, list) else ()
-    for name, part in inside:
+    parts = dict(enumerate(content[:2])) if isinstance(content, list) else content
+    for name, part in parts.items() if isinstance(parts, dict) else ():
         yield (name,)
         if depth > 1:
             yield from ((name, *rest) for rest in _paths(part, depth - 1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +146,7 @@ def _read(path: Path) -> Loaded:
         environment,
         _metrics(path),
         geometry,
-        _optional(path / "clients.json", Clients, again),
+        _clients(path),
         _optional(path / "partition.json", Partition, again),
         settings.get(name.removesuffix(f"-seed{seed}")) if name.endswith(f"-seed{seed}") else None,
     )
@@ -164,6 +165,15 @@ def _metrics(path: Path) -> list[dict[str, Any]]:
         how = f"wait for its first evaluation, or continue it with fedsam run --resume {path}"
         raise _wrong(path, f"has no recorded round yet; {how}")
     return [record | {f"{split_of(record)}_accuracy": float(accuracy_of(record))} for record in found]
+
+
+def _clients(path: Path) -> dict[str, Any] | None:
+    cure = f"fedsam run --resume {path} writes it again"
+    found, manifest = _optional(path / "clients.json", Clients, cure), read_manifest(path / "checkpoint", cure)
+    wanted = manifest and manifest.files.get("clients.json")
+    if wanted and found and sha256((path / "clients.json").read_bytes()).hexdigest() != wanted:
+        raise _wrong(path, f"clients.json is not the one that the run ended in (its sha256 is another); {cure}")
+    return found
 
 
 def _optional(file: Path, kind: Any, cure: str) -> dict[str, Any] | None:
