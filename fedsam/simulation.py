@@ -304,14 +304,13 @@ class Simulation:
         assert self.directory is not None
         path, begun = self.directory.path, checkpoint is not None
         check_unchanged(self.directory.fingerprint(), self.fingerprint(), path, begun)
-        self.metrics = self.directory.rewind(checkpoint, self.measures.due)
-        if checkpoint is None:
-            return
-        if self.slots.names and self.trainer.keeps_slots:
+        if checkpoint and self.slots.names and self.trainer.keeps_slots:
             allowed = f"clients of {self.run.server.name} keep vectors at Flower's nodes, which no checkpoint holds"
             raise InputError("engine.name", self.engine.name, f"{allowed}; use another engine, or start anew")
-        with checkpoint.fits(path, self.run.rounds):
-            self._take(checkpoint)
+        if checkpoint:
+            with checkpoint.fits(path, self.run.rounds):
+                self._take(checkpoint)
+        self.metrics = self.directory.rewind(checkpoint, self.measures.due)  # last, as it writes
 
     def _take(self, checkpoint: Checkpoint) -> None:
         device, pending = self.task.device, checkpoint.pending

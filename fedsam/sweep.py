@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fedsam.engine.joint import Joint
-from fedsam.errors import Damaged, InputError
+from fedsam.errors import Busy, Damaged, InputError
 from fedsam.measures import due, probes_of
 from fedsam.naming import directory_names
 from fedsam.record import RunDirectory
@@ -20,6 +21,8 @@ from fedsam.records import Record
 from fedsam.result import Listener
 from fedsam.run import Run
 from fedsam.runner import resume, simulate
+
+PATIENCE, PAUSE = 20.0, 0.5  # seconds for such workers to end, and between two looks
 
 Failed = str | None
 """What went wrong with a run, in one line."""
@@ -100,8 +103,20 @@ def carry_out(
         listener, stop, joint: as for `simulate`.
 
     Raises:
-        InputError, RunError, Interrupted: as `simulate` and `resume` do.
+        InputError, RunError, Interrupted: as `simulate` and `resume` do; Busy, if another process is at work there for
+            longer than it takes workers to end whose driver was killed.
     """
+    began = time.monotonic()
+    while True:
+        try:
+            return _carry_out(run, listener, stop, joint)
+        except Busy:  # from the start, before anything was done
+            if time.monotonic() - began > PATIENCE or (stop is not None and stop.is_set()):
+                raise
+            time.sleep(PAUSE)
+
+
+def _carry_out(run: Run, listener: Listener | None, stop: threading.Event | None, joint: Joint | None) -> None:
     path = Path(str(run.out))
     if is_done(run):
         return

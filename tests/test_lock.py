@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+import fedsam.sweep
 from fedsam import InputError, Run, RunError, resume, simulate
 from fedsam import lock as module
 from fedsam.errors import Busy, Interrupted
@@ -168,7 +169,11 @@ def test_the_same_commands_at_once(tmp_path: Path, capsys: pytest.CaptureFixture
         assert (status, "is in use by process" in err) == (1, True)
 
 
-def test_a_locked_run_of_a_sweep_has_failed_and_the_others_are_done(tmp_path: Path) -> None:
+def test_a_locked_run_of_a_sweep_has_failed_and_the_others_are_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fedsam.sweep, "PATIENCE", 0.0)
+    monkeypatch.setattr(fedsam.sweep, "PAUSE", 0.0)
     keys = {"client.name": "sgd,sam", "client.rho": "0.3"}
     said = r"1 of 4 runs failed: client\.name=sam, seed 1: .* is in use by process"
     with holder(tmp_path / "s" / "client-name-sam-seed1"), pytest.raises(RunError, match=said):

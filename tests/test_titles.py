@@ -47,4 +47,4 @@ def test_long_titles_are_cut_and_differ() -> None:
 
 def test_titles_are_made_of_letters_that_every_file_system_takes() -> None:
     run = Run.from_keys({"data.partition": "file", "data.split_file": "/somewhere/mein Schnitt:ä*.json"})
-    assert run.title() == "digits-sgd-fedavg-partition-file-split_file-mein-Schnitt-json-seed0"
+    assert run.title() == "digits-sgd-fedavg-partition-file-split_file-mein-Schnitt-.json-seed0"
