@@ -60,7 +60,7 @@ class Keyed(_BatchNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, ...] to the same shape."""
-        self._check_input_dim(x)
+        self._check_input_dim(x)  # type: ignore[no-untyped-call]
         if self.training or self.running_mean is None:
             return self._train(x, self.keyed_current.now)
         buffers = self.running_mean, self.running_var
@@ -193,9 +193,9 @@ class BatchNorms:
 
 
 @lru_cache(maxsize=256)
-def keyed(cls: type[_BatchNorm]) -> type[Keyed]:
-    """A class of layers with `Keyed` between `cls` and the class of torch that it is or comes from: what a subclass adds
-    to torch's `forward`, its attributes and hooks are kept.
+def keyed(cls: Any) -> type[Keyed]:
+    """A class of layers with `Keyed` between `cls` and the class of torch that it is or comes from: what a subclass
+    adds to torch's `forward`, its attributes and hooks are kept.
     """
     base = next(part for part in cls.__mro__ if part.__module__ == _BatchNorm.__module__)
     about = {"own": cls, "__module__": cls.__module__}
@@ -203,7 +203,7 @@ def keyed(cls: type[_BatchNorm]) -> type[Keyed]:
     return between if cls is base else type(cls.__name__, (cls, between), about)
 
 
-def _again(cls: type[_BatchNorm]) -> Keyed:
+def _again(cls: Any) -> Keyed:
     found = keyed(cls)
     return found.__new__(found)
 
@@ -217,9 +217,10 @@ def replace_layers(module: nn.Module) -> nn.Module:
     for part in list(module.modules()):
         for layer in [part, *part.children()]:  # numbered by their parents
             if isinstance(layer, _BatchNorm) and not isinstance(layer, Keyed):
+                own: Any = type(layer)
                 moving = layer.training and layer.running_mean is not None
-                layer.__class__ = keyed(type(layer))  # type: ignore[assignment]
-                layer.keyed_current, layer.keyed_place = current, places if moving else None
+                layer.__class__ = keyed(own)
+                vars(layer).update(keyed_current=current, keyed_place=places if moving else None)
                 places += moving
     return module
 

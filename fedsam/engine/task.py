@@ -76,6 +76,8 @@ class Task:
     rounds: int = 1
     keys: dict[str, Any] = field(default_factory=dict, repr=False)
     _kept: tuple[Split, Store] | None = field(default=None, repr=False)
+    tried: dict[str, str] = field(default_factory=dict, repr=False)
+    """Ways to compute that were tried, and why they do not work; see `fedsam.engine.in_blocks`."""
 
     def __post_init__(self) -> None:
         self.module = self.module.to(self.device, self.dtype)
