@@ -12,12 +12,13 @@ from collections.abc import Iterator, Sequence
 from torch import Tensor
 
 from fedsam.data.base import Federation
+from fedsam.data.plan import ClientPlan
 from fedsam.engine.base import Engine, Order, Trained, Trainer
 from fedsam.engine.blame import attempt, out_of_memory, planned
 from fedsam.engine.graph import Graphs
 from fedsam.engine.in_blocks import train_block, why_not
 from fedsam.engine.local import Done, train_client
-from fedsam.engine.task import Task
+from fedsam.engine.task import Store, Task
 from fedsam.errors import InputError, RunError
 
 log = logging.getLogger("fedsam")
@@ -78,10 +79,8 @@ class CohortTrainer(Trainer):
         if store is None:
             return
 
-        take = self.graphs.train if self.graphs and self.task.takes_rows else train_client
-
         def train(at: list[int]) -> Done:
-            return train_block(self.task, theta_P, store, [plans[row] for row in at], order.part(at), take)
+            return self._train_block(theta_P, store, [plans[row] for row in at], order.part(at))
 
         rows = list(plans)
         line, begin = [rows[i] for i in longest_first([len(plans[row].count_T) for row in rows])], 0
@@ -100,6 +99,10 @@ class CohortTrainer(Trainer):
             if done is not None:
                 theta_KP, loss_K, slots, uploads = done
                 yield self.trained(order.part(trained), theta_KP, loss_K, theta_P, uploads, slots)
+
+    def _train_block(self, theta_P: Tensor, store: Store, plans: list[ClientPlan], order: Order) -> Done:
+        train = self.graphs.train if self.graphs and self.task.takes_rows else train_client
+        return train_block(self.task, theta_P, store, plans, order, train)
 
     def _halve(self) -> None:
         if self.block == 1:
