@@ -39,6 +39,11 @@ def copied(module: nn.Module, name: str) -> nn.Module:
         first = (str(error).strip() or "no message").splitlines()[0]
         why = f"cannot be copied ({type(error).__name__}: {first}), but each processor thread needs a copy"
         raise InputError("name", name, f"{why}; keep in it only what copy.deepcopy can copy") from error
+    return plain(theirs)
+
+
+def plain(theirs: nn.Module) -> nn.Module:
+    """The module with batch normalisation of one process."""
     for part in theirs.modules():
         if type(part) is nn.SyncBatchNorm:
             part.__class__ = Alone
