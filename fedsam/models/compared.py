@@ -112,4 +112,4 @@ def _moved(network: Network, theta_P: Tensor) -> Iterator[Tensor]:
 
 
 def _wave(like: Tensor) -> Tensor:
-    return torch.sin(torch.arange(like.numel(), dtype=like.dtype)).view(like.shape)
+    return torch.sin(1.0 + torch.arange(like.numel(), dtype=like.dtype)).view(like.shape)
