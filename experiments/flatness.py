@@ -44,8 +44,14 @@ def measured(comparison: Comparison, method: str, of: str) -> np.ndarray:
     rows = []
     for alpha in ALPHAS:
         last = [records[-1]["geometry"] for records in comparison.metrics[f"{method}, alpha {alpha:g}"].values()]
-        rows.append([found["eigenvalues"][0] if of == "eigenvalues" else found["ratio"] for found in last])
+        rows.append([_first(found or {}, of) for found in last])
     return np.array(rows, dtype=float)
+
+
+def _first(found: dict[str, Any], of: str) -> float | None:
+    """Of one run; None, and NaN in an array, where it was not measured."""
+    value = found.get(of)
+    return value[0] if isinstance(value, list) else value
 
 
 def draw(comparison: Comparison, path: Path) -> None:

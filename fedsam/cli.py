@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from fedsam import __version__
-from fedsam.commands import reproduce, tune
+from fedsam.commands import check, reproduce, tune
 from fedsam.errors import FedsamError, InputError, Interrupted
 from fedsam.foreign import import_nothing_of_others, no_imports
 from fedsam.options import Address, Debug, Json, Keys, Quiet, Trust, Workers
@@ -157,6 +157,7 @@ def sweep(
         show(comparison)
 
 
+app.command()(check)
 app.command()(tune)
 app.add_typer(study, name="study")
 app.command()(reproduce)

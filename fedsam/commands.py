@@ -42,6 +42,25 @@ def tune(
     run_tune(parse(settings or []), out, address, quiet, as_json, **asked)
 
 
+def check(settings: Keys = None, trust: Trust = False, as_json: Json = False, debug: Debug = False) -> None:
+    """Build everything of a run and train one round for nothing: data, model, engine, kernels, memory, traffic, time.
+
+    One step is also trained in plain torch, on the model as its maker returns it; if loss or gradient differ by more
+    than rounding, the exit status is 1. Nothing is written.
+
+    For example: fedsam check model.name=my_models:net data.alpha=0.1 client.name=sam
+    """
+    from fedsam.cli import parse
+    from fedsam.run import Run
+
+    run = Run.from_keys(parse(settings or []))
+    from fedsam.check import report
+    from fedsam.console import Progress
+
+    with Progress(quiet=True):
+        report(run, as_json)
+
+
 def reproduce(
     bibkey: Annotated[str, typer.Argument(metavar="BIBKEY", help="the paper, such as zhou2025", show_default=False)],
     only: Annotated[

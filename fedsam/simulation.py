@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -306,17 +307,26 @@ class Simulation:
     def _record(self, ids: list[int], lr: float) -> None:
         began = time.perf_counter()
         served_P = self.run.average.served(self.theta_P, self.average)
+        try:
+            found = self.measures.of(self.done, served_P, self.theta_P, self._trial(lr))
+        except DivergedError as error:
+            raise DivergedError(f"{error}{self._last_good()}") from None
+        train_loss = float(self.loss) / self.trained if self.trained else None
+        if train_loss is not None and not math.isfinite(train_loss):
+            raise DivergedError(
+                f"round {self.done}: the training loss is not finite; lower client.lr{self._last_good()}"
+            )
         record: Record = {
             "round": self.done,
-            **self.measures.of(self.done, served_P, self.theta_P, self._trial(lr)),
-            "train_loss": float(self.loss) / self.trained if self.trained else None,
+            **found,
+            "train_loss": train_loss,
             "lr": lr,
             "clients": ids,
             "bytes_up": self.bytes_up,
             "bytes_down": self.bytes_down,
         }
         if self.run.diagnostics.due(self.done, self.run.rounds):
-            record["diagnostics"] = self.run.diagnostics.measure(self.updates)
+            record |= self.measures.aside("diagnostics", lambda: self.run.diagnostics.measure(self.updates))
             self.updates = Updates()
         record |= self.ledger.record(ids)
         if self.failures:
@@ -382,7 +392,7 @@ class Simulation:
         blob = safetensors.torch.save(state)
         if self.directory:
             self.directory.save_model(blob)
-            if local := self.measures.clients(self.done, served_P, self.theta_P):
-                self.directory.write("clients.json", local)
+            if self.measures.holds_out:
+                self.directory.write("clients.json", self.measures.clients(self.done, served_P, self.theta_P))
         out = self.directory.path if self.directory else None
         return Result(self.run, self.metrics, self.engine.name, hashlib.sha256(blob).hexdigest(), state, out)

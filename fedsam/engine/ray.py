@@ -30,6 +30,7 @@ from fedsam.engine.auto import Auto
 from fedsam.engine.base import Engine, Order, Trained, Trainer
 from fedsam.engine.board import Board, Place, board_of
 from fedsam.engine.cohort import Cohort, block_for, default_block, longest_first
+from fedsam.engine.in_blocks import why_not
 from fedsam.engine.task import Task
 from fedsam.engine.worker import Blueprint, Packed, Worker
 from fedsam.errors import InputError, RunError
@@ -130,7 +131,8 @@ class RayTrainer(Trainer):
             raise InputError("threads", threads, f"the cluster has {cores} cores")
         number = settings.workers or gpus or cores // threads
         inner: dict[str, Any] = {field: getattr(settings, field) for field in Engine.model_fields}
-        self.engine = Cohort(**inner) if gpus else Auto(**inner).choose(task)[0]
+        blocks = Cohort(**inner) if gpus and not why_not(task) else None
+        self.engine = blocks or Auto(**inner).choose(task)[0]
         self.on_gpu = gpus > 0
         share = {"num_gpus": min(1.0, gpus / number)} if gpus else {"num_cpus": min(threads, cores / number)}
         placed = [ray.put(Blueprint.of(task)), ray.put(federation)]  # here; Ray copies it once to each other node

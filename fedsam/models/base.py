@@ -8,14 +8,14 @@ from typing import Any, ClassVar, Self
 from torch import nn
 
 from fedsam.config import Component
-from fedsam.initialise import initialised
+from fedsam.initialise import built, images_of, initialised
 
 
 class Model(Component):
     """A recipe for a module that maps normalised images [B, C, H, W] to logits [B, L].
 
-    Batches lie in channels-last order in memory. The module is called as it was built, in training mode, and also under
-    `torch.func.vmap`.
+    Batches lie in channels-last order in memory. In training the module is called as it was built, each layer in its
+    own mode, also under `torch.func.vmap`; in evaluation all layers are in evaluation mode.
     """
 
     kind: ClassVar[str] = "model"
@@ -35,7 +35,13 @@ class Model(Component):
         Raises:
             InputError: it cannot; see `fedsam.initialise.initialised`.
         """
-        return initialised(lambda: self.build(shape, classes), self.name, shape, classes, seed)
+        return initialised(
+            lambda: self.build(shape, classes), self.name, shape, classes, seed, ours=":" not in self.name
+        )
+
+    def untouched(self, shape: tuple[int, int, int], classes: int, seed: int) -> nn.Module:
+        """The same module with torch's own layers, as `build` returns it."""
+        return built(lambda: self.build(shape, classes), self.name, images_of(shape), seed)
 
     @classmethod
     def adopt(cls, found: Any, name: str) -> type[Self]:
