@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fedsam.errors import FedsamError, InputError, RunError
     from fedsam.result import Result
     from fedsam.run import Run
-    from fedsam.simulation import resume, simulate
+    from fedsam.runner import resume, simulate
 
 __version__ = "0.1.0"
 __all__ = ["FedsamError", "InputError", "Result", "Run", "RunError", "resume", "simulate"]
@@ -37,8 +37,8 @@ _HOME = {
     "Result": "result",
     "Run": "run",
     "RunError": "errors",
-    "resume": "simulation",
-    "simulate": "simulation",
+    "resume": "runner",
+    "simulate": "runner",
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from contextlib import nullcontext, suppress
 from contextvars import copy_context
 from pathlib import Path
 from typing import Annotated, Any
@@ -66,18 +67,18 @@ def run(
         )
     described = None if resume else _describe(settings or [])
     from fedsam.console import Progress, graceful, show_result
-    from fedsam.record import fresh_path
-    from fedsam.simulation import resume as resume_run
-    from fedsam.simulation import simulate
+    from fedsam.record import fresh
+    from fedsam.runner import resume as resume_run
+    from fedsam.runner import simulate
 
     with graceful() as stop, Progress(quiet) as progress:
         if resume:
             result = resume_run(resume, progress, stop)
         else:
             assert described is not None
-            if described.out is None:
-                described = described.replace(out=str(fresh_path(Path("runs"), described.title())))
-            result = simulate(described, progress, stop)
+            named = described.out and Path(described.out)
+            with nullcontext(named) if named else fresh(Path("runs"), described.title()) as out:
+                result = simulate(described.replace(out=str(out)), progress, stop)
     if result.out:
         from fedsam.report.write import write_report
 
@@ -364,7 +365,8 @@ def _name_what_is_imported() -> None:
 
 
 def _fail(message: str, status: int) -> None:
-    typer.echo(" ".join(message.split()), err=True)
+    with suppress(OSError):  # there may be no terminal any more
+        typer.echo(" ".join(message.split()), err=True)
     sys.exit(status)
 
 

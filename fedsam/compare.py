@@ -6,6 +6,7 @@ import json
 import os
 import threading
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,14 @@ import numpy as np
 
 from fedsam import tables
 from fedsam.console import Progress
-from fedsam.errors import FedsamError, Interrupted, RunError
+from fedsam.errors import Damaged, FedsamError, Interrupted, RunError
+from fedsam.files import on_disk, replace_file
+from fedsam.lock import locked
 from fedsam.measured import accuracy_of, split_of
-from fedsam.record import Record, fresh_path, on_disk, replace_file
+from fedsam.record import fresh
+from fedsam.records import Record
 from fedsam.run import Run
-from fedsam.sweep import Job, is_done, plan, records_of
+from fedsam.sweep import Job, data_of, finished, is_done, plan
 from fedsam.together import MOST, carry_out_together, groups
 
 LAST = 20  # rounds
@@ -97,7 +101,7 @@ def compare(
     """Run every setting with `seeds` seeds, and write runs, tables, learning curves and report to one directory.
 
     Runs that are finished there are not repeated, and those that were begun are continued. A run that fails does not
-    stop the others.
+    stop the others, nor does one that is damaged. One process at a time is at work in the directory.
 
     Args:
         runs: the settings by name.
@@ -111,24 +115,43 @@ def compare(
         apart: train every run by itself, also where several could be trained as one (see `fedsam.together`).
 
     Raises:
+        Busy: another process is at work in the directory.
         RunError: a run failed, or all did; what the others gave is written.
     """
     first = next(iter(runs.values()))
-    out = out or (Path(first.out) if first.out else fresh_path(Path("runs"), f"compare-{first.data.name}"))
-    jobs = plan(runs, seeds, out)
-    failures = train(jobs, progress, stop, workers, address, apart)
-    metrics: dict[str, dict[int, list[Record]]] = {setting: {} for setting in runs}
-    for job in jobs:
-        if is_done(job.run):
-            metrics[job.setting][job.run.seed] = records_of(job)
-    done = {setting: found for setting, found in metrics.items() if found}
-    comparison = Comparison({setting: runs[setting] for setting in done}, done, out)
-    if done:
-        _write(comparison)
+    named = out or (Path(first.out) if first.out else None)
+    place = nullcontext(named) if named else fresh(Path("runs"), f"compare-{first.data.name}")
+    with place as home, locked(home):
+        jobs = plan(runs, seeds, home)
+        failures = train(jobs, progress, stop, workers, address, apart)
+        metrics = _gathered(jobs, failures)
+        comparison = Comparison({setting: runs[setting] for setting in metrics}, metrics, home)
+        if metrics:
+            _write(comparison)
     if failures:
         few = "; ".join(failures[:3]) + (f"; and {len(failures) - 3} more" if len(failures) > 3 else "")
-        raise RunError(f"{len(failures)} of {len(jobs)} runs failed: {few}; what the others gave is in {out}")
+        raise RunError(f"{len(failures)} of {len(jobs)} runs failed: {few}; what the others gave is in {home}")
     return comparison
+
+
+def _gathered(jobs: list[Job], failures: list[str]) -> dict[str, dict[int, list[Record]]]:
+    """The records of the runs that are finished, by setting, then by seed; none is left out without a failure."""
+    metrics: dict[str, dict[int, list[Record]]] = {}
+    trained: dict[str, tuple[Job, dict[str, Any]]] = {}
+    for job in jobs:
+        records, named = finished(job), any(failure.startswith(f"{job.label}: ") for failure in failures)
+        if records is None:
+            if not named:
+                failures.append(f"{job.label}: it did not come to its end; give the same command again")
+            continue
+        data, sums = data_of(job)
+        other, others = trained.setdefault(data, (job, sums))
+        if sums and others and sums != others:
+            cure = f"one of them has to be trained anew: move {job.path} or {other.path} away"
+            failures.append(f"{job.label}: the data changed between {other.label} and this run; {cure}")
+            continue
+        metrics.setdefault(job.setting, {})[job.run.seed] = records
+    return metrics
 
 
 def train(
@@ -142,13 +165,20 @@ def train(
 ) -> list[str]:
     """Finish those of the runs that are not finished, and say what went wrong with which of them; see `compare`.
 
+    A run whose directory is damaged has failed.
+
     Args:
         go_on: an `InputError` of a run, such as that its data are not there, is a failure of this run alone, as it is
             with workers; otherwise it is raised.
     """
-    missing = [job for job in jobs if not is_done(job.run)]
-    progress.plan(sum(job.run.rounds for job in missing))
+    missing: list[Job] = []
     failures: list[str] = []
+    for job in jobs:
+        try:
+            missing += [] if is_done(job.run) else [job]
+        except Damaged as error:
+            failures.append(f"{job.label}: {error}")
+    progress.plan(sum(job.run.rounds for job in missing))
     if workers is None:
         _in_turn(missing, _split(missing, apart), progress, stop, failures, go_on)
     elif missing:
@@ -181,7 +211,7 @@ def _in_turn(
         progress.next(label, offset)
 
         def ended(place: int, error: FedsamError | None, places: list[int] = places) -> None:
-            if isinstance(error, RunError) or (go_on and error is not None):
+            if isinstance(error, RunError | Damaged) or (go_on and error is not None):
                 failures.append(f"{jobs[places[place]].label}: {error}")
             elif error is not None:
                 raise error

@@ -9,10 +9,10 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from types import FrameType, TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -21,9 +21,30 @@ from rich.table import Table
 from rich.text import Text
 
 from fedsam.measured import accuracy_of, loss_of, split_of
-from fedsam.record import Record
+from fedsam.records import Record
 from fedsam.result import Listener, Result
 from fedsam.run import Run, describe_keys
+
+HANGUP = getattr(signal, "SIGHUP", None)
+
+
+class _Steady:
+    """A stream whose failing stops nothing: a terminal can go away, a disk can be full."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError, AttributeError, RuntimeError):  # closed, none at all, or being written to
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError, AttributeError, RuntimeError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 class _Speed(ProgressColumn):
@@ -121,19 +142,29 @@ class Progress(Listener):
 
 @contextmanager
 def graceful() -> Iterator[threading.Event]:
-    """An event that Ctrl-C or a termination signal sets; a second Ctrl-C stops at once."""
+    """An event that Ctrl-C, a termination signal or the end of the terminal sets; a second Ctrl-C stops at once.
+
+    A terminal that goes away says so several times, which stops nothing at once; a process that is to live on without
+    it (`nohup`) is not stopped. Inside, what cannot be written to standard error stops nothing.
+    """
     stop = threading.Event()
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
+        if not stop.is_set():
+            stop.set()
+            sys.stderr.write("\nstopping after this round (once more to stop at once)\n")
+        elif number != HANGUP:
             raise KeyboardInterrupt
-        stop.set()
-        sys.stderr.write("\nstopping after this round (once more to stop at once)\n")
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if HANGUP is not None and signal.getsignal(HANGUP) != signal.SIG_IGN:
+        numbers.append(HANGUP)
+    before, stderr = {number: signal.signal(number, handle) for number in numbers}, sys.stderr
+    sys.stderr = _Steady(stderr)
     try:
         yield stop
     finally:
+        sys.stderr = stderr
         for number, handler in before.items():
             signal.signal(number, handler)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+log = logging.getLogger("fedsam")
 
 PACKAGES = ("fedsam", "torch", "torchvision", "numpy", "flwr", "ray")
 
@@ -72,6 +75,12 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
+
+
+def say_differences(then: dict[str, Any], now: dict[str, Any]) -> None:
+    """Warn of what decides the bits and has changed, if anything has."""
+    if differing := differences(then, now):
+        log.warning("going on elsewhere than the run was started, so bits may differ: %s", ", ".join(differing))
 
 
 def differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:

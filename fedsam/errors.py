@@ -38,8 +38,21 @@ class InputError(FedsamError, ValueError):
         return InputError(f"{group}.{self.key}" if self.key else group, self.given, self.allowed)
 
 
+class Damaged(InputError):
+    """A run directory that does not hold what was written there, or no longer fits its data; other runs of a sweep are
+    not touched by it.
+    """
+
+    def __init__(self, what: str) -> None:
+        super().__init__("", InputError.ABSENT, what)
+
+
 class RunError(FedsamError):
     """A run that cannot go on: a diverged loss, a full disk, a damaged checkpoint (exit status 1)."""
+
+
+class Busy(RunError):
+    """Another process is at work in a directory."""
 
 
 class DivergedError(RunError):

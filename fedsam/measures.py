@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -29,6 +29,19 @@ SHOWN = 200
 """Clients whose labels are written down, and who evaluate on their own test sets."""
 
 
+def probes_of(run: Run) -> dict[str, Probe]:
+    """A run's measurements, by group of keys."""
+    parts = {field: getattr(run, field) for field in type(run).model_fields}
+    return {group: part for group, part in parts.items() if isinstance(part, Probe)}
+
+
+def due(run: Run, probes: Mapping[str, Probe], round: int) -> bool:
+    """Whether anything is measured after this many rounds, and a record written."""
+    evaluated = round % run.evaluate_every == 0 or round > run.rounds - run.evaluate_last
+    measured = any(probe.due(round, run.rounds) for probe in probes.values())
+    return evaluated or measured or run.diagnostics.due(round, run.rounds)
+
+
 class Measures:
     """Measures the models of one run.
 
@@ -42,16 +55,12 @@ class Measures:
     def __init__(self, run: Run, federation: Federation, task: Task, statistics: Statistics) -> None:
         self.run, self.federation, self.task, self.statistics = run, federation, task, statistics
         self.test = task.place(federation.test)
-        parts = {field: getattr(run, field) for field in type(run).model_fields}
-        self.probes = {group: part for group, part in parts.items() if isinstance(part, Probe)}
+        self.probes = probes_of(run)
         self._noted: set[str] = set()
 
     def due(self, round: int) -> bool:
         """Whether anything is to be measured after this many rounds."""
-        run = self.run
-        evaluated = round % run.evaluate_every == 0 or round > run.rounds - run.evaluate_last
-        measured = any(probe.due(round, run.rounds) for probe in self.probes.values())
-        return evaluated or measured or run.diagnostics.due(round, run.rounds)
+        return due(self.run, self.probes, round)
 
     def of(self, round: int, served_P: Tensor, theta_P: Tensor, trial: Trial | None = None) -> dict[str, Any]:
         """What a record says of the model.

@@ -1,11 +1,18 @@
-"""Names of run directories, made of names of settings."""
+"""Names of run directories, made of settings."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
+from typing import Any
+
+from fedsam.config import Component, Config
 
 LONGEST = 80  # letters
+UNNAMED = {"engine", "out", "checkpoint_every", "evaluate_every", "state_memory", "root", "seed"}
+"""Keys and groups that do not decide what a run ends in, and what stands at the end of its name."""
 
 
 def directory_names(settings: Sequence[str]) -> dict[str, str]:
@@ -20,3 +27,55 @@ def directory_names(settings: Sequence[str]) -> dict[str, str]:
         else f"{found[:LONGEST]}-{sha256(name.encode()).hexdigest()[:8]}"
         for name, found in plain.items()
     }
+
+
+def title(run: Config, main: Sequence[str], seed: int) -> str:
+    """The name of a run: those of its main parts, then every other part and number that is not the default, its seed.
+
+        digits-asam-fedavg-rho0.5-alpha0.05-seed0
+
+    Only letters that every file system takes; where it is too long, its end is a checksum.
+
+    Args:
+        run: its description.
+        main: the groups whose parts come first.
+    """
+    parts = [getattr(run, group).name.rpartition(":")[2] for group in main]
+    several = Counter(key.rpartition(".")[2] for key, _, _ in _keys(run))
+    changed = {key: value for key, value, default in _keys(run) if value != default and key not in main}
+    keys = sorted(changed, key=lambda key: not key.startswith("client."))
+    words = [_word(key, changed[key], several[key.rpartition(".")[2]] > 1) for key in keys]
+    found = "-".join(_safe(part) for part in [*parts, *words] if part != "none")
+    if len(found) > LONGEST:
+        found = f"{found[:LONGEST]}-{sha256(repr(changed).encode()).hexdigest()[:8]}"
+    return f"{found}-seed{seed}"
+
+
+def _keys(held: Config, group: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """The keys that decide what a run ends in: dotted, with value and default; parts are there as their classes."""
+    for field, info in type(held).model_fields.items():
+        value = getattr(held, field)
+        if field in UNNAMED:
+            continue
+        key = f"{group}.{field}" if group else field
+        if isinstance(value, Component):
+            yield key, value.name, info.default
+            yield from _keys(value, group or field)
+        else:
+            yield key, value, info.default
+
+
+def _word(key: str, value: Any, several: bool) -> str:
+    """`rho0.5` for client.rho=0.5, with its group where others have such a key; `resnet8` for model.name=resnet8."""
+    group, _, leaf = key.rpartition(".")
+    name = f"{group}-{leaf}" if several and group else leaf
+    if isinstance(value, bool) or value is None:
+        return name if value else f"{name}-off"
+    if isinstance(value, int | float):
+        return f"{name}{value!r}".removesuffix(".0")
+    text = str(value).rpartition("/")[2]
+    return text.rpartition(":")[2] if not group else f"{leaf}-{text}"
+
+
+def _safe(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._+]+", "-", text).strip("-.")

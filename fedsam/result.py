@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from fedsam.measured import accuracy_of, loss_of, split_of
-from fedsam.record import Record
+from fedsam.records import Record
 from fedsam.run import Run
 
 

@@ -18,6 +18,7 @@ from fedsam.diagnostics.base import Diagnostics
 from fedsam.engine.base import Engine
 from fedsam.errors import InputError
 from fedsam.models.base import Model
+from fedsam.naming import title
 from fedsam.optim.base import ClientOptimizer
 from fedsam.probes.base import Probe
 from fedsam.probes.local.base import LocalProbe
@@ -127,9 +128,8 @@ class Run(Groups):
         return digest_of(self.keys())
 
     def title(self) -> str:
-        """A short name made from the settings, fit for a directory."""
-        parts = [self.data.name, self.client.name, self.server.name, self.average.name, f"seed{self.seed}"]
-        return "-".join(p.rpartition(":")[2] for p in parts if p != "none")
+        """A short name made from the settings, fit for a directory: what differs from the defaults is in it."""
+        return title(self, ("data", "client", "server", "average"), self.seed)
 
 
 def digest_of(keys: Mapping[str, Any]) -> str:

@@ -11,8 +11,6 @@ import math
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,16 +20,18 @@ from fedsam import environment
 from fedsam.arrived import Arrived, size_of
 from fedsam.assemble import assemble
 from fedsam.batchnorm import NAME as BATCHNORM
+from fedsam.checkpoint import Checkpoint
 from fedsam.data.plan import local_steps
 from fedsam.diagnostics.base import Updates
 from fedsam.engine.base import Engine, Failure, Order
 from fedsam.engine.joint import Joint
 from fedsam.engine.memory import keep_freed_memory
-from fedsam.engine.task import numerics
 from fedsam.errors import DivergedError, InputError, Interrupted, RunError, under
+from fedsam.fingerprint import check_unchanged, fingerprint_of
 from fedsam.measures import Measures
 from fedsam.params import named, theta_of
-from fedsam.record import Checkpoint, Record, RunDirectory, must_be_free
+from fedsam.record import RunDirectory
+from fedsam.records import Record
 from fedsam.result import Listener, Result
 from fedsam.run import Run
 from fedsam.schedule.base import Clock
@@ -43,61 +43,6 @@ from fedsam.system.ledger import Ledger
 from fedsam.trial import Trial, check_trial
 
 log = logging.getLogger("fedsam")
-
-
-def simulate(
-    run: Run, listener: Listener | None = None, stop: threading.Event | None = None, joint: Joint | None = None
-) -> Result:
-    """Run a simulation from its beginning.
-
-    Args:
-        run: its description; with `run.out` a run directory is written, without it nothing is.
-        listener: is told of the progress.
-        stop: once set, the round in progress is finished, a checkpoint is written and `Interrupted` is raised.
-        joint: of other runs that are trained together with this one.
-
-    Raises:
-        InputError: the description cannot be run, or the run directory exists.
-        RunError: the loss is no longer finite, memory or disk are full.
-        Interrupted: `stop` was set.
-    """
-    if run.out:
-        must_be_free(Path(run.out))
-    with numerics(run.engine.precision), closing(Simulation(run, joint)) as simulation:
-        if run.out:
-            simulation.directory = RunDirectory.create(Path(run.out), run, simulation.environment())
-            simulation.describe_partition()
-        return simulation.go(listener or Listener(), stop)
-
-
-def resume(
-    path: Path | str,
-    listener: Listener | None = None,
-    stop: threading.Event | None = None,
-    engine: Engine | None = None,
-    joint: Joint | None = None,
-) -> Result:
-    """Continue a run from the checkpoint in its directory, to the same bits as if it had never stopped.
-
-    Args:
-        path: the run directory.
-        listener, stop, joint: as for `simulate`.
-        engine: to go on with instead of the run's own; the bits may then differ.
-
-    Raises:
-        InputError: the directory or its checkpoint cannot be used.
-        RunError, Interrupted: as for `simulate`.
-    """
-    directory, run = RunDirectory.open(Path(path))
-    checkpoint = directory.load_checkpoint()
-    run = run if engine is None else run.replace(engine=engine)
-    with numerics(run.engine.precision), closing(Simulation(run, joint)) as simulation:
-        simulation.directory = directory
-        simulation.restore(checkpoint)
-        differing = environment.differences(directory.environment(), simulation.environment())
-        if differing:
-            log.warning("going on elsewhere than the run was started, so bits may differ: %s", ", ".join(differing))
-        return simulation.go(listener or Listener(), stop)
 
 
 class Simulation:
@@ -144,6 +89,10 @@ class Simulation:
             "engine_reason": self.reason,
             "device": str(self.task.device),
         }
+
+    def fingerprint(self) -> dict[str, dict[str, str]]:
+        """Of its data and its model, before the first round."""
+        return fingerprint_of(self.run, self.federation, self.task)
 
     def describe_partition(self) -> None:
         """Write down how the data are divided; a client whose data cannot be read is the affair of its round."""
@@ -297,7 +246,7 @@ class Simulation:
             )
 
     def _last_good(self) -> str:
-        kept = self.directory.load_checkpoint() if self.directory else None
+        kept = self.directory.manifest() if self.directory else None
         return (
             f"; the checkpoint of round {kept.round} in {self.directory.path} is kept"
             if kept and self.directory
@@ -357,31 +306,44 @@ class Simulation:
         return Checkpoint(self.done, tensors, pending)
 
     def restore(self, checkpoint: Checkpoint | None) -> None:
-        """Go on from a checkpoint; without one, from the beginning."""
+        """Go on from a checkpoint; without one, from the beginning.
+
+        Raises:
+            Damaged: it is not this run's, the records do not fit it, or data or model have changed.
+        """
         assert self.directory is not None
-        self.metrics = self.directory.rewind(checkpoint.round if checkpoint else 0)
-        if checkpoint is None:
-            return
-        if self.slots.names and self.trainer.keeps_slots:
+        path, begun = self.directory.path, checkpoint is not None
+        check_unchanged(self.directory.fingerprint(), self.fingerprint(), path, begun)
+        if checkpoint and self.slots.names and self.trainer.keeps_slots:
             allowed = f"clients of {self.run.server.name} keep vectors at Flower's nodes, which no checkpoint holds"
             raise InputError("engine.name", self.engine.name, f"{allowed}; use another engine, or start anew")
+        if checkpoint:
+            with checkpoint.fits(path, self.run.rounds):
+                self._take(checkpoint)
+        self.metrics = self.directory.rewind(checkpoint, self.measures.due)  # last, as it writes
 
-        def part(group: str, device: torch.device) -> dict[str, Tensor]:
-            found = {name: t for name, t in checkpoint.tensors.items() if name.startswith(group)}
-            return {name.removeprefix(group): tensor.to(device) for name, tensor in found.items()}
-
-        device = self.task.device
-        self.theta_P = checkpoint.tensors["theta"].to(device)
-        self.server, self.average = part("server.", device), part("average.", device)
-        self.statistics.now_S = checkpoint.tensors.get(BATCHNORM, self.statistics.now_S).to(device)
-        self.slots.restore(part("slots.", torch.device("cpu")))
+    def _take(self, checkpoint: Checkpoint) -> None:
+        device, pending = self.task.device, checkpoint.pending
+        self.theta_P = checkpoint.like("theta", self.theta_P)
+        if ":" not in self.run.server.name:  # one of the user's own may add to its state
+            self.server = {name: checkpoint.like(f"server.{name}", tensor) for name, tensor in self.server.items()}
+        else:
+            self.server = checkpoint.part("server.", device)
+        self.average = checkpoint.part("average.", device)
+        if self.statistics.sent():
+            self.statistics.now_S = checkpoint.like(BATCHNORM, self.statistics.now_S)
+        self.slots.restore(checkpoint.slots(self.task.slots, self.federation.clients, self.task.dtype))
         self.done = checkpoint.round
-        pending = checkpoint.pending
         self.loss += pending["loss"]
-        self.trained, self.seconds = int(pending["trained"]), pending["seconds"]
-        self.bytes_up, self.bytes_down = int(pending["bytes_up"]), int(pending["bytes_down"])
+        self.trained, self.seconds = pending["trained"], pending["seconds"]
+        self.bytes_up, self.bytes_down = pending["bytes_up"], pending["bytes_down"]
         self.failures = pending.get("failures", [])
         self.ledger.restore(pending)
+        served_P = self.run.average.served(self.theta_P, self.average)
+        if served_P.shape != self.theta_P.shape or served_P.dtype != self.theta_P.dtype:
+            raise ValueError(f"its average is {served_P.dtype} {list(served_P.shape)}, unlike the model")
+        if self.done < self.run.rounds:  # whether the average can go on
+            self.run.average.update(self.theta_P, self.theta_P, self.average, self.clock())
 
     def _finish(self) -> Result:
         import safetensors.torch
@@ -391,8 +353,7 @@ class Simulation:
         state = {name: tensor.cpu() for name, tensor in named(self.task.module, served_P, buffers).items()}
         blob = safetensors.torch.save(state)
         if self.directory:
-            self.directory.save_model(blob)
-            if self.measures.holds_out:
-                self.directory.write("clients.json", self.measures.clients(self.done, served_P, self.theta_P))
+            local = self.measures.clients(self.done, served_P, self.theta_P) if self.measures.holds_out else None
+            self.directory.finish(blob, local)
         out = self.directory.path if self.directory else None
         return Result(self.run, self.metrics, self.engine.name, hashlib.sha256(blob).hexdigest(), state, out)

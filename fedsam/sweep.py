@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from fedsam.engine.joint import Joint
-from fedsam.errors import InputError
+from fedsam.errors import Busy, Damaged, InputError
+from fedsam.measures import due, probes_of
 from fedsam.naming import directory_names
-from fedsam.record import Record, RunDirectory
+from fedsam.record import RunDirectory
+from fedsam.records import Record
 from fedsam.result import Listener
 from fedsam.run import Run
-from fedsam.simulation import resume, simulate
+from fedsam.runner import resume, simulate
+
+PATIENCE, PAUSE = 20.0, 0.5  # seconds for such workers to end, and between two looks
 
 Failed = str | None
 """What went wrong with a run, in one line."""
@@ -56,22 +63,35 @@ def plan(runs: Mapping[str, Run], seeds: int, out: Path) -> list[Job]:
 
 
 def is_done(run: Run) -> bool:
-    """Whether the run's directory holds it, finished.
+    """Whether the run's directory holds it, finished; raises as `records_of`."""
+    return records_of(run) is not None
+
+
+def records_of(run: Run) -> list[Record] | None:
+    """The recorded rounds of a run that is finished in its directory, None if it is not.
 
     Raises:
-        InputError: the directory holds another run, or cannot be read.
+        InputError: the directory holds another run.
+        Damaged: it holds this one, but not as it was written.
     """
     path = Path(str(run.out))
     if not (path / "run.json").exists():
-        return False
+        return None
     directory, there = RunDirectory.open(path)
     if there.digest() != run.digest():
         other, own = there.keys(), run.keys()
         differing = sorted(name for name in own if other.get(name) != own[name] and name != "out")
         what = f", with other values of {', '.join(differing[:3])}" if differing else ""
         raise InputError("out", str(path), f"holds another run{what}; choose another out")
-    records = directory.metrics()
-    return (path / "model.safetensors").exists() and bool(records) and records[-1]["round"] == run.rounds
+    return directory.finished(run.rounds, partial(due, run, probes_of(run)))
+
+
+def finished(job: Job) -> list[Record] | None:
+    """The recorded rounds of a run that is finished; None if it is not, or if what is there is damaged."""
+    try:
+        return records_of(job.run)
+    except Damaged:
+        return None
 
 
 def carry_out(
@@ -83,22 +103,34 @@ def carry_out(
         listener, stop, joint: as for `simulate`.
 
     Raises:
-        InputError, RunError, Interrupted: as `simulate` and `resume` do.
+        InputError, RunError, Interrupted: as `simulate` and `resume` do; Busy, if another process is at work there for
+            longer than it takes workers to end whose driver was killed.
     """
+    began = time.monotonic()
+    while True:
+        try:
+            return _carry_out(run, listener, stop, joint)
+        except Busy:  # from the start, before anything was done
+            if time.monotonic() - began > PATIENCE or (stop is not None and stop.is_set()):
+                raise
+            time.sleep(PAUSE)
+
+
+def _carry_out(run: Run, listener: Listener | None, stop: threading.Event | None, joint: Joint | None) -> None:
     path = Path(str(run.out))
     if is_done(run):
         return
     if (path / "run.json").exists():
         resume(path, listener, stop, joint=joint)
         return
-    if path.is_dir():
-        (path / ".run.json.writing").unlink(missing_ok=True)  # left by a process that was killed
     simulate(run, listener, stop, joint)
 
 
-def records_of(job: Job) -> list[Record]:
-    """The recorded rounds of a finished run."""
-    return RunDirectory.open(job.path)[0].metrics()
+def data_of(job: Job) -> tuple[str, dict[str, Any]]:
+    """What a run's data are described by, seed included, and the checksums of those that it was trained on."""
+    keys = {name: value for name, value in job.run.keys().items() if name.startswith("data.") or name == "seed"}
+    trained: dict[str, Any] = RunDirectory.open(job.path)[0].fingerprint().get("data", {})
+    return json.dumps(keys, sort_keys=True), trained
 
 
 def default_out(runs: Mapping[str, Run], seeds: int) -> Path:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fedsam.files import on_disk, replace_file
 from fedsam.measured import accuracy_of, split_of
-from fedsam.record import on_disk, replace_file
 
 SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 

@@ -22,7 +22,7 @@ from fedsam.data.augment.none import NoAugment
 from fedsam.data.augment.smoothing import Smoothing
 from fedsam.data.digits import Digits
 from fedsam.rng import stream
-from fedsam.simulation import simulate
+from fedsam.runner import simulate
 
 ALL = [
     *names(Augment),

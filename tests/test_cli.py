@@ -119,7 +119,8 @@ def test_a_run_without_out_never_meets_another(inside: Path, capsys: pytest.Capt
     for _ in range(2):
         ending("run", *QUICK, "--json", "--quiet")
         outs.append(json.loads(capsys.readouterr().out)["out"])
-    assert outs == ["runs/digits-sgd-fedavg-seed0", "runs/digits-sgd-fedavg-seed0-2"]
+    name = "digits-sgd-fedavg-epochs1-clients10-rounds4-cohort2-seed0"
+    assert outs == [f"runs/{name}", f"runs/{name}-2"]
 
 
 def test_a_person_sees_progress_engine_and_result(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -187,12 +188,12 @@ def test_unknown_options_and_commands_have_status_2(inside: Path, capsys: pytest
 def test_an_unexpected_error_is_one_line_unless_debug(
     inside: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import fedsam.simulation
+    import fedsam.runner
 
     def broken(*_: Any) -> None:
         raise RuntimeError("something\nbroke")
 
-    monkeypatch.setattr(fedsam.simulation, "simulate", broken)
+    monkeypatch.setattr(fedsam.runner, "simulate", broken)
     status, err = failing(capsys, "run", *QUICK)
     assert (status, err) == (1, "error: RuntimeError: something broke (unexpected; --debug shows the traceback)\n")
     with pytest.raises(RuntimeError):

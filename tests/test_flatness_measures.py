@@ -17,7 +17,7 @@ from fedsam.reproduce.corrupted import CorruptedAccuracy, mean_accuracy
 from fedsam.reproduce.figures import as_csv, save
 from fedsam.reproduce.flatness import Contours, Eigenvalues, Surface, rise
 from fedsam.rng import stream
-from fedsam.simulation import simulate
+from fedsam.runner import simulate
 
 SURFACE = Surface(images=60, points=3, half_width=0.5)
 

@@ -272,7 +272,7 @@ def run_app(grid: Nodes, **config: Any) -> None:
 def test_the_server_app_runs_what_its_configuration_describes(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = {"client.name": "sam", "rounds": 2, "engine.threads": 1, "cohort": 3}
     run_app(Nodes(8), **config)
-    out = inside / "runs" / "digits-sam-fedavg-seed0"
+    out = inside / "runs" / "digits-sam-fedavg-clients8-rounds2-cohort3-seed0"
     assert f"out: {out}" in capsys.readouterr().out
     described = json.loads((out / "run.json").read_text())["keys"]
     assert (described["data.clients"], described["engine.name"]) == (8, "flower")

@@ -10,7 +10,7 @@ import pytest
 from fedsam import Run, simulate
 from fedsam.errors import Interrupted
 from fedsam.result import Listener
-from fedsam.simulation import resume
+from fedsam.runner import resume
 
 pytest.importorskip("flwr")
 from fedsam.engine.flower import Flower

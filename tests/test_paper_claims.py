@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fedsam import Run
-from fedsam.record import Record
+from fedsam.records import Record
 from fedsam.reproduce.base import Claim, paper
 from fedsam.reproduce.measures import Measure, TestAccuracy
 from fedsam.reproduce.results import Results

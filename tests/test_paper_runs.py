@@ -18,7 +18,7 @@ from fedsam.models.base import Model
 from fedsam.reproduce.base import PRESETS, Preset, paper, papers
 from fedsam.reproduce.carry_out import begins_with
 from fedsam.reproduce.continued import Continued
-from fedsam.simulation import simulate
+from fedsam.runner import simulate
 from tests.narrow import narrow
 
 EVERY = [(bibkey, preset) for bibkey in papers() for preset in PRESETS]

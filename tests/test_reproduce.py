@@ -28,7 +28,8 @@ from fedsam.reproduce.figures import Panel
 from fedsam.reproduce.measures import FirstSteps, LineTo, NoisyAccuracy, TestAccuracy, TrainingLoss, barrier
 from fedsam.reproduce.results import KEPT, Results
 from fedsam.reproduce.write import write
-from fedsam.simulation import Simulation, simulate
+from fedsam.runner import simulate
+from fedsam.simulation import Simulation
 from fedsam.statistics import estimated
 from tests.test_cli import call, failing
 

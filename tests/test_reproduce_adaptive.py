@@ -25,7 +25,7 @@ from fedsam.reproduce.adaptive import BallSharpness, RescaledSharpness, rank_cor
 from fedsam.reproduce.card import differences
 from fedsam.reproduce.figures import as_csv, save
 from fedsam.reproduce.scatter import Scatter
-from fedsam.simulation import simulate
+from fedsam.runner import simulate
 
 TINY: dict[str, Any] = {"data.clients": 1, "data.partition": "iid", "cohort": 1, "rounds": 2, "client.epochs": 1}
 TINY |= {"engine.name": "loop", "engine.threads": 1}

@@ -86,6 +86,7 @@ def test_a_crash_at_any_write_ends_in_the_same_bytes(
 ) -> None:
     """Every call that makes something durable is made the last one, in turn."""
     expected, number, points = outcome(undisturbed), 0, 0
+    whole = sorted(child.name for child in undisturbed.iterdir())
     real_sync, real_replace, real_unlink = os.fsync, Path.replace, Path.unlink
     while True:
         calls = 0
@@ -120,7 +121,10 @@ def test_a_crash_at_any_write_ends_in_the_same_bytes(
                 points += 1
         if (out / "run.json").exists():
             resume(out)
-            assert outcome(out) == expected, f"after a crash at write {number}"
+        else:
+            simulate(described(out))
+        assert outcome(out) == expected, f"after a crash at write {number}"
+        assert sorted(child.name for child in out.iterdir()) == whole
         number += 1 if number < 12 else 5
     assert points > 15
 

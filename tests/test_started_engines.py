@@ -49,7 +49,7 @@ def test_flower_gives_the_bits_of_the_loop(inside: Path) -> None:
     assert result["engine"] == "flower"
     assert (inside / result["out"] / "model.safetensors").exists()
     lines = [line for line in done.stderr.splitlines() if not line.endswith("nodes have connected")]  # if that is slow
-    assert lines[0] == "digits-sam-fedavg-swa-seed0: engine flower (20 nodes, each running loop)"
+    assert lines[0] == f"{Run.from_keys(KEYS).title()}: engine flower (20 nodes, each running loop)"
     assert all("round" in line for line in lines[1:]), done.stderr
     other = simulate(Run.from_keys({**KEYS, "engine.name": "cohort"}))
     for name, tensor in other.state.items():  # other kernels: to rounding

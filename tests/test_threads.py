@@ -13,7 +13,8 @@ from fedsam.engine.base import Order
 from fedsam.engine.loop import Loop, LoopTrainer
 from fedsam.engine.threads import Threads
 from fedsam.run import Run
-from fedsam.simulation import Simulation, simulate
+from fedsam.runner import simulate
+from fedsam.simulation import Simulation
 
 
 @pytest.fixture

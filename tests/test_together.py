@@ -18,7 +18,8 @@ from fedsam.grid import settings
 from fedsam.record import RunDirectory
 from fedsam.result import Listener
 from fedsam.run import Run
-from fedsam.simulation import Simulation, resume, simulate
+from fedsam.runner import resume, simulate
+from fedsam.simulation import Simulation
 from fedsam.together import FEWEST, _joint, carry_out_together, groups
 from tests.conftest import Ragged
 from tests.test_strategies import CASES

@@ -1,4 +1,4 @@
-"""The campaigns of `make torture`, a part of each, and that they find what is broken. Each in a process of its own, from
+"""The campaigns of `make torture`, a part of each, and that they find what is broken: each in a process of its own, from
 which it can fork.
 """
 

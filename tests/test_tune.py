@@ -17,6 +17,9 @@ pytest.importorskip("optuna")
 
 from fedsam import InputError, Run, simulate
 from fedsam.config import find, names
+from fedsam.console import Progress
+from fedsam.errors import Busy, Damaged
+from fedsam.lock import locked
 from fedsam.report.tuning import write_tuning
 from fedsam.tune import outputs
 from fedsam.tune.halving import Halving
@@ -27,7 +30,7 @@ from fedsam.tune.search.tpe import Tpe
 from fedsam.tune.space import Range, Space, space_of
 from fedsam.tune.study import importance
 from fedsam.tune.trial import follow, write, written
-from fedsam.tune.tune import FIRST, Plan, Settings, Tuned, _claim, _claimed, _require, default_out
+from fedsam.tune.tune import FIRST, Plan, Settings, Tuned, _claim, _claimed, _require, default_out, tune
 from tests.test_cli import failing
 
 SPACE = {"client.name": "sgd,sam", "client.rho": "log:1e-3..1", "client.lr": "log:1e-3..0.3", "client.epochs": "1..4"}
@@ -234,6 +237,47 @@ def test_another_tuning_s_directory_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"exists already, and is no tuning"):
         _claimed(tmp_path / "else", plan)
     assert default_out(plan) == default_out(Plan(PLAN)) != default_out(other)
+
+
+def test_a_tuning_that_goes_on_or_is_damaged_is_refused(tmp_path: Path) -> None:
+    plan, out = Plan(PLAN), tmp_path / "t"
+    with locked(out), pytest.raises(Busy, match=r"t is in use by process \d+ on .*; wait until it has ended"):
+        tune(PLAN, out, Progress(quiet=True))
+    assert not out.exists()
+    out.mkdir()
+    (out / ".tune.json.writing").touch()  # left by one that was killed
+    assert _claimed(out, plan) is None
+    _claim(out, plan, 4)
+    for content in (
+        "",
+        "[]",
+        '{"arguments": null, "at_once": 2}',
+        '{"arguments": {"keys": []}, "at_once": 2}',
+        "[" * 9**6,
+    ):
+        (out / "tune.json").write_text(content)
+        with pytest.raises(Damaged, match=r"tune\.json cannot be read \(.*\); choose another out"):
+            _claimed(out, plan)
+    trial = tmp_path / "0000"
+    trial.mkdir()
+    for content in (
+        "",
+        "{}",
+        '{"state": "over", "round": 1, "error": ""}',
+        '{"state": "done", "round": null, "error": ""}',
+    ):
+        (trial / "trial.json").write_text(content)
+        with pytest.raises(Damaged, match=r"trial\.json cannot be read \(.*\); remove it"):
+            written(trial)
+
+
+def test_damaged_records_of_a_trial_are_refused(tmp_path: Path) -> None:
+    run = Plan(PLAN).trial({"client.name": "sgd", "client.lr": 0.1, "client.epochs": 1}, tmp_path / "0000")
+    follow(run, lambda report: None)
+    file = tmp_path / "0000" / "metrics.jsonl"
+    file.write_text(file.read_text().replace('"round": 4', '"round": 5'))
+    with pytest.raises(Damaged, match=r"0000: .*metrics\.jsonl.*; restore it from a copy"):
+        follow(run, lambda report: None)
 
 
 class _Ends(SystemExit):

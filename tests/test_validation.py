@@ -16,7 +16,7 @@ from fedsam.data.base import Split
 from fedsam.data.digits import Digits
 from fedsam.data.synthetic import Synthetic
 from fedsam.data.validation import HeldOut, federation_of
-from fedsam.simulation import resume
+from fedsam.runner import resume
 from tests.conftest import RaggedFederation
 from tests.test_cli import ending
 

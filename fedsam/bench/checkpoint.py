@@ -15,8 +15,9 @@ from statistics import median
 
 from fedsam.bench import Row, alternate
 from fedsam.bench.common.work import Work
+from fedsam.checkpoint import Checkpoint
 from fedsam.params import theta_of
-from fedsam.record import Checkpoint, RunDirectory
+from fedsam.record import RunDirectory
 from fedsam.run import Run
 
 MODELS = ("cnn", "resnet18")

@@ -6,14 +6,17 @@ Shapes: N examples, H height, W width, C channels, K clients asked for, L classe
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from fedsam.config import Component, key
 from fedsam.data.augment.base import Augment
+from fedsam.data.digest import digest, joined
 from fedsam.data.label_noise import NoiseKind
 from fedsam.measured import TEST
 
@@ -51,6 +54,16 @@ class Facts:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     scale: float = 255.0
+
+    def plain(self) -> tuple[object, ...]:
+        """The same as Python's own numbers, of whatever type they were given."""
+        numbers = (self.classes, *self.shape, *self.mean, *self.std, self.scale)
+        return tuple(float(number) for number in numbers)
+
+
+Lists = Callable[[Sequence[int]], tuple[Split, list[np.ndarray]]]
+SOME = 1000
+"""Clients whose sizes stand for those of all."""
 
 
 class Federation(ABC):
@@ -91,6 +104,36 @@ class Federation(ABC):
     def traits(self, ids: Sequence[int]) -> dict[str, Any]:
         """What sets the images of each of these clients apart (`data.skew`), a list [K] by name; empty if nothing."""
         return {}
+
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """Checksums of what was divided and how, by a name in words: a run that is resumed must find them unchanged.
+
+        Where all clients share one store it is summed whole, with every client's positions in it. Where examples are
+        made when they are asked for, those of a few clients stand for all. What cannot be read is left out: that is the
+        affair of the round that needs it.
+        """
+        parts: dict[str, Callable[[], str]] = {
+            "classes, shape and scale of the images": lambda: digest(self.clients, self.facts.plain()),
+            f"{self.measured} examples": lambda: digest(self.test.images, self.test.labels),
+            "training examples of the clients": lambda: self._summed(self.examples),
+            "local test examples of the clients": lambda: self._summed(self.local_test, self.examples([0])[0]),
+        }
+        found = {}
+        for name, part in parts.items():
+            with suppress(Exception):
+                found[name] = part()
+        return found
+
+    def _summed(self, lists: Lists, known: Split | None = None) -> str:
+        """Args: `known` is a store that was summed already."""
+        last = self.clients - 1
+        if (store := lists([0])[0]) is lists([last])[0]:
+            at, sizes_K = joined(lists(range(self.clients))[1])
+            return digest(at, sizes_K) if store is known else digest(at, sizes_K, store.images, store.labels)
+        store, index = lists(sorted({0, 1, last}))
+        at, sizes_K = joined(index)
+        return digest(store.images[at], store.labels[at], sizes_K, self.sizes(range(min(self.clients, SOME))))
 
 
 class Dataset(Component):

@@ -6,10 +6,12 @@ Shapes: N examples of a client, K clients asked for.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 
 from fedsam.data.base import Dataset, Federation, Split
+from fedsam.data.digest import digest
 from fedsam.data.stored import stratified
 from fedsam.errors import InputError
 from fedsam.measured import VALIDATION
@@ -88,6 +90,12 @@ class HeldOut(Federation):
     def local_test(self, ids: Sequence[int]) -> tuple[Split, list[np.ndarray]]:
         """As in the whole federation."""
         return self._whole.local_test(ids)
+
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """Those of the whole federation, with the validation examples in place of the test set."""
+        whole = {name: sum for name, sum in self._whole.digests.items() if not name.startswith(self._whole.measured)}
+        return {**whole, f"{VALIDATION} examples": digest(self.test.images, self.test.labels)}
 
     def _out(self, client: int, labels_N: np.ndarray) -> np.ndarray:
         """Which of a client's training examples it holds out, bool [N]."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from flwr.app import Context, Message, MessageType, RecordDict
@@ -14,10 +15,10 @@ from fedsam.engine.flower import Flower
 from fedsam.errors import InputError, RunError
 from fedsam.flower.names import METRICS, PARTITIONS
 from fedsam.flower.settings import OWN, RESUME, run_of
-from fedsam.record import RunDirectory, fresh_path
+from fedsam.record import RunDirectory, fresh
 from fedsam.result import Result
 from fedsam.run import Run
-from fedsam.simulation import resume, simulate
+from fedsam.runner import resume, simulate
 
 log = logging.getLogger("fedsam")
 
@@ -34,7 +35,8 @@ def main(grid: Grid, context: Context) -> None:
             result = resume(Path(path), progress, engine=_over(run, grid))
         else:
             run = _described(grid, context)
-            result = simulate(run.replace(engine=_over(run, grid)), progress)
+            with _placed(run) as out:
+                result = simulate(run.replace(engine=_over(run, grid), out=str(out.absolute())), progress)
         _tell(result)
 
 
@@ -53,9 +55,11 @@ def _described(grid: Grid, context: Context) -> Run:
         raise InputError("data.clients", given, f"there are {clients} Flower nodes; leave it out, or start as many")
     if clients is not None:
         run = run_of(context.run_config, data__clients=clients)
-    if run.out is None:
-        run = run.replace(out=str(fresh_path(Path("runs"), run.title())))
-    return run.replace(out=str(Path(str(run.out)).absolute()))
+    return run
+
+
+def _placed(run: Run) -> AbstractContextManager[Path]:
+    return nullcontext(Path(run.out)) if run.out else fresh(Path("runs"), run.title())
 
 
 def partitions(grid: Grid, wait: float) -> int | None:

@@ -5,7 +5,7 @@ Nothing is written to the directory. Shapes: P parameters, S numbers of statisti
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +13,13 @@ import numpy as np
 from torch import Tensor
 
 from fedsam.batchnorm import NAME as BATCHNORM
+from fedsam.checkpoint import Checkpoint
 from fedsam.engine.base import Order
 from fedsam.engine.loop import Loop, LoopTrainer
 from fedsam.errors import InputError
 from fedsam.geometry.landscape import Landscape, examples_of
-from fedsam.record import Checkpoint, Record, RunDirectory
+from fedsam.record import RunDirectory
+from fedsam.records import Record
 from fedsam.rng import stream
 from fedsam.schedule.base import Clock
 from fedsam.simulation import Simulation
@@ -28,8 +30,8 @@ Statistics = tuple[Tensor, ...]
 class _Untouched(RunDirectory):
     """A run directory whose records stay as they are when a checkpoint is restored."""
 
-    def rewind(self, round: int) -> list[Record]:
-        return [record for record in self.metrics() if record["round"] <= round]
+    def rewind(self, checkpoint: Checkpoint | None, due: Callable[[int], bool]) -> list[Record]:
+        return self.kept(checkpoint, due)[0]
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Site:
     def __init__(self, path: Path, device: str | None = None) -> None:
         directory, self.run = RunDirectory.open(path)
         checkpoint = directory.load_checkpoint()
-        blob = _model(path)
+        blob = directory.model()
         if checkpoint is None and blob is None:
             raise InputError(
                 "", InputError.ABSENT, f"{path} holds neither a model nor a checkpoint yet; let the run go on first"
@@ -68,23 +70,14 @@ class Site:
         self.task, self.federation = self.simulation.task, self.simulation.federation
         self.whole = checkpoint is not None
         """Whether there is a checkpoint, without which the raw global model and the server's state are not known."""
-        if checkpoint is not None:
-            self._restore(path, checkpoint)
+        self.simulation.directory = _Untouched(path, directory.description)
+        self.simulation.restore(checkpoint)
         self.round = checkpoint.round if checkpoint else self.run.rounds
         simulation = self.simulation
         self.raw = Model(simulation.theta_P, simulation.statistics.of(simulation.theta_P, simulation.theta_P))
         served_P = self.run.average.served(simulation.theta_P, simulation.average)
         self.averaged = self.whole and served_P is not simulation.theta_P
         self.served = self._loaded(path, blob) if blob is not None else self._of(served_P)
-
-    def _restore(self, path: Path, checkpoint: Checkpoint) -> None:
-        theta_P = checkpoint.tensors.get("theta")
-        if theta_P is None or theta_P.shape != self.simulation.theta_P.shape:
-            raise InputError(
-                "", InputError.ABSENT, f"the checkpoint in {path} is of another model than its run.json describes"
-            )
-        self.simulation.directory = _Untouched(path)
-        self.simulation.restore(checkpoint)
 
     def _of(self, theta_P: Tensor) -> Model:
         return Model(theta_P, self.simulation.statistics.of(theta_P, self.simulation.theta_P))
@@ -150,13 +143,3 @@ class Site:
         if norms is None:
             return ()
         return (uploads[BATCHNORM] if BATCHNORM in uploads else norms.initial(theta_P) + slot[BATCHNORM],)
-
-
-def _model(path: Path) -> bytes | None:
-    file = path / "model.safetensors"
-    try:
-        return file.read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise InputError("", InputError.ABSENT, f"{file} cannot be read ({error.strerror}); remove it") from None

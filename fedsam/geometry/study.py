@@ -13,6 +13,7 @@ from typing import Any
 
 from fedsam.engine.task import numerics
 from fedsam.errors import InputError
+from fedsam.files import on_disk, replace_file
 from fedsam.geometry.directions import random_direction
 from fedsam.geometry.landscape import Landscape
 from fedsam.geometry.measure import measure
@@ -22,7 +23,6 @@ from fedsam.geometry.spectrum import density, top_eigenvalues
 from fedsam.geometry.surface import Plane, between, plane, through
 from fedsam.optim.asam import ASAM
 from fedsam.optim.sam import SAM
-from fedsam.record import on_disk, replace_file
 
 FORMAT = 1
 Part = dict[str, Any]

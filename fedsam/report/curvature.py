@@ -164,10 +164,8 @@ def _tables(runs: Sequence[tuple[str, Setting, dict[str, Any]]]) -> list[Table]:
         rows = []
         for name, _, own in whole:
             values, residuals = own.get("eigenvalues") or [], own.get("residuals") or []
-            cells = [
-                significant(value) + (f" ({residuals[at]:.0e})" if at < len(residuals) else "")
-                for at, value in enumerate(values)
-            ]
+            errors = [f" ({known:.0e})" if (known := number(residual)) is not None else "" for residual in residuals]
+            cells = [significant(value) + "".join(errors[at : at + 1]) for at, value in enumerate(values)]
             rows.append([name, *cells, *["–"] * (most - len(cells))])
         header = ["run", *(f"λ{str(place + 1).translate(SUBSCRIPTS)}" for place in range(most))]
         caption = "Largest eigenvalues of the Hessian at the final model; in brackets the residual ‖Hv − λv‖."

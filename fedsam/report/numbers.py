@@ -12,7 +12,8 @@ from statistics import fmean, stdev
 from typing import Any
 
 from fedsam.measured import accuracy_of, split_of
-from fedsam.report.read import Loaded, Record
+from fedsam.records import Record
+from fedsam.report.read import Loaded
 from fedsam.report.settings import Setting
 
 LAST = 20  # rounds

@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from fedsam.errors import InputError
+from fedsam.errors import Damaged, InputError
+from fedsam.files import read_object
+from fedsam.manifest import read_manifest
 from fedsam.measured import accuracy_of, split_of
 from fedsam.naming import directory_names
+from fedsam.records import FILE as METRICS
+from fedsam.records import read
+from fedsam.report.schema import Clients, Environment, Geometry, Keys, Partition, Record, check
 
 FORMAT = 1  # of run.json and geometry.json
-
-Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Loaded:
     keys: dict[str, Any]
     digest: str
     environment: dict[str, Any]
-    metrics: list[Record]
+    metrics: list[dict[str, Any]]
     geometry: dict[str, Any] | None = None
     local: dict[str, Any] | None = None
     partition: dict[str, Any] | None = None
@@ -125,14 +129,13 @@ def _read(path: Path) -> Loaded:
     if description.get("format") != FORMAT:
         written = f"run.json has format {description.get('format')!r}, this version of fedsam reads format {FORMAT}"
         raise _wrong(path, f"{written}; use the version that wrote it")
-    keys = description.get("keys")
+    keys, environment = description.get("keys"), description.get("environment", {})
     if not isinstance(keys, dict):
         raise _wrong(path, "run.json describes no run (it has no keys); restore it from a copy")
+    _checked(path / "run.json", Keys, keys, "restore it from a copy")
+    _checked(path / "run.json", Environment, environment, "restore it from a copy")
     again = "write it anew, or remove it"
-    geometry = _optional(path / "geometry.json", f"{again}: fedsam geometry {path}")
-    if geometry is not None and geometry.get("format", FORMAT) != FORMAT:
-        written = f"geometry.json has format {geometry['format']!r}, this version reads format {FORMAT}"
-        raise _wrong(path, f"{written}; {again}: fedsam geometry {path}")
+    geometry = _optional(path / "geometry.json", Geometry, f"{again}: fedsam geometry {path}")
     name, seed = path.resolve().name, keys.get("seed", 0)
     settings = {place: setting for setting, place in directory_names(_names(path.resolve().parent)).items()}
     return Loaded(
@@ -140,52 +143,71 @@ def _read(path: Path) -> Loaded:
         name,
         keys,
         str(description.get("digest", "")),
-        description.get("environment") or {},
+        environment,
         _metrics(path),
         geometry,
-        _optional(path / "clients.json", again),
-        _optional(path / "partition.json", again),
+        _clients(path),
+        _optional(path / "partition.json", Partition, again),
         settings.get(name.removesuffix(f"-seed{seed}")) if name.endswith(f"-seed{seed}") else None,
     )
 
 
-def _metrics(path: Path) -> list[Record]:
-    file, records = path / "metrics.jsonl", []
-    lines = file.read_text(errors="replace").splitlines() if file.exists() else []
-    for number, line in enumerate(lines, 1):
-        try:
-            record = json.loads(line)
-            accuracy = {f"{split_of(record)}_accuracy": float(accuracy_of(record))}
-            records.append(record | {"round": int(record["round"])} | accuracy)
-        except (ValueError, KeyError, TypeError):
-            if number == len(lines):
-                break  # the run may be going on
-            raise _wrong(path, f"line {number} of metrics.jsonl cannot be read; restore it from a copy") from None
-    if not records:
+def _metrics(path: Path) -> list[dict[str, Any]]:
+    file, cure = path / METRICS, "restore it from a copy"
+    try:
+        manifest = read_manifest(path / "checkpoint", cure)  # first: a run that goes on adds to its records
+        found = read(file, manifest.records if manifest else None, cure, tail=True)
+    except Damaged as error:
+        raise _wrong(path, error.allowed.removeprefix(f"{path}: ")) from None
+    for number, record in enumerate(found, 1):
+        _checked(file, Record, record, cure, f"line {number}, ")
+    if not found:
         how = f"wait for its first evaluation, or continue it with fedsam run --resume {path}"
         raise _wrong(path, f"has no recorded round yet; {how}")
-    return records
+    return [record | {f"{split_of(record)}_accuracy": float(accuracy_of(record))} for record in found]
 
 
-def _optional(file: Path, cure: str) -> dict[str, Any] | None:
-    return _object(file, cure) if file.exists() else None
+def _clients(path: Path) -> dict[str, Any] | None:
+    cure = f"fedsam run --resume {path} writes it again"
+    found, manifest = _optional(path / "clients.json", Clients, cure), read_manifest(path / "checkpoint", cure)
+    wanted = manifest and manifest.files.get("clients.json")
+    if wanted and found and sha256((path / "clients.json").read_bytes()).hexdigest() != wanted:
+        raise _wrong(path, f"clients.json is not the one that the run ended in (its sha256 is another); {cure}")
+    return found
+
+
+def _optional(file: Path, kind: Any, cure: str) -> dict[str, Any] | None:
+    if not file.exists():
+        return None
+    found = _object(file, cure)
+    if kind is Geometry and found.get("format", FORMAT) != FORMAT:
+        written = f"{file.name} has format {found['format']!r}, this version reads format {FORMAT}"
+        raise _wrong(file.parent, f"{written}; {cure}")
+    _checked(file, kind, found, cure)
+    return found
+
+
+def _checked(file: Path, kind: Any, found: Any, cure: str, where: str = "") -> None:
+    try:
+        check(kind, found)
+    except ValueError as error:
+        raise _wrong(file.parent, f"{file.name} cannot be read ({where}{error}); {cure}") from None
 
 
 def _object(file: Path, cure: str) -> dict[str, Any]:
     try:
-        found = json.loads(file.read_text())
-        if not isinstance(found, dict):
-            raise ValueError("it is no JSON object")
-    except (OSError, ValueError) as error:
-        raise _wrong(file.parent, f"{file.name} cannot be read ({error}); {cure}") from None
-    return found
+        return read_object(file, cure)
+    except (FileNotFoundError, Damaged) as error:
+        gone = f"{file.name} is gone; {cure}"
+        what = str(error).replace(str(file), file.name) if isinstance(error, Damaged) else gone
+        raise _wrong(file.parent, what) from None
 
 
 def _names(comparison: Path) -> list[str]:
     """The settings of a comparison in their order; empty for another directory."""
     try:
         return [str(row["setting"]) for row in json.loads((comparison / "compare.json").read_text())]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return []
 
 

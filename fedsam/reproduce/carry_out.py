@@ -16,7 +16,7 @@ from fedsam.reproduce.clock import timed
 from fedsam.reproduce.continued import Continued
 from fedsam.reproduce.results import Results
 from fedsam.run import Run
-from fedsam.sweep import Job, is_done, plan
+from fedsam.sweep import Job, finished, plan
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def _begun(job: Job, failures: list[str]) -> bool:
     before = begins_with(job.run)
     if before is None or (Path(before) / "model.safetensors").exists():
         return True
-    if not is_done(job.run):
+    if finished(job) is None:
         failures.append(f"{job.label}: the run whose model it begins with is not there")
     return False
 

@@ -25,11 +25,13 @@ def reproduce(
 
     Raises:
         InputError: there is no such paper, preset or run.
+        Busy: another process is at work in the directory.
         RunError: a run failed; what the others gave is written.
     """
     chosen, module = preset_of(preset), paper(bibkey)
     place = out or Path("results") / bibkey / chosen
     from fedsam.console import Progress, graceful
+    from fedsam.lock import locked
     from fedsam.reproduce.carry_out import carry_out
     from fedsam.reproduce.write import rows, show, write
 
@@ -37,7 +39,7 @@ def reproduce(
         if not quiet:
             print(line, file=sys.stderr)
 
-    with graceful() as stop, Progress(quiet) as progress:
+    with locked(place), graceful() as stop, Progress(quiet) as progress:
         outcome = carry_out(
             bibkey,
             module,
@@ -51,7 +53,7 @@ def reproduce(
             address=address,
             tell=lambda line: tell(f"measuring: {line}"),
         )
-    write(outcome, module, tell)
+        write(outcome, module, tell)
     if as_json:
         print(json.dumps(rows(outcome)))
     else:

@@ -41,12 +41,14 @@ class Continued(Model):
         import safetensors.torch
 
         module = self._architecture().module(shape, classes, seed)
-        file = Path(self.of) / "model.safetensors"
         try:
-            state = safetensors.torch.load(file.read_bytes())
-            module.load_state_dict(state)
-        except FileNotFoundError:
-            raise InputError("of", self.of, "holds no model yet; finish that run first") from None
+            blob = RunDirectory(Path(self.of)).model()
+        except InputError as error:
+            raise InputError("of", self.of, error.allowed) from None
+        if blob is None:
+            raise InputError("of", self.of, "holds no model yet; finish that run first")
+        try:
+            module.load_state_dict(safetensors.torch.load(blob))
         except (OSError, safetensors.SafetensorError, RuntimeError) as error:
             first = str(error).splitlines()[0]
             raise InputError("of", self.of, f"its model cannot be used here: {first}") from None

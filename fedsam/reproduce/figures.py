@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from fedsam.curves import COLOURS
-from fedsam.record import on_disk, replace_file
+from fedsam.files import on_disk, replace_file
 
 Line = tuple[Sequence[float], Sequence[Sequence[float]]]
 """x, and the values: a row per seed."""

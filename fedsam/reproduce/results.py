@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fedsam.errors import RunError
-from fedsam.record import Record, RunDirectory, on_disk, replace_file
+from fedsam.files import on_disk, replace_file
+from fedsam.records import Record
 from fedsam.reproduce.base import MissingRun
 from fedsam.run import Run
-from fedsam.sweep import Job, is_done
+from fedsam.sweep import Job, finished
 
 if TYPE_CHECKING:
     from fedsam.geometry.site import Site
@@ -36,9 +37,10 @@ class Results:
     def __init__(
         self, jobs: Sequence[Job], seeds: Sequence[int], tell: Callable[[str], None] = lambda line: None
     ) -> None:
-        self.jobs = {(job.setting, job.run.seed): job for job in jobs if is_done(job.run)}
+        found = {(job.setting, job.run.seed): (job, finished(job)) for job in jobs}
+        self.jobs = {at: job for at, (job, records) in found.items() if records is not None}
         self.seeds, self._tell = list(seeds), tell
-        self._records: dict[tuple[str, int], list[Record]] = {}
+        self._records = {at: records for at, (_, records) in found.items() if records is not None}
         self._site = lru_cache(maxsize=2)(self._open)
 
     def job(self, name: str, seed: int) -> Job:
@@ -58,9 +60,7 @@ class Results:
 
     def records(self, name: str, seed: int) -> list[Record]:
         """The recorded rounds of a run."""
-        job = self.job(name, seed)
-        if (name, seed) not in self._records:
-            self._records[name, seed] = RunDirectory.open(job.path)[0].metrics()
+        self.job(name, seed)
         return self._records[name, seed]
 
     def last(self, name: str, seed: int, field: str) -> float:

@@ -6,10 +6,12 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fedsam.record import RunDirectory, on_disk, replace_file
+from fedsam.files import on_disk, remove, replace_file
+from fedsam.record import RunDirectory
 from fedsam.reproduce.base import UNANSWERED, Answer, Open, Paper
 from fedsam.reproduce.beside import as_markdown as tables_beside
 from fedsam.reproduce.carry_out import Outcome, reason
@@ -60,8 +62,7 @@ def draw(outcome: Outcome, paper: Paper, tell: Callable[[str], None]) -> dict[st
         except UNANSWERED as error:
             left_out[name] = reason(error)
             tell(f"figure {name} is left out: {left_out[name]}")
-            for ending in ("png", "csv"):  # of an earlier start
-                (outcome.out / "figures" / f"{name}.{ending}").unlink(missing_ok=True)
+            remove(outcome.out / "figures", rf"{re.escape(name)}\.(png|csv)")  # of an earlier start
         else:
             save(made, outcome.out / "figures" / name)
     return left_out

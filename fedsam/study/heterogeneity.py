@@ -23,7 +23,7 @@ from fedsam.config import find, owned_keys
 from fedsam.console import Progress
 from fedsam.data.base import Dataset
 from fedsam.errors import InputError, RunError, under
-from fedsam.record import on_disk, replace_file
+from fedsam.files import on_disk, replace_file
 from fedsam.report.heterogeneity import (
     ALLOWED,
     MEASURES,

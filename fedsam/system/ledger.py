@@ -72,4 +72,5 @@ class Ledger:
     def restore(self, pending: dict[str, Any]) -> None:
         """What `pending` gave."""
         if self.reasons:
-            self.counts, self.seconds = dict(pending["turnout"]), float(pending["simulated_seconds"])
+            self.counts = {name: pending["turnout"][name] for name in self.counts}
+            self.seconds = float(pending["simulated_seconds"])

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fedsam.record import on_disk, replace_file
+from fedsam.files import on_disk, replace_file
 from fedsam.run import Run
 from fedsam.tune.ledger import Trial
 from fedsam.tune.space import Space, Values

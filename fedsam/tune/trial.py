@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from fedsam.errors import DivergedError
+from fedsam.files import damaged, on_disk, read_object, replace_file
 from fedsam.measured import accuracy_of, loss_of
-from fedsam.record import Record, RunDirectory, on_disk, replace_file
+from fedsam.record import RunDirectory
+from fedsam.records import Record
 from fedsam.result import Listener
 from fedsam.run import Run
 from fedsam.sweep import carry_out, is_done
 from fedsam.tune.ledger import Report, Trial
+from fedsam.tune.search.base import State
 
 FILE = "trial.json"
 Tell = Callable[[Report], None]
@@ -63,8 +66,8 @@ def _recorded(run: Run, ended: dict[str, Any] | None) -> list[Record]:
         return []
     done = is_done(run)  # says so if another run is there
     directory = RunDirectory.open(path)[0]
-    checkpoint = directory.load_checkpoint()
-    upto = max(checkpoint.round if checkpoint else 0, ended["round"] if ended else 0)
+    manifest = directory.manifest()
+    upto = max(manifest.round if manifest else 0, ended["round"] if ended else 0)
     return [record for record in directory.metrics() if done or record["round"] <= upto]
 
 
@@ -77,7 +80,16 @@ def write(trial: Trial, path: Path) -> None:
 
 
 def written(path: Path) -> dict[str, Any] | None:
-    """What `write` has written there, if anything."""
-    file = path / FILE
-    found: dict[str, Any] | None = json.loads(file.read_text()) if file.exists() else None
+    """What `write` has written there, if anything.
+
+    Raises:
+        Damaged: it is not what was written.
+    """
+    file, cure = path / FILE, "remove it: the same command goes through the trial's records again"
+    try:
+        found = read_object(file, cure)
+    except FileNotFoundError:
+        return None
+    if found.get("state") not in get_args(State) or type(found.get("round")) is not int or "error" not in found:
+        raise damaged(file, "it describes no trial that has ended", cure)
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,8 +15,11 @@ from typing import Any
 from fedsam.config import find
 from fedsam.console import Progress
 from fedsam.errors import InputError, RunError
-from fedsam.record import RunDirectory, on_disk, replace_file
+from fedsam.files import damaged, leftovers, on_disk, read_object, replace_file
+from fedsam.lock import FILE as LOCK
+from fedsam.lock import locked
 from fedsam.run import Run
+from fedsam.sweep import records_of
 from fedsam.tune import outputs
 from fedsam.tune.halving import Halving
 from fedsam.tune.ledger import Ledger, Trial
@@ -160,13 +164,20 @@ def tune(
 
     Raises:
         InputError: the settings make no sense, or the directory is another tuning's.
+        Busy: another process is at work in the directory.
         RunError: every trial failed, or something went wrong with one other than that it diverged.
         Interrupted: `stop` was set.
     """
     _require()
     plan = Plan(settings)
     place = (out or default_out(plan)).absolute()
-    known = _claimed(place, plan)
+    _claimed(place, plan)
+    with locked(place):
+        return _tuned(plan, place, progress, stop, address)
+
+
+def _tuned(plan: Plan, place: Path, progress: Progress, stop: threading.Event | None, address: str | None) -> Tuned:
+    settings, known = plan.settings, _claimed(place, plan)
     from fedsam.engine.ray import Ray, connect
     from fedsam.tune.drive import drive, workers_of
 
@@ -192,7 +203,7 @@ def tune(
             import ray
 
             ray.shutdown()
-    accuracies = {run.seed: _tested(Path(str(run.out))) for run in finals}
+    accuracies = {run.seed: _tested(run) for run in finals}
     tuned = Tuned(plan.space, ledger.trials, best, plan.rounds, accuracies, place)
     from fedsam.report.tuning import write_tuning
 
@@ -243,8 +254,11 @@ def _train_anew(
         raise RunError(f"the best settings could not be trained anew: {failures[0]}; the trials are in {shown.out}")
 
 
-def _tested(path: Path) -> float:
-    return float(RunDirectory.open(path)[0].metrics()[-1]["test_accuracy"])
+def _tested(run: Run) -> float:
+    records = records_of(run)
+    if not records:
+        raise RunError(f"the best settings, seed {run.seed}, did not come to their end; give the same command again")
+    return float(records[-1]["test_accuracy"])
 
 
 def default_out(plan: Plan) -> Path:
@@ -261,16 +275,16 @@ def _claimed(out: Path, plan: Plan) -> int | None:
     """
     file = out / FILE
     if not file.exists():
-        if out.exists() and any(child.name != f".{FILE}.writing" for child in out.iterdir()):
+        begun = re.compile(f"{re.escape(LOCK)}|{leftovers([re.escape(FILE)])}")
+        if out.exists() and any(not begun.fullmatch(child.name) for child in out.iterdir()):
             raise InputError(
                 "out", str(out), f"exists already, and is no tuning (it has no {FILE}); choose another out"
             )
         return None
-    try:
-        found = json.loads(file.read_text())
-        arguments, at_once = found["arguments"], int(found["at_once"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError("out", str(out), f"{FILE} in it cannot be read ({error}); choose another out") from None
+    found = read_object(file, "choose another out")
+    arguments, at_once = found.get("arguments"), found.get("at_once")
+    if not isinstance(arguments, dict) or not isinstance(arguments.get("keys"), dict) or type(at_once) is not int:
+        raise damaged(file, "it describes no tuning", "choose another out")
     own = json.loads(json.dumps(plan.arguments()))
     if arguments != own:
         old, new = ({**each, **each["keys"]} for each in (arguments, own))
