@@ -67,7 +67,7 @@ class RunDirectory:
         file = path / "run.json"
         must_be_own(path, file)
         try:
-            description = json.loads(file.read_text())
+            description = json.loads(file.read_text(encoding="utf-8"))
             written_by, keys, digest = description["format"], description["keys"], description["digest"]
         except FileNotFoundError:
             raise InputError(
@@ -90,7 +90,7 @@ class RunDirectory:
 
     def environment(self) -> dict[str, Any]:
         """What the run was started on."""
-        found: dict[str, Any] = json.loads((self.path / "run.json").read_text()).get("environment", {})
+        found: dict[str, Any] = json.loads((self.path / "run.json").read_text(encoding="utf-8")).get("environment", {})
         return found
 
     def write(self, name: str, content: dict[str, Any]) -> None:
@@ -100,19 +100,19 @@ class RunDirectory:
 
     def append(self, record: Record) -> None:
         """Add a line to metrics.jsonl."""
-        with on_disk(self._metrics), self._metrics.open("a") as file:
+        with on_disk(self._metrics), self._metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record, allow_nan=False) + "\n")
 
     def append_failure(self, text: str) -> None:
         """Add a client's error, with its traceback, to failures.log."""
         file = self.path / "failures.log"
-        with on_disk(file), file.open("a") as log:
+        with on_disk(file), file.open("a", encoding="utf-8", errors="backslashreplace") as log:
             log.write(text.rstrip() + "\n\n")
 
     def metrics(self) -> list[Record]:
         """The recorded rounds; a last line that was cut off is left out."""
         records = []
-        for line in self._metrics.read_text().splitlines() if self._metrics.exists() else []:
+        for line in self._metrics.read_text(encoding="utf-8").splitlines() if self._metrics.exists() else []:
             try:
                 records.append(json.loads(line))
             except ValueError:
@@ -168,7 +168,7 @@ class RunDirectory:
             return None
         again = f"restore it from a copy, or start the run anew: fedsam run {self.path / 'run.json'} out=NEW"
         try:
-            manifest = json.loads(file.read_text())
+            manifest = json.loads(file.read_text(encoding="utf-8"))
             blob = (self._checkpoint / manifest["file"]).read_bytes()
             if hashlib.sha256(blob).hexdigest() != manifest["sha256"]:
                 raise InputError(

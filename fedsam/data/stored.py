@@ -18,6 +18,7 @@ from fedsam.data.base import Dataset, Facts, Federation, Split
 from fedsam.data.label_noise import with_label_noise
 from fedsam.data.partition.base import Assignment, Partition
 from fedsam.data.skew.base import Skew
+from fedsam.paths import expanded
 from fedsam.rng import stream
 
 
@@ -141,7 +142,7 @@ class Stored(Partitioned):
 
 def data_folder(root: str | None = None) -> Path:
     """The folder of the data sets: `root`, else $FEDSAM_DATA, else ~/.cache/fedsam."""
-    return Path(root or os.environ.get("FEDSAM_DATA") or "~/.cache/fedsam").expanduser()
+    return expanded(root or os.environ.get("FEDSAM_DATA") or "~/.cache/fedsam", "root")
 
 
 def held_out_size(examples: int, share: float) -> int:

@@ -151,7 +151,7 @@ def _read(path: Path) -> Loaded:
 
 def _metrics(path: Path) -> list[Record]:
     file, records = path / "metrics.jsonl", []
-    lines = file.read_text(errors="replace").splitlines() if file.exists() else []
+    lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else []
     for number, line in enumerate(lines, 1):
         try:
             record = json.loads(line)
@@ -173,7 +173,7 @@ def _optional(file: Path, cure: str) -> dict[str, Any] | None:
 
 def _object(file: Path, cure: str) -> dict[str, Any]:
     try:
-        found = json.loads(file.read_text())
+        found = json.loads(file.read_text(encoding="utf-8"))
         if not isinstance(found, dict):
             raise ValueError("it is no JSON object")
     except (OSError, ValueError) as error:
@@ -184,7 +184,7 @@ def _object(file: Path, cure: str) -> dict[str, Any]:
 def _names(comparison: Path) -> list[str]:
     """The settings of a comparison in their order; empty for another directory."""
     try:
-        return [str(row["setting"]) for row in json.loads((comparison / "compare.json").read_text())]
+        return [str(row["setting"]) for row in json.loads((comparison / "compare.json").read_text(encoding="utf-8"))]
     except (OSError, ValueError, KeyError, TypeError):
         return []
 

@@ -79,5 +79,5 @@ def write(trial: Trial, path: Path) -> None:
 def written(path: Path) -> dict[str, Any] | None:
     """What `write` has written there, if anything."""
     file = path / FILE
-    found: dict[str, Any] | None = json.loads(file.read_text()) if file.exists() else None
+    found: dict[str, Any] | None = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
     return found

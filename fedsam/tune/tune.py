@@ -267,7 +267,7 @@ def _claimed(out: Path, plan: Plan) -> int | None:
             )
         return None
     try:
-        found = json.loads(file.read_text())
+        found = json.loads(file.read_text(encoding="utf-8"))
         arguments, at_once = found["arguments"], int(found["at_once"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError("out", str(out), f"{FILE} in it cannot be read ({error}); choose another out") from None
