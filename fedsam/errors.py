@@ -38,6 +38,10 @@ class InputError(FedsamError, ValueError):
         return InputError(f"{group}.{self.key}" if self.key else group, self.given, self.allowed)
 
 
+class ClientError(InputError):
+    """Data of a client that cannot be used: in a round a failure of this client's, as any error of its own."""
+
+
 class RunError(FedsamError):
     """A run that cannot go on: a diverged loss, a full disk, a damaged checkpoint (exit status 1)."""
 

@@ -41,7 +41,7 @@ def decode(sources: Sequence[bytes | Path], name: Callable[[int], str], size: in
     for position, source in enumerate(sources):
         try:
             with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as opened:
-                pixels = _pixels(opened, size)
+                pixels = pixels_of(opened, size)
         except Exception as error:  # damaged files make Pillow raise errors of many kinds
             raise ValueError(f"{name(position)} is no image that can be used ({_first_line(error)})") from error
         if decoded is None:
@@ -58,7 +58,12 @@ def decode(sources: Sequence[bytes | Path], name: Callable[[int], str], size: in
     return decoded
 
 
-def _pixels(image: object, size: int | None) -> np.ndarray:
+def pixels_of(image: object, size: int | None) -> np.ndarray:
+    """A PIL image as uint8 [H, W, C], C = 3 if it has colour, else 1; resized to size x size unless that is None.
+
+    Raises:
+        ValueError: it has not 8 bits a channel.
+    """
     from PIL import Image
 
     assert isinstance(image, Image.Image)
