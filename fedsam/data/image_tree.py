@@ -25,7 +25,7 @@ class Found:
     others: list[Path] = field(default_factory=list)
 
 
-def test_folder(root: Path) -> Path:
+def tests_of(root: Path) -> Path:
     """Where the test images are."""
     return next((root / name for name in TESTS if (root / name).is_dir()), root / TESTS[0])
 
@@ -65,11 +65,12 @@ def _files(folder: Path, top: Path, above: tuple[tuple[int, int], ...]) -> Itera
     here = about.st_dev, about.st_ino
     if here in above:
         raise ValueError(f"{folder.relative_to(top)} is a link that leads back to a folder it is in")
-    there = sorted((entry for entry in os.scandir(folder) if entry.name[0] != "."), key=lambda entry: entry.name)
-    folders = [entry for entry in there if entry.is_dir()]
-    yield from (folder / entry.name for entry in there if entry not in folders)
-    for entry in folders:
-        yield from _files(folder / entry.name, top, (*above, here))
+    there = sorted(path for path in folder.iterdir() if path.name[0] != ".")
+    below = [path.is_dir() for path in there]
+    yield from (path for path, is_folder in zip(there, below, strict=True) if not is_folder)
+    for path, is_folder in zip(there, below, strict=True):
+        if is_folder:
+            yield from _files(path, top, (*above, here))
 
 
 def _stat(path: Path, top: Path) -> os.stat_result:

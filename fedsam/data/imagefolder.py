@@ -9,7 +9,7 @@ import numpy as np
 
 from fedsam.config import key
 from fedsam.data.base import Facts, Split
-from fedsam.data.image_tree import TESTS, class_folders, images_of, test_folder
+from fedsam.data.image_tree import TESTS, class_folders, images_of, tests_of
 from fedsam.data.images import decode
 from fedsam.data.parquet_files import note
 from fedsam.data.stored import Stored
@@ -39,7 +39,7 @@ class ImageFolder(Stored):
         """
         root = self.folder()
         try:
-            train_at, test_at = root / "train", test_folder(root)
+            train_at, test_at = root / "train", tests_of(root)
             for folder in (train_at, test_at):
                 if not folder.is_dir():
                     raise InputError("root", str(root), f"there is no folder {folder.name}/ in it; {LAYOUT}")
@@ -52,6 +52,7 @@ class ImageFolder(Stored):
             raise
         except ValueError as error:
             hint = "; data.size=N resizes all of them to N x N" if "height x width)" in str(error) else ""
+            hint = "; data.size=N with a small N makes them fit" if "GB of memory" in str(error) else hint
             raise InputError("root", str(root), f"{error}{hint}") from None
         if test_at.name != TESTS[0]:
             note(f"{root}: there is no test/ in it; the test images are those of {test_at.name}/")
@@ -62,6 +63,9 @@ class ImageFolder(Stored):
 def _listed(folder: Path, classes: list[str]) -> Listed:
     """The images of each class in `train` or the like."""
     if unknown := [name for name in class_folders(folder) if name not in classes]:
+        if unknown == ["images"]:
+            told = f"{folder.name}/images/ is not divided into classes; move its images to {folder.name}/CLASS/"
+            raise ValueError(f"{told} (of Tiny-ImageNet val_annotations.txt tells which, and its test/ has no labels)")
         raise ValueError(f"{folder.name}/ has the class {unknown[0]!r}, train/ has not")
     found, others = [], []
     for name in classes:

@@ -94,9 +94,7 @@ def _check_room(*shape: int) -> None:
     needed, there = math.prod(shape), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > there:
         images = f"{shape[0]} images of {shape[1]} x {shape[2]}"
-        raise ValueError(
-            f"{images} need {needed / 1e9:.3g} GB, there are {there / 1e9:.3g} GB of memory; set data.size lower"
-        )
+        raise ValueError(f"{images} need {needed / 1e9:.3g} GB, there are {there / 1e9:.3g} GB of memory")
 
 
 def decode_kept(files: Sequence[bytes], name: Callable[[int], str]) -> np.ndarray:

@@ -98,9 +98,12 @@ class File(Partition):
             self._refuse(f"must be PATH.npz:ARRAY, PATH.json or PATH.json:MEMBER, PATH.csv or PATH.txt{never}")
         place = expanded(form["path"], "split_file")
         tried = list(dict.fromkeys((folder / place).absolute() for folder in self._folders))
-        for path in tried:
-            if path.is_file():
-                return path, form["member"]
+        try:
+            for path in tried:
+                if path.is_file():
+                    return path, form["member"]
+        except OSError as error:
+            self._refuse(f"cannot be read: {error.strerror}")
         self._refuse(f"there is no file {' or '.join(map(str, tried))}; {HOW}")
 
     def _check(self, client: int, part: np.ndarray, examples: int) -> None:
