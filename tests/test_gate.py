@@ -148,3 +148,17 @@ def test_a_federation_that_is_tuned_on_keeps_its_test_set_sealed() -> None:
 def test_a_cohort_is_no_larger_than_the_federation() -> None:
     with pytest.raises(InputError, match="cohort = 9: must be at most 7, the clients of the data set"):
         simulate(described(Miscounted(what="none", clients=20)).replace(cohort=9))
+
+
+class Kept(Ragged):
+    def load(self, seed: int) -> Federation:
+        found = RaggedFederation(7, 6, 3, seed)
+        found.train = Split(found.train.images, found.train.labels[:, None])
+        return found
+
+
+def test_a_store_that_stays_is_converted_once() -> None:
+    gate = federation_of(Kept(), 0)
+    store = gate.examples([1])[0]
+    assert store.labels.shape == (61,)
+    assert gate.examples([2, 3])[0] is store
