@@ -165,13 +165,16 @@ def test_every_text_file_is_opened_as_utf_8() -> None:
 
 
 def _is_text(call: ast.Call) -> bool:
-    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
-    holder = getattr(call.func, "value", None)
-    of = getattr(holder, "attr", getattr(holder, "id", ""))
-    modes = [a.value for a in [*call.args, *(k.value for k in call.keywords)] if isinstance(a, ast.Constant)]
-    mode = next((m for m in modes if isinstance(m, str) and set(m) <= set("rwaxbt+")), "r")
+    """Whether a call opens, reads or writes a text file, or reads text from a process; ours know their encoding."""
+    method, holder = isinstance(call.func, ast.Attribute), getattr(call.func, "value", None)
+    name, of = (
+        getattr(call.func, "attr", getattr(call.func, "id", "")),
+        getattr(holder, "attr", getattr(holder, "id", "")),
+    )
+    constants = [one.value for one in [*call.args, *(k.value for k in call.keywords)] if isinstance(one, ast.Constant)]
+    mode = next((one for one in constants if isinstance(one, str) and set(one) <= set("rwaxbt+")), "r")
+    if of in ("gzip", "zip"):  # bytes, unless text is asked for
+        return name == "open" and "t" in mode
     if name in ("read_text", "write_text") or any(k.arg == "text" for k in call.keywords):
-        return not (name == "read_text" and of == "text") and not (
-            name == "read_text" and isinstance(call.func, ast.Name)
-        )
+        return method and of != "text"
     return name == "open" and of not in ("os", "Image", "RunDirectory", "place") and "b" not in mode
