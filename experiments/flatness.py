@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from fedsam import streams
 from fedsam.compare import Comparison, compare
 from fedsam.console import Progress
 from fedsam.curves import COLOURS
@@ -96,4 +97,5 @@ def main(out: Path, seeds: int = 3, rounds: int = 150) -> Comparison:
 
 
 if __name__ == "__main__":
+    streams.fit()
     main(Path(sys.argv[1] if len(sys.argv) > 1 else "runs/flatness"))

@@ -6,7 +6,7 @@ from fedsam.data.base import Federation
 from fedsam.data.pixels import shown
 from fedsam.data.validation import federation_of
 from fedsam.engine.task import Task
-from fedsam.errors import under
+from fedsam.errors import InputError, under
 from fedsam.params import layout_of
 from fedsam.run import Run
 
@@ -25,6 +25,8 @@ def assemble(run: Run, federation: Federation | None = None) -> tuple[Federation
     if federation is None:
         with under("data"):
             federation = federation_of(run.data, run.seed)
+    if run.cohort > federation.clients:
+        raise InputError("cohort", run.cohort, f"must be at most {federation.clients}, the clients of the data set")
     facts, precision = shown(federation.facts, run.data.pixels), run.engine.precision
     with under("model"):
         module = run.model.module(facts.shape, facts.classes, run.seed)

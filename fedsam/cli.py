@@ -12,12 +12,14 @@ from typing import Annotated, Any
 
 import typer
 
-from fedsam import __version__
+from fedsam import __version__, streams
 from fedsam.commands import check, reproduce, tune
 from fedsam.errors import FedsamError, InputError, Interrupted
 from fedsam.foreign import import_nothing_of_others, no_imports
 from fedsam.options import Address, Debug, Json, Keys, Quiet, Trust, Workers
+from fedsam.paths import expanded
 from fedsam.study.command import study
+from fedsam.text import read_text
 
 app = typer.Typer(
     add_completion=False,
@@ -84,7 +86,7 @@ def run(
 
         write_report([result.out], result.out / "report.html")
     if as_json:
-        typer.echo(json.dumps(result.summary()))
+        print(json.dumps(result.summary()))
     else:
         show_result(result)
 
@@ -116,7 +118,7 @@ def compare(
     with graceful() as stop, Progress(quiet) as progress:
         comparison = compare_runs(runs, seeds, progress, stop)
     if as_json:
-        typer.echo(json.dumps(comparison.rows()))
+        print(json.dumps(comparison.rows()))
     else:
         show(comparison)
 
@@ -153,7 +155,7 @@ def sweep(
     with graceful() as stop, Progress(quiet) as progress:
         comparison = compare_runs(runs, seeds, progress, stop, out=place, workers=at_once, address=address, apart=apart)
     if as_json:
-        typer.echo(json.dumps(comparison.rows()))
+        print(json.dumps(comparison.rows()))
     else:
         show(comparison)
 
@@ -211,13 +213,13 @@ def geometry(
     found = study(run_dir, settings, (lambda part: None) if quiet else _tell, to)
     page = write_report([run_dir], run_dir / "report.html")
     if as_json:
-        typer.echo(json.dumps(found))
+        print(json.dumps(found))
     else:
         show(found, run_dir, page)
 
 
 def _tell(part: str) -> None:
-    typer.echo(f"measuring: {part}", err=True)
+    print(f"measuring: {part}", file=sys.stderr)
 
 
 @app.command()
@@ -241,7 +243,7 @@ def report(
     from fedsam.report.write import write_report
 
     with no_imports("a report imports nothing"):
-        typer.echo(write_report(run_dirs, out or run_dirs[0] / "report.html", figures=figures))
+        print(write_report(run_dirs, out or run_dirs[0] / "report.html", figures=figures))
 
 
 @app.command()
@@ -281,7 +283,7 @@ def parse(arguments: list[str]) -> dict[str, Any]:
             if not name:
                 raise InputError("", InputError.ABSENT, f"{argument!r}: there is no key before the =")
             found[name.strip()] = value.strip()
-        elif argument.endswith((".toml", ".json")):
+        elif argument.lower().endswith((".toml", ".json")):
             found |= _read(Path(argument))
         else:
             raise InputError(
@@ -289,6 +291,9 @@ def parse(arguments: list[str]) -> dict[str, Any]:
                 InputError.ABSENT,
                 f"{argument!r} is neither key=value nor a .toml file; `fedsam keys` lists the keys",
             )
+    out = found.get("out")
+    if isinstance(out, str) and out:
+        found["out"] = str(expanded(out, "out"))
     return found
 
 
@@ -317,8 +322,8 @@ def _read(path: Path) -> dict[str, Any]:
 
     import_nothing_of_others(path)
     try:
-        text = path.read_text()
-        if path.suffix == ".json":
+        text = read_text(path)
+        if path.suffix.lower() == ".json":
             keys = json.loads(text)["keys"]
             return {name: value for name, value in keys.items() if name != "out" and value is not None}
         return _dotted(tomllib.loads(text))
@@ -338,9 +343,11 @@ def _dotted(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def main(arguments: list[str] | None = None) -> None:
     """Run a command; an error is one line on standard error and a non-zero exit status (2 for bad input)."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    streams.fit()
     _name_what_is_imported()
     try:
-        copy_context().run(app, arguments, prog_name="fedsam")
+        with streams.written():
+            copy_context().run(app, arguments, prog_name="fedsam")
     except FedsamError as error:
         if "--debug" in arguments:
             raise
@@ -366,7 +373,7 @@ def _name_what_is_imported() -> None:
 
 def _fail(message: str, status: int) -> None:
     with suppress(OSError):  # there may be no terminal any more
-        typer.echo(" ".join(message.split()), err=True)
+        print(" ".join(message.split()), file=sys.stderr)
     sys.exit(status)
 
 

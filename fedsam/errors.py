@@ -47,6 +47,10 @@ class Damaged(InputError):
         super().__init__("", InputError.ABSENT, what)
 
 
+class ClientError(InputError):
+    """Data of a client that cannot be used: in a round a failure of this client's, as any error of its own."""
+
+
 class RunError(FedsamError):
     """A run that cannot go on: a diverged loss, a full disk, a damaged checkpoint (exit status 1)."""
 

@@ -1,5 +1,5 @@
-"""The campaigns of `make torture`, a part of each, and that they find what is broken: each in a process of its own, from
-which it can fork.
+"""The campaigns of `make torture`, a part of each, and that they find what is broken. Each runs in a process of its
+own, from which it can fork.
 """
 
 from __future__ import annotations

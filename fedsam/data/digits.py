@@ -43,7 +43,7 @@ def _read() -> tuple[Facts, Split, Split]:
     path = Path(folders[0] if folders else "") / "datasets" / "data" / "digits.csv.gz"
     if not path.is_file():
         raise InputError("name", "digits", "needs scikit-learn, which carries them as digits.csv.gz; install it")
-    with gzip.open(path, "rt") as file:
+    with gzip.open(path, "rt", encoding="ascii") as file:
         table = np.loadtxt(file, delimiter=",", dtype=np.uint8)
     images, labels = table[:, :64].reshape(-1, 8, 8, 1), table[:, 64].astype(np.int64)
     rng = stream(0, "digits")

@@ -112,7 +112,7 @@ class Results:
 def _read(file: Path, run: Run) -> dict[str, Any]:
     """What is kept of this very run; what cannot be read is measured anew."""
     try:
-        found = json.loads(file.read_text())
+        found = json.loads(file.read_text(encoding="utf-8"))
         kept: Mapping[str, Any] = found["measured"]
         return dict(kept) if found["digest"] == run.digest() else {}
     except (OSError, ValueError, KeyError, TypeError):
