@@ -215,7 +215,7 @@ def _check_parameters(module: nn.Module, name: str) -> None:
 
 
 def _check_forward(module: nn.Module, name: str, images_BCHW: Tensor, classes: int, when: str = "") -> None:
-    before = {path: tensor.clone() for path, tensor in _state(module)}
+    before, given_BCHW = {path: tensor.clone() for path, tensor in _state(module)}, images_BCHW.clone()
     action = f"a forward pass {when}on images {list(images_BCHW.shape)}"
     with keyed_generator(None), torch.no_grad(), _described(name, action):
         try:
@@ -237,6 +237,8 @@ def _check_forward(module: nn.Module, name: str, images_BCHW: Tensor, classes: i
         hint = "a callable with a parameter `classes` or `num_classes` is given their number"
         gave = f"gave {list(logits_BL.shape)} {when}for a batch of 2 images"
         raise InputError("name", name, f"{gave}, must give logits [2, {classes}]; {hint}")
+    if not torch.equal(images_BCHW, given_BCHW):
+        raise InputError("name", name, "changes the images that it is given; let its forward copy them first")
     for path, tensor in _state(module):
         if path not in before or not torch.equal(tensor, before[path]):
             raise InputError("name", name, _moving(module, path))

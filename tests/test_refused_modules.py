@@ -76,6 +76,11 @@ class Renormalised(Bare):
         return super().forward(x)
 
 
+class Scribbling(Bare):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.mul_(2))
+
+
 class Remembering(Bare):
     """A state that is in no buffer."""
 
@@ -158,6 +163,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "draws in evaluation": (Dreaming, "a forward pass in evaluation .* is not reproducible"),
     "a buffer moves in evaluation": (Counting, "buffer 'seen' is no constant"),
     "a parameter moves": (Renormalised, "parameter 'out.weight' is no constant"),
+    "changed images": (Scribbling, "changes the images that it is given"),
     "a hidden state": (Remembering, "output in training"),
     "its own statistics": (lambda: normal(Own(1)), "layer '0' is Own and moves its running statistics by itself"),
     "fixed statistics": (lambda: normal(Fixed(1)), "running statistics past torch.nn.BatchNorm's own forward"),

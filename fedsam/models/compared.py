@@ -92,7 +92,8 @@ def gap(ours: Tensor, theirs: Tensor) -> float:
         return 0.0
     apart = (ours - theirs).abs()
     apart[(ours == theirs) | (ours.isnan() & theirs.isnan())] = 0.0
-    return float(apart.max() / theirs.abs().max().clamp(min=1e-12)) if apart.numel() else 0.0
+    size = torch.nan_to_num(theirs, 0.0, 0.0, 0.0).abs().max().clamp(min=1e-12)
+    return float(apart.max() / size)
 
 
 def _must_agree(ours: Tensor, theirs: Tensor, name: str, what: str) -> None:
