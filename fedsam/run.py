@@ -51,7 +51,11 @@ class Run(Groups):
     local: LocalProbe = key("accuracy", "evaluation of clients in the course of the run", "off")
     engine: Engine = key("auto", "how clients are trained", "fedsam bench engines")
     rounds: int = key(
-        150, "federated rounds, T", "the digits demonstration; 10,000 for CIFAR-10 in Caldarola et al. 2022", ge=1
+        150,
+        "federated rounds, T",
+        "the digits demonstration; 10,000 for CIFAR-10 in Caldarola et al. 2022",
+        ge=1,
+        le=10**9,
     )
     cohort: int = key(5, "clients sampled in each round, uniformly without replacement", "Caldarola et al. 2022", ge=1)
     seed: int = key(0, "every random number of the run is keyed by it", "convention", ge=0, lt=2**63)

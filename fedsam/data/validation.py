@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from fedsam.budget import must_fit
 from fedsam.data.base import Dataset, Federation, Split
 from fedsam.data.stored import stratified
 from fedsam.errors import InputError
@@ -21,12 +22,17 @@ KEPT = 20_000
 """Clients whose choice is remembered."""
 
 
-def federation_of(data: Dataset, seed: int) -> Federation:
+def federation_of(data: Dataset, seed: int, cohort: int = 1) -> Federation:
     """A data set as a run sees it: loaded, and with `data.validation` without what is held out and without test set.
 
+    Args:
+        cohort: clients whose examples must be in memory at once.
+
     Raises:
-        InputError: as `Dataset.load`; or no client has two training examples, so that nothing can be held out.
+        InputError: as `Dataset.load`; memory has no room for it; or no client has two training examples, so that nothing
+            can be held out.
     """
+    must_fit(data.needs(cohort))
     loaded = data.load(seed)
     return HeldOut(loaded, data.validation, seed) if data.validation else loaded
 
