@@ -73,7 +73,7 @@ def must_end(key: str, given: Any, count: float, seconds: float, hours: float = 
     """
     if count * seconds > hours * 3600:
         whole = f"{count:,.0f} times {seconds:.2g} s, measured here, are {duration(count * seconds)}"
-        raise InputError(key, given, f"{whole}, more than {hours:g} h; lower it, or allow more with --hours")
+        raise InputError(key, given, f"{whole}, more than {hours:g} h; lower it, or allow more hours")
 
 
 def must_be_few(key: str, given: Any, count: int, what: str) -> None:

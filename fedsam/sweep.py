@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from fedsam.budget import must_be_few
 from fedsam.engine.joint import Joint
 from fedsam.errors import InputError
 from fedsam.naming import directory_names
@@ -46,7 +47,11 @@ def plan(runs: Mapping[str, Run], seeds: int, out: Path) -> list[Job]:
     Args:
         runs: the settings by name.
         out: the directory that holds all run directories.
+
+    Raises:
+        InputError: these are too many.
     """
+    must_be_few("seeds", seeds, seeds * len(runs), "runs")
     names = directory_names(list(runs))
     return [
         Job(setting, run.replace(seed=run.seed + number, out=str(out / f"{names[setting]}-seed{run.seed + number}")))

@@ -29,8 +29,8 @@ def federation_of(data: Dataset, seed: int, cohort: int = 1) -> Federation:
         cohort: clients whose examples must be in memory at once.
 
     Raises:
-        InputError: as `Dataset.load`; memory has no room for it; or no client has two training examples, so that nothing
-            can be held out.
+        InputError: as `Dataset.load`; memory has no room for it; or no client has two training examples, so that
+            nothing can be held out.
     """
     must_fit(data.needs(cohort))
     loaded = data.load(seed)
