@@ -348,7 +348,8 @@ def _read(path: Path) -> dict[str, Any]:
 def _dotted(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in table.items():
-        found |= _dotted(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+        group = isinstance(value, dict) and (value or not prefix)  # an empty table is no value that a key could have
+        found |= _dotted(value, f"{prefix}{name}.") if group else {prefix + name: value}
     return found
 
 

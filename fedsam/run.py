@@ -72,7 +72,9 @@ class Run(Groups):
     checkpoint_every: int = key(
         50, "rounds between checkpoints; 0 = only at the end or when stopped", "convention", ge=0
     )
-    out: str | None = key(None, "run directory; none = runs/ and a name made from the settings", "convention")
+    out: str | None = key(
+        None, "run directory; none = runs/ and a name made from the settings", "convention", path=True
+    )
 
     def model_post_init(self, context: object) -> None:
         """Refuse combinations that cannot run."""

@@ -18,7 +18,7 @@ class FedAdagrad(Strategy):
 
     lr: float = key(0.1, "server learning rate", "Reddi et al. 2021, of the order tuned for CIFAR-10", gt=0.0, le=LARGE)
     beta1: float = key(0.9, "β₁, decay of the mean of the updates", "Reddi et al. 2021", ge=0.0, lt=1.0)
-    tau: float = key(1e-3, "τ, added to the root", "Reddi et al. 2021", gt=0.0, le=LARGE)
+    tau: float = key(1e-3, "τ, added to the root", "Reddi et al. 2021", gt=0.0, le=1e15)
 
     def init(self, theta_P: Tensor) -> State:
         """m = 0, v = τ²."""

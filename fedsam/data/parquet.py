@@ -17,8 +17,8 @@ class Parquet(Partitioned):
     One column, struct(bytes, path) or plain bytes, holds the image files (PNG, JPEG, ...), another the labels.
     """
 
-    train_file: str = key("", "Parquet file of the training images; required", "no default")
-    test_file: str = key("", "Parquet file of the test images; required", "no default")
+    train_file: str = key("", "Parquet file of the training images; required", "no default", path=True)
+    test_file: str = key("", "Parquet file of the test images; required", "no default", path=True)
     image_column: str = key("img", "column of the image files", "cifar10 on the Hugging Face hub")
     label_column: str = key("label", "column of the labels, whole numbers from 0", "cifar10 on the Hugging Face hub")
 

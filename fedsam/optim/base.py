@@ -151,6 +151,7 @@ class BaseOptimizer(ClientOptimizer):
         "largest global L2 norm of a gradient, before weight decay; none = no limit",
         "off; 10 in FL-Simulator",
         gt=0.0,
+        le=LARGE,
     )
     schedule: Schedule = key("constant", "client learning rate over the rounds", "Caldarola et al. 2022")
 

@@ -55,7 +55,7 @@ class Simulated(System):
         "Nishio and Yonetani 2019",
     )
     available: float = key(1.0, "share of every period in which a client is available", "off", gt=0, le=1)
-    period: int = key(24, "rounds of a period", "a day, of rounds of an hour", ge=1)
+    period: int = key(24, "rounds of a period", "a day, of rounds of an hour", ge=1, le=10**6)
 
     def model_post_init(self, context: object) -> None:
         """Refuse shares of work that are none."""

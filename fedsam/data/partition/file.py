@@ -30,7 +30,7 @@ class File(Partition):
     `<data set>/splits` below it.
     """
 
-    split_file: str = key("", "index lists: PATH.npz:ARRAY, PATH.json or PATH.json:MEMBER", "must be given")
+    split_file: str = key("", "index lists: PATH.npz:ARRAY, PATH.json or PATH.json:MEMBER", "must be given", path=True)
     _folders: tuple[Path, ...] = (Path(),)
 
     def looking_in(self, *folders: Path) -> File:
