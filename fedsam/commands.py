@@ -14,11 +14,11 @@ def tune(
     settings: Keys = None,
     search: Annotated[str, typer.Option(help="tpe, random, or grid")] = "tpe",
     trials: Annotated[
-        int | None, typer.Option(min=1, help="settings to try", show_default="40; for a grid all points")
+        int | None, typer.Option(min=1, max=10_000, help="settings to try", show_default="40; for a grid all points")
     ] = None,
     rounds: Annotated[int | None, typer.Option(min=1, help="of a trial", show_default="the key rounds")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="with which the best settings are trained anew")] = 3,
-    workers: Annotated[int, typer.Option(min=0, help="trials at a time; 0 = one for each GPU or core")] = 1,
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="with which the best settings are trained anew")] = 3,
+    workers: Annotated[int, typer.Option(min=0, max=10_000, help="trials at a time; 0 = one for each GPU or core")] = 1,
     grace: Annotated[
         int | None, typer.Option(min=1, help="rounds that every trial is given", show_default="a tenth")
     ] = None,
@@ -67,7 +67,7 @@ def reproduce(
         str | None, typer.Option(metavar="PATTERN", help="train only runs whose names match", show_default=False)
     ] = None,
     preset: Annotated[str, typer.Option(help="scale: cpu, gpu or paper")] = "cpu",
-    seeds: Annotated[int | None, typer.Option(min=1, help="of each run", show_default="the preset's")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, max=1000, help="of each run", show_default="the preset's")] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="where to", show_default="results/BIBKEY/PRESET")
     ] = None,

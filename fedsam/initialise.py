@@ -278,6 +278,6 @@ def _described(name: str, action: str) -> Iterator[None]:
         raise
     except UnkeyedDrawError as error:
         raise InputError("name", name, f"{action} is not reproducible: {error}; set dropout to 0") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # code that ends the process would end it without a word
         first = (str(error).strip() or "no message").splitlines()[0]
         raise InputError("name", name, f"{action} failed ({type(error).__name__}: {first})") from error

@@ -26,6 +26,8 @@ Trust = Annotated[
 Debug = Annotated[bool, typer.Option("--debug", help="show the traceback of an error")]
 Workers = Annotated[
     int | None,
-    typer.Option(min=0, help="runs at a time, as Ray tasks; 0 = one for each core or GPU", show_default="in turn"),
+    typer.Option(
+        min=0, max=10_000, help="runs at a time, as Ray tasks; 0 = one for each core or GPU", show_default="in turn"
+    ),
 ]
 Address = Annotated[str | None, typer.Option(help="of a Ray cluster to join: host:port, or auto", show_default=False)]

@@ -58,7 +58,11 @@ class Run(Groups):
     local: LocalProbe = key("accuracy", "evaluation of clients in the course of the run", "off")
     engine: Engine = key("auto", "how clients are trained", "fedsam bench engines")
     rounds: int = key(
-        150, "federated rounds, T", "the digits demonstration; 10,000 for CIFAR-10 in Caldarola et al. 2022", ge=1
+        150,
+        "federated rounds, T",
+        "the digits demonstration; 10,000 for CIFAR-10 in Caldarola et al. 2022",
+        ge=1,
+        le=10**9,
     )
     cohort: int = key(5, "clients sampled in each round, uniformly without replacement", "Caldarola et al. 2022", ge=1)
     seed: int = key(0, "every random number of the run is keyed by it", "convention", ge=0, lt=2**63)
@@ -76,7 +80,7 @@ class Run(Groups):
         50, "rounds between checkpoints; 0 = only at the end or when stopped", "convention", ge=0
     )
     out: Annotated[str | None, AfterValidator(_expanded)] = key(
-        None, "run directory; none = runs/ and a name made from the settings", "convention"
+        None, "run directory; none = runs/ and a name made from the settings", "convention", path=True
     )
 
     def model_post_init(self, context: object) -> None:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from fedsam import environment
+from fedsam.advice import on_divergence
 from fedsam.arrived import Arrived, size_of
 from fedsam.assemble import assemble
 from fedsam.batchnorm import NAME as BATCHNORM
@@ -237,13 +238,12 @@ class Simulation:
             if broken:
                 shown = ", ".join(map(str, broken[:10])) + (f" and {len(broken) - 10} more" if len(broken) > 10 else "")
                 some = f"client{'s' * (len(broken) > 1)} {shown}"
-                cure = "lower client.lr or set client.clip_norm"
+                cure = on_divergence(self.run)
                 raise DivergedError(f"round {round}: loss or update of {some} is not finite; {cure}{self._last_good()}")
         self.unchecked.clear()
         if not bool(self.theta_P.sum().isfinite()):
-            raise DivergedError(
-                f"round {self.done}: the global model is not finite; lower server.lr or client.lr{self._last_good()}"
-            )
+            cure = on_divergence(self.run, "lower server.lr or client.lr")
+            raise DivergedError(f"round {self.done}: the global model is not finite; {cure}{self._last_good()}")
 
     def _last_good(self) -> str:
         kept = self.directory.manifest() if self.directory else None

@@ -25,7 +25,7 @@ class Digits(Partitioned):
     Pixels are whole numbers from 0 to 16.
     """
 
-    clients: int = key(50, "number of clients", "the digits demonstration: 28 images each", ge=1)
+    clients: int = key(50, "number of clients", "the digits demonstration: 28 images each", ge=1, le=10**7)
 
     def read(self) -> tuple[Facts, Split, Split]:
         """Read the table that is installed with scikit-learn, without importing it, which would take two seconds.

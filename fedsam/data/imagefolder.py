@@ -29,7 +29,7 @@ class ImageFolder(Stored):
     Classes are the folders of `train`, numbered in alphabetical order. Names that begin with a dot are left out.
     """
 
-    size: int | None = key(None, "resize every image to size x size; none = they must agree", "off", ge=1)
+    size: int | None = key(None, "resize every image to size x size; none = they must agree", "off", ge=1, le=4096)
 
     def read(self) -> tuple[Facts, Split, Split]:
         """Both folders; mean and standard deviation are those of the training images.

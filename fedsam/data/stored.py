@@ -153,7 +153,9 @@ class Partitioned(Dataset):
 class Stored(Partitioned):
     """A data set that is read from files under a folder."""
 
-    root: str | None = key(None, "folder of the data sets; none = $FEDSAM_DATA, else ~/.cache/fedsam", "convention")
+    root: str | None = key(
+        None, "folder of the data sets; none = $FEDSAM_DATA, else ~/.cache/fedsam", "convention", path=True
+    )
 
     def folder(self) -> Path:
         """Where the files are looked for."""

@@ -10,6 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
+from fedsam.budget import must_fit
 from fedsam.data.base import Dataset, Federation, Split
 from fedsam.data.digest import digest
 from fedsam.data.gate import Gate
@@ -24,14 +25,18 @@ KEPT = 20_000
 """Clients whose choice is remembered."""
 
 
-def federation_of(data: Dataset, seed: int) -> Federation:
+def federation_of(data: Dataset, seed: int, cohort: int = 1) -> Federation:
     """A data set as a run sees it: loaded, and with `data.validation` without what is held out and without test set.
 
+    Args:
+        cohort: clients whose examples must be in memory at once.
+
     Raises:
-        InputError: as `Dataset.load`; or what was loaded is not of the right form; or no client has two training
-            examples, so that nothing can be held out.
+        InputError: as `Dataset.load`; memory has no room for it; what was loaded is not of the right form; or no client
+            has two training examples, so that nothing can be held out.
         RunError: loading broke off with an error of another kind.
     """
+    must_fit(data.needs(cohort))
     loaded = _loaded(data, seed)
     return HeldOut(loaded, data.validation, seed) if data.validation else loaded
 

@@ -53,7 +53,7 @@ def attempt(
     rows = list(rows)
     try:
         return rows, work(rows), []
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # code of a user that would end the process without a word
         if (isinstance(error, FedsamError) and not isinstance(error, ClientError)) or out_of_memory(error):
             raise
         if len(rows) == 1:

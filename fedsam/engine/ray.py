@@ -48,10 +48,15 @@ PAUSE = 0.2  # seconds between two calls of one that is down
 class Ray(Engine):
     """Workers in processes of their own, each running the `cohort` or `loop` engine, as `auto` would choose."""
 
-    workers: int = key(0, "worker processes; 0 = one for each GPU, without GPUs one for each core", "convention", ge=0)
+    workers: int = key(
+        0, "worker processes; 0 = one for each GPU, without GPUs one for each core", "convention", ge=0, le=10**4
+    )
     address: str | None = key(
         None, "of a Ray cluster to join (host:port, or auto); none = start one here and stop it again", "convention"
     )
+
+    def check_threads(self) -> None:
+        """It is the cluster's cores that count, when it has been joined."""
 
     def thread_count(self, task: Task) -> int:
         """Threads of a worker: one, unless asked for more, so that it does not depend on how many workers there are."""

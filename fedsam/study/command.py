@@ -21,7 +21,7 @@ def _studies() -> None:
 @study.command()
 def heterogeneity(
     settings: Keys = None,
-    seeds: Annotated[int, typer.Option(min=1, help="runs of each setting, with seeds from `seed` on")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="runs of each setting, with seeds from `seed` on")] = 3,
     workers: Workers = None,
     address: Address = None,
     out: Annotated[

@@ -12,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from fedsam.budget import must_be_few
 from fedsam.config import find
 from fedsam.console import Progress
 from fedsam.errors import InputError, RunError
@@ -123,6 +124,8 @@ class Plan:
         self.every = base.evaluate_every if "evaluate_every" in keys else self.grace
         self.search = find(Search, settings.search)()
         self.trials = self.search.trials(self.space, settings.trials)
+        must_be_few("trials", self.trials, self.trials, "trials")
+        must_be_few("seeds", settings.seeds, settings.seeds, "runs")
 
     def arguments(self) -> dict[str, Any]:
         """What decides the trials, as plain JSON types."""

@@ -40,7 +40,7 @@ class File(Partition):
     """
 
     split_file: str = key(
-        "", "index lists: PATH.npz:ARRAY, PATH.json, PATH.json:MEMBER, PATH.csv, ...", "must be given"
+        "", "index lists: PATH.npz:ARRAY, PATH.json, PATH.json:MEMBER, PATH.csv, ...", "must be given", path=True
     )
     _folders: tuple[Path, ...] = (Path(),)
 
