@@ -119,8 +119,8 @@ def _is_ours(path: Path, descriptor: int) -> bool:
     before, me = _holder(descriptor), _me()
     if before and before.get("host") != me["host"]:
         log.warning("taking %s over from %s, which left it locked: see to it that it is gone", path, _words(before))
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, json.dumps(me).encode(), 0)
+    text = json.dumps(me).encode().ljust(os.fstat(descriptor).st_size)  # cutting it would have it flushed to the disk
+    os.pwrite(descriptor, text, 0)
     return True
 
 
