@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from fedsam.torture import damage, deaths, inputs, kills, rivals, stranger
+from fedsam.torture import damage, deaths, kills, refusals, rivals, stranger
 from fedsam.torture.base import LONG, SHORT, USUAL, Campaign, Scale, Trial
 
 CAMPAIGNS: dict[str, tuple[str, Campaign]] = {
@@ -19,7 +19,7 @@ CAMPAIGNS: dict[str, tuple[str, Campaign]] = {
     "disk": ("disk full at each write, resumed with room", kills.disk_full),
     "damage": ("each file of a run directory damaged, then used", damage.campaign),
     "rivals": ("two processes at once on one directory", rivals.campaign),
-    "inputs": ("bad input of all kinds", inputs.campaign),
+    "inputs": ("bad input of all kinds", refusals.campaign),
     "stranger": ("a stranger at the ports of a Ray cluster", stranger.campaign),
     "deaths": ("workers and raylets of a Ray cluster killed", deaths.campaign),
 }
