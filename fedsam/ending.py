@@ -12,7 +12,7 @@ from typing import Any, NoReturn, TextIO
 import click
 import typer
 
-from fedsam.errors import FedsamError, Interrupted, one_line
+from fedsam.errors import FedsamError, InputError, Interrupted, one_line
 
 CHEAPER = "lower client.batch_size, engine.block, cohort, or the sizes of the model and of the data"
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
@@ -59,6 +59,8 @@ def described(error: BaseException) -> tuple[str, int]:
         return f"error: {error}", error.exit_status
     if isinstance(error, click.ClickException):
         return f"error: {_usage(error)}", error.exit_code
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return f"error: {error.filename}: no path can be so long", InputError.exit_status
     return f"error: {_broken(error)}", 1
 
 

@@ -1,1 +1,1 @@
-"""Campaigns against the software itself: what it must survive, generated, tried and counted (`make torture`)."""
+"""Campaigns that try to break runs, and say what was survived: `make torture`, or `python -m fedsam.torture`."""
