@@ -355,9 +355,16 @@ def _read(path: Path) -> dict[str, Any]:
 def _dotted(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in table.items():
-        group = isinstance(value, dict) and (value or not prefix)  # an empty table is no value that a key could have
+        group = isinstance(value, dict) and (value or (not prefix and _is_group(name)))  # else no value of a key
         found |= _dotted(value, f"{prefix}{name}.") if group else {prefix + name: value}
     return found
+
+
+def _is_group(name: str) -> bool:
+    from fedsam.config import root_of
+    from fedsam.run import Run
+
+    return name in Run.model_fields and root_of(Run.model_fields[name]) is not None
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ import click
 import typer
 
 from fedsam import streams
-from fedsam.errors import FedsamError, Interrupted, one_line
+from fedsam.errors import FedsamError, InputError, Interrupted, one_line
 
 CHEAPER = "lower client.batch_size, engine.block, cohort, or the sizes of the model and of the data"
 
@@ -57,6 +58,8 @@ def described(error: BaseException) -> tuple[str, int]:
         return f"error: {error}", error.exit_status
     if isinstance(error, click.ClickException):
         return f"error: {_usage(error)}", error.exit_code
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return f"error: {error.filename}: no path can be so long", InputError.exit_status
     return f"error: {_broken(error)}", 1
 
 

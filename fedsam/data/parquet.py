@@ -31,9 +31,7 @@ class Parquet(Partitioned):
     part may be in several shards: a folder, a pattern (`data/train-*.parquet`), or files between commas.
     """
 
-    train_file: Files = key(
-        "", "Parquet file, folder or pattern of training images; required", "no default", path=True
-    )
+    train_file: Files = key("", "Parquet file, folder or pattern of training images; required", "no default", path=True)
     test_file: Files = key("", "Parquet file, folder or pattern of test images; required", "no default", path=True)
     image_column: str = key("img", "column of the image files", "cifar10 on the Hugging Face hub")
     label_column: str = key("label", "column of the labels, whole numbers from 0", "cifar10 on the Hugging Face hub")
