@@ -242,10 +242,10 @@ def test_an_array_of_jobs_has_a_directory_each(inside: Path) -> None:
     keys = ["rounds=2", "data.clients=4", "cohort=2", "client.epochs=1", "client.name=sam"]
     jobs = [
         subprocess.Popen([*FEDSAM, "run", "-q", *keys, f"client.rho={rho}"], stdout=subprocess.DEVNULL)
-        for rho in (0.1, 0.1, 0.2)
+        for rho in (0.2, 0.2, 0.3)
     ]
     assert [job.wait() for job in jobs] == [0, 0, 0]
     found = sorted(path.name for path in (inside / "runs").iterdir())
     stem = "digits-sam-fedavg-epochs1-rho{}-clients4-rounds2-cohort2-seed0"
-    assert found == [stem.format(0.1), stem.format(0.1) + "-2", stem.format(0.2)]
+    assert found == [stem.format(0.2), stem.format(0.2) + "-2", stem.format(0.3)]
     assert all((inside / "runs" / name / "model.safetensors").exists() for name in found)
