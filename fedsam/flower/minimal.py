@@ -49,7 +49,7 @@ class StockRounds:
     """Rounds as Flower's own `Strategy.start` takes them, with `cohort` of `clients` nodes and nothing to evaluate."""
 
     def __init__(self, grid: Grid, arrays: ArrayRecord, clients: int, cohort: int) -> None:
-        os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
+        silence()
         self.grid, self.arrays, self.number = grid, arrays, 0
         self.strategy = _FedAvg(fraction_train=cohort / clients, min_train_nodes=cohort, fraction_evaluate=0.0)
 
