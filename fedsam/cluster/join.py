@@ -157,9 +157,7 @@ def _enter(cluster: Cluster, address: str, shown: dict[str, Any]) -> None:
             cluster.undo.callback(ray.shutdown)
             _init(address=found, **shown)
         except ray.exceptions.AuthenticationError:
-            allowed = (
-                "the cluster wants its token, and got none or another; set RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
-            )
+            allowed = "the cluster wants its token, and got none or another; set RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
             raise InputError("address", address, allowed) from None
         except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
             raise InputError("address", address, f"no Ray cluster could be joined: {brief(error)}") from None

@@ -2,7 +2,7 @@
 
 Beside each cluster that is started here runs this file as a script of its own (`python keeper.py FOLDER`), on the
 standard library alone. It waits for the lock that the owner holds on the folder, which the system releases however the
-owner ends: by itself, by a signal, or by SIGKILL. What then still belongs to the folder is ended: Ray itself leaves agents
+owner ends: by itself, by a signal, or by SIGKILL. What then still belongs to the folder is ended, for Ray leaves agents
 behind.
 """
 

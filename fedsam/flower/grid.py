@@ -80,21 +80,21 @@ class GridTrainer(Trainer):
         return np.array([n if k is None else k for k, n in zip(known, here, strict=True)], dtype=np.int64)
 
     def _roll_call(self) -> None:
-        """Wait until every client has a node, and learn which.
+        """Wait until every client has a node, and learn which: as long as nodes come, connect, or are about to answer.
 
         Raises:
-            RunError: no node connects.
+            RunError: no node takes part.
         """
-        began = told = time.monotonic()
+        first = began = told = time.monotonic()
         while True:
-            known = len(self.nodes)
-            self._meet()
+            self.check()
+            asked = self._meet()
             if len(self.nodes) >= self.federation.clients:
                 return
             now = time.monotonic()
-            if len(self.nodes) > known:
+            if asked:
                 began = now
-            if now - began > self.settings.wait:
+            if now - began > self.settings.wait or now - first > self.settings.timeout:
                 break
             if now - told > 10:
                 told = now
@@ -112,15 +112,14 @@ class GridTrainer(Trainer):
             ", ".join(map(str, missing[:10])) + (" ..." if len(missing) > 10 else ""),
         )
 
-    def _meet(self) -> None:
-        """Ask the nodes that are new which partition they are."""
+    def _meet(self) -> bool:
+        """Ask the nodes that are new which partition they are; whether there were any."""
         there = list(self.grid.get_node_ids())
         new = [node for node in there if node not in self.asked]
-        if not new:
-            return
         self.asked |= set(new)
         for begin in range(0, len(new), TOGETHER):
             self._ask(new[begin : begin + TOGETHER], there)
+        return bool(new)
 
     def _ask(self, new: list[int], there: list[int]) -> None:
         content = RecordDict({CONFIG: ConfigRecord({"run": self.keys})})

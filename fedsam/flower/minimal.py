@@ -4,7 +4,6 @@ Flower's own quickstart do but for the training.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from functools import lru_cache
 
@@ -15,6 +14,7 @@ from torch import nn
 
 from fedsam.flower.client_app import app
 from fedsam.flower.names import ARRAYS, EXAMPLES, METRICS
+from fedsam.flower.runtime import silence
 from fedsam.models.mlp import MLP
 
 WIDTH = 10_640  # of an MLP with 798,010 parameters

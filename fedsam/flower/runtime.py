@@ -37,15 +37,17 @@ class Runtime:
         import ray
 
         if ray.is_initialized():
-            allowed = "Flower's simulation starts a Ray cluster of its own, and this process is in one; leave that first"
+            allowed = (
+                "Flower's simulation starts a Ray cluster of its own, and this process is in one; leave that first"
+            )
             raise InputError("name", "flower", f"{allowed}, or use engine.name=ray")
         silence()
+        self._cluster = join(quiet=True)  # Flower takes one that is there; of itself it would join somebody else's
         self._over = threading.Event()
         self._came: queue.Queue[Any] = queue.Queue()
         self._logger = logging.getLogger("flwr")
         self._level = self._logger.level
         self._logger.setLevel(logging.CRITICAL)  # what goes wrong reaches the run as an exception or a reply
-        self._cluster = join(quiet=True)  # Flower takes one that is there; of itself it would join somebody else's
         lives = {"max_restarts": -1, "max_task_retries": DEATHS}
         backend = {"client_resources": {"num_cpus": cpus, "num_gpus": gpus, **lives}}
         self._thread = threading.Thread(target=self._run, args=(nodes, backend), name="flower", daemon=True)
@@ -109,7 +111,7 @@ class Runtime:
 
 
 def silence() -> None:
-    """Have Flower send nothing anywhere, unless the environment says otherwise: it looks there only as it is imported."""
+    """Have Flower send nothing anywhere, unless the environment says so: it looks there as it is imported."""
     from flwr.supercore import telemetry
 
     telemetry.FLWR_TELEMETRY_ENABLED = os.environ.get("FLWR_TELEMETRY_ENABLED", "0")
