@@ -49,7 +49,7 @@ class Flower(Engine):
         gpus = 1.0 if task.device.type == "cuda" else 0.0
         runtime = Runtime(federation.clients, self.thread_count(task), gpus)
         try:
-            return GridTrainer(task, federation, self, runtime.grid, runtime.stop)
+            return GridTrainer(task, federation, self, runtime.grid, runtime.stop, runtime.check)
         except BaseException:
             runtime.stop()
             raise

@@ -181,10 +181,10 @@ def tune(
 
 def _tuned(plan: Plan, place: Path, progress: Progress, stop: threading.Event | None, address: str | None) -> Tuned:
     settings, known = plan.settings, _claimed(place, plan)
-    from fedsam.engine.ray import Ray, connect
+    from fedsam.cluster.join import join
     from fedsam.tune.drive import drive, workers_of
 
-    leave = connect(Ray(address=address))
+    cluster = join(address)
     try:
         at_once = known or workers_of(settings.workers)
         _claim(place, plan, at_once)
@@ -192,7 +192,7 @@ def _tuned(plan: Plan, place: Path, progress: Progress, stop: threading.Event | 
         halving = Halving(plan.rounds, plan.grace)
         suggester = plan.search.start(plan.space, plan.seed, plan.trials)
         ledger = Ledger(suggester, halving, plan.trials, at_once, plan.last, shown.ended)
-        drive(ledger, lambda trial: plan.trial(trial.values, shown.path(trial)), at_once, stop)
+        drive(ledger, lambda trial: plan.trial(trial.values, shown.path(trial)), at_once, cluster, stop)
         outputs.write_trials(ledger.trials, plan.space, place)
         best = ledger.best()
         if best is None:
@@ -202,10 +202,7 @@ def _tuned(plan: Plan, place: Path, progress: Progress, stop: threading.Event | 
         finals = [plan.final(best.values, number, place / "best") for number in range(settings.seeds)]
         _train_anew(finals, at_once, address, shown, stop)
     finally:
-        if leave:
-            import ray
-
-            ray.shutdown()
+        cluster.leave()
     accuracies = {run.seed: _tested(run) for run in finals}
     tuned = Tuned(plan.space, ledger.trials, best, plan.rounds, accuracies, place)
     from fedsam.report.tuning import write_tuning
