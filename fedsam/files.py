@@ -49,13 +49,11 @@ def flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def append(path: Path, content: bytes) -> int:
-    """Add to a file, which must be no link; how many bytes it had before."""
+def append(path: Path, content: bytes) -> None:
+    """Add to a file, which must be no link."""
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
     with os.fdopen(descriptor, "ab") as file:
-        before = os.fstat(descriptor).st_size
         file.write(content)
-    return before
 
 
 def remove(folder: Path, pattern: str) -> None:

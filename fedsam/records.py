@@ -36,7 +36,8 @@ class Tally:
 
 
 class Records:
-    """The file as a run writes it: what another process does to it meanwhile is made good at the next record.
+    """The file as a run writes it: what another process does to it meanwhile is made good at the next
+    checkpoint.
 
     Args:
         file: its path.
@@ -57,12 +58,10 @@ class Records:
 
     def append(self, record: Record) -> None:
         """Add a record."""
-        line, before = (json.dumps(record, allow_nan=False) + "\n").encode(), self._bytes
+        line = (json.dumps(record, allow_nan=False) + "\n").encode()
         with on_disk(self.file):
-            there = append(self.file, line)
+            append(self.file, line)
         self._count(line)
-        if there != before:
-            self._anew()
 
     def tally(self) -> Tally:
         """Of all records so far; they are flushed to the disk first."""

@@ -35,7 +35,7 @@ class Gone:
 
 @pytest.fixture
 def signalled(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A run is told three times, after its fifth round, that the terminal is gone; and it is."""
+    """A run is told three times, after its fifth round, that the terminal is gone."""
     real = Progress.round
 
     def round(self: Progress, done: int) -> None:
@@ -45,14 +45,16 @@ def signalled(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         real(self, done)
 
     monkeypatch.setattr(Progress, "round", round)
-    monkeypatch.setattr(sys, "stderr", Gone())
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    before = signal.signal(signal.SIGHUP, signal.default_int_handler)
     yield
     signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize("quiet", [[], ["--quiet"]])
-def test_the_round_is_finished_and_saved(tmp_path: Path, signalled: None, quiet: list[str]) -> None:
+def test_the_round_is_finished_and_saved(
+    tmp_path: Path, signalled: None, monkeypatch: pytest.MonkeyPatch, quiet: list[str]
+) -> None:
+    monkeypatch.setattr(sys, "stderr", Gone())  # here: before the test itself, pytest puts its own there
     file, out = tmp_path / "run.toml", tmp_path / "run"
     keys = {name: value for name, value in described(out).keys().items() if value is not None}
     file.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in keys.items()))
@@ -62,7 +64,7 @@ def test_the_round_is_finished_and_saved(tmp_path: Path, signalled: None, quiet:
     manifest = RunDirectory(out).manifest()
     assert manifest is not None
     assert manifest.round == 5
-    assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGHUP) is signal.default_int_handler
     resume(out)
     simulate(Run.from_keys({**keys, "out": str(tmp_path / "whole")}))
     assert outcome(out) == outcome(tmp_path / "whole")

@@ -108,6 +108,7 @@ def test_a_file_that_was_removed_before_it_was_locked_locks_nothing(
         times += 1
         if times == 1:
             (tmp_path / FILE).unlink()
+            (tmp_path / FILE).touch()
         real(descriptor, operation)
 
     monkeypatch.setattr(module.fcntl, "flock", flock)

@@ -16,7 +16,6 @@ from fedsam.errors import Damaged, Interrupted
 from fedsam.grid import settings
 from fedsam.record import RunDirectory
 from fedsam.report.read import load
-from fedsam.result import Listener
 from fedsam.sweep import is_done
 from tests.damages import of_bytes, of_lines
 from tests.test_resume import StopAt, described, outcome
@@ -98,21 +97,32 @@ def test_what_is_recorded_behind_the_checkpoint_is_recorded_again(
     assert outcome(run) == outcome(undisturbed)
 
 
-@pytest.mark.parametrize("how", ["removed", "cut", "grown"])
+@pytest.mark.parametrize("stopped", [False, True])
+@pytest.mark.parametrize("how", ["removed", "cut", "grown", "flipped"])
 def test_records_that_are_damaged_while_the_run_goes_on_are_written_anew(
-    tmp_path: Path, undisturbed: Path, caplog: pytest.LogCaptureFixture, how: str
+    tmp_path: Path, undisturbed: Path, caplog: pytest.LogCaptureFixture, how: str, stopped: bool
 ) -> None:
     out = tmp_path / "run"
+    changes = {"cut": lambda b: b[:40], "grown": lambda b: b * 2, "flipped": lambda b: b.replace(b"0.", b"1.")}
+    if how == "flipped" and stopped:
+        return  # only in the end the whole of it is read
 
-    class Damages(Listener):
+    class Damages(StopAt):
         def round(self, done: int) -> None:
+            super().round(done)
             file = out / "metrics.jsonl"
             if done == 7 and how == "removed":
                 file.unlink()
             elif done == 7:
-                file.write_bytes(file.read_bytes()[:40] if how == "cut" else file.read_bytes() * 2)
+                file.write_bytes(changes[how](file.read_bytes()))
 
-    simulate(described(out), Damages())
+    listener = Damages(8 if stopped else 0)
+    if stopped:
+        with pytest.raises(Interrupted):
+            simulate(described(out), listener, listener.stop)
+        resume(out)
+    else:
+        simulate(described(out), listener)
     assert outcome(out) == outcome(undisturbed)
     assert "metrics.jsonl was changed while the run went on; it is written anew" in caplog.text
 
