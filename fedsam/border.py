@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -61,17 +60,6 @@ def short_path(field: str, text: str) -> str:
         allowed = f"is too long: a path has at most {LONGEST} bytes, each name in it at most {LONGEST_PART}"
         raise InputError(field, text, allowed)
     return text
-
-
-def file_to_write(option: str, path: Path) -> Path:
-    """The path of a file that can be there, or is.
-
-    Raises:
-        InputError: it is a folder, or no name at all.
-    """
-    if not path.name or path.is_dir():
-        raise InputError(option, str(path), "is a folder, must be the name of a file")
-    return path
 
 
 def _parts(value: Any) -> list[Any]:

@@ -12,12 +12,11 @@ from typing import Annotated, Any
 import typer
 
 from fedsam import __version__, streams
-from fedsam.border import file_to_write
 from fedsam.commands import check, reproduce, tune
 from fedsam.ending import carry_out
 from fedsam.errors import InputError
 from fedsam.foreign import import_nothing_of_others, no_imports
-from fedsam.options import Address, Debug, Json, Keys, Quiet, Trust, Workers
+from fedsam.options import Address, Debug, Json, Keys, Quiet, Trust, Workers, file_to_write
 from fedsam.paths import expanded
 from fedsam.study.command import study
 from fedsam.text import read_text
