@@ -17,6 +17,7 @@ from typing import Any
 from fedsam.errors import InputError
 
 DAY = 24.0  # hours
+CROWD = 16  # processes for a core
 MOST = 10_000
 """Runs of a sweep, points of a grid, trials of a tuning: what nobody waits for, and no table shows."""
 
@@ -84,6 +85,16 @@ def must_be_few(key: str, given: Any, count: int, what: str) -> None:
     """
     if count > MOST:
         raise InputError(key, given, f"makes {count:,} {what}, of which there can be {MOST:,}; give fewer values")
+
+
+def must_have_cores(key: str, processes: int, cores: int) -> None:
+    """Refuse more than `CROWD` processes for each core, at some hundred megabytes each.
+
+    Raises:
+        InputError: under `key`.
+    """
+    if processes > CROWD * cores:
+        raise InputError(key, processes, f"must be at most {CROWD * cores}, {CROWD} for each of the {cores} cores")
 
 
 def free_memory() -> float:

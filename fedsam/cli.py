@@ -16,7 +16,7 @@ from fedsam.commands import check, reproduce, tune
 from fedsam.ending import carry_out
 from fedsam.errors import InputError
 from fedsam.foreign import import_nothing_of_others, no_imports
-from fedsam.options import Address, Debug, Json, Keys, Quiet, Trust, Workers
+from fedsam.options import Address, Debug, Json, Keys, Quiet, Trust, Workers, file_to_write
 from fedsam.paths import expanded
 from fedsam.study.command import study
 from fedsam.text import read_text
@@ -186,7 +186,7 @@ def partition(
     described = _divided(settings or [])
     from fedsam.partition_report import report
 
-    report(described, figure, as_json)
+    report(described, None if figure is None else file_to_write("--figure", figure), as_json)
 
 
 @app.command()
@@ -246,8 +246,9 @@ def report(
     """
     from fedsam.report.write import write_report
 
+    page = run_dirs[0] / "report.html" if out is None else file_to_write("--out", out)
     with no_imports("a report imports nothing"):
-        print(write_report(run_dirs, out or run_dirs[0] / "report.html", figures=figures))
+        print(write_report(run_dirs, page, figures=figures))
 
 
 @app.command()

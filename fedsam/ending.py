@@ -32,6 +32,8 @@ def carry_out(app: typer.Typer, arguments: Sequence[str]) -> NoReturn:
             command = copy_context()  # what it allows to be imported holds for it alone
             with streams.written():
                 status = command.run(app, list(arguments), prog_name="fedsam", standalone_mode=False)
+            if status == Interrupted.exit_status:  # click has taken a KeyboardInterrupt for its own
+                raise KeyboardInterrupt
         except BrokenPipeError:
             sys.stderr.close()
             sys.exit(1)
@@ -43,8 +45,6 @@ def carry_out(app: typer.Typer, arguments: Sequence[str]) -> NoReturn:
                 raise
             words, status = described(error)
             print(one_line(words), file=sys.stderr)
-        if status == 130:
-            print("stopped", file=sys.stderr)
         sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from fedsam.errors import InputError
 from fedsam.foreign import trust
 
 Keys = Annotated[
@@ -31,3 +33,14 @@ Workers = Annotated[
     ),
 ]
 Address = Annotated[str | None, typer.Option(help="of a Ray cluster to join: host:port, or auto", show_default=False)]
+
+
+def file_to_write(option: str, path: Path) -> Path:
+    """The path of a file that can be there, or is.
+
+    Raises:
+        InputError: it is a folder, or no name at all.
+    """
+    if not path.name or path.is_dir():
+        raise InputError(option, str(path), "is a folder, must be the name of a file")
+    return path

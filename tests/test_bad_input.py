@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from fedsam import budget
-from fedsam.budget import Need, must_be_few, must_end, must_fit
+from fedsam.budget import Need, must_be_few, must_end, must_fit, must_have_cores
 from fedsam.ending import described
 from fedsam.errors import DivergedError, InputError, one_line
 from fedsam.grid import settings
@@ -131,6 +131,33 @@ def test_choices_that_no_trial_has_are_not_multiplied() -> None:
     foreign = dict.fromkeys(("client.rho", "client.sigma", "client.lmbda", "client.alpha", "client.k"), many)
     with pytest.raises(InputError, match=r"^client\.rho"):
         space_of({"client.lr": "0.1,0.2", **foreign})
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("partition", "--figure", "."),
+        ("report", ".", "--out", ""),
+        ("report", ".", "--out", "."),
+        ("report", "a" * 300),
+    ],
+)
+def test_a_path_that_can_be_no_file_is_refused(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    assert not judged(Input(arguments, arguments[-1]), tmp_path).faults
+
+
+def test_processes_are_bounded_by_cores() -> None:
+    must_have_cores("workers", 32, 2)
+    with pytest.raises(InputError, match=r"^workers = 33: must be at most 32"):
+        must_have_cores("workers", 33, 2)
+
+
+def test_a_tables_heading_may_be_empty_but_no_value(tmp_path: Path) -> None:
+    empty = {"a.toml": b"[data]\n[client]\nlr = true\n"}
+    assert not judged(Input(("run", "a.toml"), "client.lr", empty), tmp_path).faults
+    for text in (b"client.lr = {}", b"rounds = {}", b"[client.base]"):
+        key = text.strip(b"[]").partition(b" ")[0].decode()
+        assert not judged(Input(("run", "client.name=sam", "b.toml"), key, {"b.toml": text}), tmp_path).faults
 
 
 def exits(in_channels: int, classes: int) -> nn.Module:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from fedsam.budget import must_have_cores
 from fedsam.cluster.join import LOOK, brief, join
 from fedsam.cluster.patience import LIMIT, Patience
 from fedsam.config import key
@@ -134,6 +135,7 @@ class RayTrainer(Trainer):
         if threads > cores:
             raise InputError("threads", threads, f"the cluster has {cores} cores")
         number = settings.workers or gpus or cores // threads
+        must_have_cores("workers", settings.workers, cores)
         inner: dict[str, Any] = {field: getattr(settings, field) for field in Engine.model_fields}
         blocks = Cohort(**inner) if gpus and not why_not(task) else None
         self.engine = blocks or Auto(**inner).choose(task)[0]

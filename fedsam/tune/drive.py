@@ -16,6 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from fedsam.budget import must_have_cores
 from fedsam.cluster.join import LOOK, Cluster
 from fedsam.cluster.secret import environment
 from fedsam.errors import FedsamError, Interrupted, RunError
@@ -129,11 +130,17 @@ def _share(at_once: int) -> dict[str, float]:
 
 
 def workers_of(workers: int) -> int:
-    """How many trials go on at once; 0 = one for each GPU, without GPUs one for each core."""
+    """How many trials go on at once; 0 = one for each GPU, without GPUs one for each core.
+
+    Raises:
+        InputError: so many processes are too many for the cluster.
+    """
     import ray
 
     have = ray.cluster_resources()
-    return workers or int(have.get("GPU", 0)) or int(have.get("CPU", 1))
+    gpus, cores = int(have.get("GPU", 0)), int(have.get("CPU", 1))
+    must_have_cores("workers", workers, cores)
+    return workers or gpus or cores
 
 
 def _asked(run: Run, trial: Trial) -> dict[str, Any]:

@@ -276,6 +276,8 @@ def _claimed(out: Path, plan: Plan) -> int | None:
     file = out / FILE
     if not file.exists():
         begun = re.compile(f"{re.escape(LOCK)}|{leftovers([re.escape(FILE)])}")
+        if out.exists() and not out.is_dir():
+            raise InputError("out", str(out), "is a file; choose another out")
         if out.exists() and any(not begun.fullmatch(child.name) for child in out.iterdir()):
             raise InputError(
                 "out", str(out), f"exists already, and is no tuning (it has no {FILE}); choose another out"

@@ -47,7 +47,7 @@ class Dirichlet(Partition):
         ge=0.0,
     )
     sigma: float = key(
-        0.0, "standard deviation of the logarithm of client size; 0 makes all equal", "off", ge=0.0, le=100.0
+        0.0, "standard deviation of the logarithm of client size; 0 makes all equal", "off", ge=0.0, le=1e300
     )
 
     def assign(
