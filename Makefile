@@ -2,7 +2,8 @@
 #   make demo   the demonstration
 #   make test   lint, type check and the whole test suite
 # Beside them, make slow runs the tests that take minutes, such as Flower as separate processes, and make gpu those that
-# need a GPU, with the benchmark on it (results in bench-gpu.jsonl).
+# need a GPU, with the benchmark on it (results in bench-gpu.jsonl), and make torture tries to break runs in every way it
+# knows (TORTURE=--long for a night) and prints what was survived.
 # Both make .venv if there is none, reuse it while pyproject.toml stays the same, and make it anew when that changes.
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ BIN := .venv/bin
 SPREAD := -n 2 --dist loadfile --no-loadscope-reorder
 READY := .venv/ready-$(firstword $(shell cksum < pyproject.toml))
 
-.PHONY: demo test slow gpu lint format clean
+.PHONY: demo test slow gpu torture lint format clean
 
 demo: $(READY)
 	$(BIN)/fedsam compare
@@ -25,6 +26,9 @@ slow: $(READY)-dev
 gpu: $(READY)-dev
 	$(BIN)/python -m pytest -m gpu
 	$(BIN)/python -m fedsam.bench.all bench-gpu.jsonl
+
+torture: $(READY)-dev
+	$(BIN)/python -m fedsam.torture $(TORTURE)
 
 lint: $(READY)-dev
 	$(BIN)/ruff check .

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from fedsam import streams
 from fedsam.compare import Comparison, compare
 from fedsam.console import Progress
 from fedsam.curves import COLOURS
@@ -44,8 +45,14 @@ def measured(comparison: Comparison, method: str, of: str) -> np.ndarray:
     rows = []
     for alpha in ALPHAS:
         last = [records[-1]["geometry"] for records in comparison.metrics[f"{method}, alpha {alpha:g}"].values()]
-        rows.append([found["eigenvalues"][0] if of == "eigenvalues" else found["ratio"] for found in last])
+        rows.append([_first(found or {}, of) for found in last])
     return np.array(rows, dtype=float)
+
+
+def _first(found: dict[str, Any], of: str) -> float | None:
+    """Of one run; None, and NaN in an array, where it was not measured."""
+    value = found.get(of)
+    return value[0] if isinstance(value, list) else value
 
 
 def draw(comparison: Comparison, path: Path) -> None:
@@ -90,4 +97,5 @@ def main(out: Path, seeds: int = 3, rounds: int = 150) -> Comparison:
 
 
 if __name__ == "__main__":
+    streams.fit()
     main(Path(sys.argv[1] if len(sys.argv) > 1 else "runs/flatness"))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from fedsam.budget import must_fit
 from fedsam.data.base import Federation
 from fedsam.data.pixels import shown
 from fedsam.data.validation import federation_of
 from fedsam.engine.task import Task
-from fedsam.errors import under
+from fedsam.errors import InputError, under
+from fedsam.needs import of_training
 from fedsam.params import layout_of
 from fedsam.run import Run
 
@@ -22,9 +24,12 @@ def assemble(run: Run, federation: Federation | None = None) -> tuple[Federation
     """
     with under("engine"):
         device = run.engine.torch_device()
+        run.engine.check_threads()
     if federation is None:
         with under("data"):
-            federation = federation_of(run.data, run.seed)
+            federation = federation_of(run.data, run.seed, run.cohort)
+    if run.cohort > federation.clients:
+        raise InputError("cohort", run.cohort, f"must be at most {federation.clients}, the clients of the data set")
     facts, precision = shown(federation.facts, run.data.pixels), run.engine.precision
     with under("model"):
         module = run.model.module(facts.shape, facts.classes, run.seed)
@@ -42,4 +47,5 @@ def assemble(run: Run, federation: Federation | None = None) -> tuple[Federation
         run.rounds,
         run.keys(),
     )
+    must_fit(of_training(run, federation, task))
     return federation, task

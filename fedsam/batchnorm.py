@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -20,13 +21,12 @@ NAME = "batchnorm"
 
 @dataclass
 class _Pass:
-    """A forward pass: the statistics [mean, variance, count] of each layer as it goes on, which samples are valid
-    (None = all), whether it normalises by the statistics of the batch, and m where it is not the layers' own.
+    """A forward pass in training: the statistics [mean, variance, count] of each layer as it goes on, which samples are
+    valid (None = all), and m where it is not the layers' own.
     """
 
     statistics: list[list[Tensor]]
     valid_B: Tensor | None
-    training: bool
     share: float | None = None
 
 
@@ -36,8 +36,9 @@ class _Current:
     now: _Pass | None = None
 
 
-class Norm(nn.Module):
-    """Stands for a torch BatchNorm layer, with the same parameters and buffers by the same names.
+class Keyed(_BatchNorm):
+    """A torch BatchNorm layer whose running statistics are handed in and out; `keyed` puts it between a layer's class
+    and torch's.
 
     y = (x − mean) / √(variance + ε) · γ + β per channel (Ioffe and Szegedy, ICML 2015, algorithms 1 and 2), in training
     by mean and biased variance of the batch's valid samples, in evaluation by the running ones:
@@ -45,24 +46,25 @@ class Norm(nn.Module):
         running ← (1 − m) · running + m · (mean, unbiased variance),   m = momentum, or 1 / count where that is None
 
     As in torch, but where a batch has one value per channel, and torch raises an error, its variance is 0. Nothing is
-    written to the buffers.
+    written to the buffers. A layer that was built in evaluation mode normalises by its buffers, which are constants.
     """
 
-    def __init__(self, layer: _BatchNorm, current: _Current, place: int | None) -> None:
-        super().__init__()
-        self.eps, self.momentum, self.place, self.current = layer.eps, layer.momentum, place, current
-        self.weight, self.bias = layer.weight, layer.bias
-        for name in ("running_mean", "running_var", "num_batches_tracked"):
-            self.register_buffer(name, getattr(layer, name))
+    own: ClassVar[type[_BatchNorm]]
+    """What the layer's class was before."""
+    keyed_current: _Current
+    keyed_place: int | None
+    """Among the layers with running statistics that move; None = it has none."""
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        return _again, (type(self).own,), self.__dict__  # its class has no name by which another process could find it
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, ...] to the same shape."""
-        now = self.current.now
-        if now is None or now.training:
-            return self._train(x, now)
-        mean_C, variance_C = (None, None) if self.place is None else now.statistics[self.place][:2]
-        by_batch = self.place is None
-        return torch.batch_norm(x, self.weight, self.bias, mean_C, variance_C, by_batch, 0.0, self.eps, False)
+        self._check_input_dim(x)  # type: ignore[no-untyped-call]
+        if self.training or self.running_mean is None:
+            return self._train(x, self.keyed_current.now)
+        buffers = self.running_mean, self.running_var
+        return torch.batch_norm(x, self.weight, self.bias, *buffers, False, 0.0, self.eps, False)
 
     def _train(self, x: Tensor, now: _Pass | None) -> Tensor:
         over = [0, *range(2, x.dim())]
@@ -70,7 +72,7 @@ class Norm(nn.Module):
         mask = None if now is None else now.valid_B
         if mask is None:
             normal = torch.batch_norm(x, self.weight, self.bias, None, None, True, 0.0, self.eps, False)
-            if now is None or self.place is None:
+            if now is None or self.keyed_place is None:
                 return normal
             full = x.detach().float() if x.dtype == torch.bfloat16 else x.detach()
             biased_C, mean_C = torch.var_mean(full, over, correction=0)
@@ -91,21 +93,21 @@ class Norm(nn.Module):
         y = centred * gain_C.view(each)
         if self.bias is not None:
             y = y + self.bias.view(each)
-        if self.place is not None and now is not None:
+        if self.keyed_place is not None and now is not None:
             self._run(now, mean_C.detach(), square_C.detach() / (number - 1).clamp(min=1))
         return y.to(x.dtype)
 
     def _run(self, now: _Pass, mean_C: Tensor, variance_C: Tensor) -> None:
-        assert self.place is not None
-        old_mean_C, old_variance_C, count = now.statistics[self.place]
+        assert self.keyed_place is not None
+        old_mean_C, old_variance_C, count = now.statistics[self.keyed_place]
         fixed = self.momentum if now.share is None else now.share
         m = 1 / (count + 1) if fixed is None else fixed
         new_mean_C = old_mean_C + m * (mean_C - old_mean_C)
-        now.statistics[self.place] = [new_mean_C, old_variance_C + m * (variance_C - old_variance_C), count + 1]
+        now.statistics[self.keyed_place] = [new_mean_C, old_variance_C + m * (variance_C - old_variance_C), count + 1]
 
 
 class BatchNorms:
-    """The running statistics of a module's `Norm` layers, as one vector [S]: mean, variance and count of each.
+    """The running statistics of a module's `Keyed` layers, as one vector [S]: mean, variance and count of each.
 
     Args:
         module: with such layers.
@@ -113,12 +115,12 @@ class BatchNorms:
 
     def __init__(self, module: nn.Module) -> None:
         self.names: list[str] = []
-        self.layers: list[Norm] = []
-        found = [(name, layer) for name, layer in module.named_modules() if isinstance(layer, Norm)]
-        self._current = found[0][1].current
+        self.layers: list[Keyed] = []
+        found = [(name, layer) for name, layer in module.named_modules() if isinstance(layer, Keyed)]
+        self._current = found[0][1].keyed_current
         # layers were numbered parents first, whatever comes first in the parent
-        for name, layer in sorted(found, key=lambda pair: pair[1].place or 0):
-            if layer.place is not None:
+        for name, layer in sorted(found, key=lambda pair: pair[1].keyed_place or 0):
+            if layer.keyed_place is not None:
                 self.names.append(f"{name}." if name else "")
                 self.layers.append(layer)
         self._sizes = [size for layer in self.layers for size in (*[len(layer.running_mean)] * 2, 1)]  # type: ignore[arg-type]
@@ -141,27 +143,16 @@ class BatchNorms:
 
     @contextmanager
     def training(self, statistics_S: Tensor, valid_B: Tensor | None, share: float | None = None) -> Iterator[_Pass]:
-        """Inside, the module normalises by the batch, and what is yielded collects the statistics after it.
+        """Inside, layers in training mode normalise by the batch, and what is yielded collects the statistics after it.
 
         Args:
             statistics_S: before it.
             valid_B: which samples are valid; None = all.
             share: m, instead of the layers' own.
         """
-        with self._during(_Pass(self._split(statistics_S), valid_B, True, share)) as now:
-            yield now
-
-    @contextmanager
-    def evaluation(self, statistics_S: Tensor) -> Iterator[_Pass]:
-        """Inside, the module normalises by these statistics."""
-        with self._during(_Pass(self._split(statistics_S), None, False)) as now:
-            yield now
-
-    @contextmanager
-    def _during(self, wanted: _Pass) -> Iterator[_Pass]:
-        self._current.now = wanted
+        self._current.now = _Pass(self._split(statistics_S), valid_B, share)
         try:
-            yield wanted
+            yield self._current.now
         finally:
             self._current.now = None
 
@@ -172,16 +163,23 @@ class BatchNorms:
 
     def whole(self, statistics_S: Tensor) -> Tensor:
         """The same with counts that are whole numbers."""
-        parts = self._split(statistics_S)
-        return torch.cat([part for mean_C, variance_C, count in parts for part in (mean_C, variance_C, count.round())])
+        parts = [(mean_C, variance_C, count.round()) for mean_C, variance_C, count in self._split(statistics_S)]
+        return torch.cat([part for each in parts for part in each]) if parts else statistics_S
+
+    def moments(self, statistics_S: Tensor) -> dict[str, Tensor]:
+        """By what a module in evaluation normalises: means and variances by the names of its buffers."""
+        found: dict[str, Tensor] = {}
+        for name, (mean_C, variance_C, _) in zip(self.names, self._split(statistics_S), strict=True):
+            found |= {f"{name}running_mean": mean_C, f"{name}running_var": variance_C}
+        return found
 
     def buffers(self, statistics_S: Tensor) -> dict[str, Tensor]:
         """The module's buffers by name; counts as int64."""
-        found: dict[str, Tensor] = {}
-        for name, (mean_C, variance_C, count) in zip(self.names, self._split(statistics_S), strict=True):
-            found |= {f"{name}running_mean": mean_C, f"{name}running_var": variance_C}
-            found[f"{name}num_batches_tracked"] = count.round().to(torch.int64)[0]
-        return found
+        counts = {
+            f"{name}num_batches_tracked": count.round().to(torch.int64)[0]
+            for name, (_, _, count) in zip(self.names, self._split(statistics_S), strict=True)
+        }
+        return self.moments(statistics_S) | counts
 
     def vector(self, buffers: dict[str, Tensor], like_P: Tensor) -> Tensor:
         """`buffers` undone: [S], with the type and on the device of `like_P`.
@@ -190,30 +188,43 @@ class BatchNorms:
             KeyError: one is missing.
         """
         parts = ("running_mean", "running_var", "num_batches_tracked")
-        return torch.cat([buffers[f"{name}{part}"].reshape(-1).to(like_P) for name in self.names for part in parts])
+        held = [buffers[f"{name}{part}"].reshape(-1).to(like_P) for name in self.names for part in parts]
+        return torch.cat(held) if held else like_P.new_zeros(0)
+
+
+@lru_cache(maxsize=256)
+def keyed(cls: Any) -> type[Keyed]:
+    """A class of layers with `Keyed` between `cls` and the class of torch that it is or comes from: what a subclass
+    adds to torch's `forward`, its attributes and hooks are kept.
+    """
+    base = next(part for part in cls.__mro__ if part.__module__ == _BatchNorm.__module__)
+    about = {"own": cls, "__module__": cls.__module__}
+    between = type(cls.__name__, (Keyed, base), about)
+    return between if cls is base else type(cls.__name__, (cls, between), about)
+
+
+def _again(cls: Any) -> Keyed:
+    found = keyed(cls)
+    return found.__new__(found)
 
 
 def replace_layers(module: nn.Module) -> nn.Module:
-    """The module with a `Norm` in place of each BatchNorm layer; a layer that is there twice stays one."""
-    current, made, places = _Current(), dict[int, Norm](), 0
+    """The module, each BatchNorm layer of which becomes `Keyed`; the layers stay the objects that they are.
 
-    def stand_in(layer: _BatchNorm) -> Norm:
-        nonlocal places
-        if id(layer) not in made:
-            tracked = layer.running_mean is not None
-            made[id(layer)] = Norm(layer, current, places if tracked else None)
-            places += tracked
-        return made[id(layer)]
-
-    if isinstance(module, _BatchNorm):
-        return stand_in(module)
-    for layer in list(module.modules()):
-        for name, child in list(layer._modules.items()):
-            if isinstance(child, _BatchNorm):
-                setattr(layer, name, stand_in(child))
+    Running statistics move in layers that have some and are in training mode.
+    """
+    current, places = _Current(), 0
+    for part in list(module.modules()):
+        for layer in [part, *part.children()]:  # numbered by their parents
+            if isinstance(layer, _BatchNorm) and not isinstance(layer, Keyed):
+                own: Any = type(layer)
+                moving = layer.training and layer.running_mean is not None
+                layer.__class__ = keyed(own)
+                vars(layer).update(keyed_current=current, keyed_place=places if moving else None)
+                places += moving
     return module
 
 
 def batchnorms_of(module: nn.Module) -> BatchNorms | None:
-    """The module's statistics; None if it has no `Norm` layer."""
-    return BatchNorms(module) if any(isinstance(layer, Norm) for layer in module.modules()) else None
+    """The module's statistics; None if it has no `Keyed` layer."""
+    return BatchNorms(module) if any(isinstance(layer, Keyed) for layer in module.modules()) else None

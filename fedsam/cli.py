@@ -5,19 +5,24 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from contextlib import nullcontext, suppress
-from contextvars import copy_context
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from fedsam import __version__
-from fedsam.commands import reproduce, tune
-from fedsam.errors import FedsamError, InputError, Interrupted
+from fedsam import __version__, streams
+from fedsam.commands import check, reproduce, tune
+from fedsam.ending import carry_out
+from fedsam.errors import InputError
 from fedsam.foreign import import_nothing_of_others, no_imports
-from fedsam.options import Address, Debug, Json, Keys, Quiet, Trust, Workers
+from fedsam.options import Address, Debug, Json, Keys, Quiet, Trust, Workers, file_to_write
+from fedsam.paths import expanded
 from fedsam.study.command import study
+from fedsam.text import read_text
+
+LONGEST = 2**22  # bytes of a file of settings
+MANY = 1000  # seeds
 
 app = typer.Typer(
     add_completion=False,
@@ -84,7 +89,7 @@ def run(
 
         write_report([result.out], result.out / "report.html")
     if as_json:
-        typer.echo(json.dumps(result.summary()))
+        print(json.dumps(result.summary()))
     else:
         show_result(result)
 
@@ -92,7 +97,7 @@ def run(
 @app.command()
 def compare(
     settings: Keys = None,
-    seeds: Annotated[int, typer.Option(min=1, help="runs of each setting, with seeds from `seed` on")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, max=MANY, help="runs of each setting, with seeds from `seed` on")] = 3,
     trust: Trust = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -116,7 +121,7 @@ def compare(
     with graceful() as stop, Progress(quiet) as progress:
         comparison = compare_runs(runs, seeds, progress, stop)
     if as_json:
-        typer.echo(json.dumps(comparison.rows()))
+        print(json.dumps(comparison.rows()))
     else:
         show(comparison)
 
@@ -124,7 +129,7 @@ def compare(
 @app.command()
 def sweep(
     settings: Keys = None,
-    seeds: Annotated[int, typer.Option(min=1, help="runs of each setting, with seeds from `seed` on")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, max=MANY, help="runs of each setting, with seeds from `seed` on")] = 3,
     workers: Workers = None,
     address: Address = None,
     apart: Annotated[
@@ -153,11 +158,12 @@ def sweep(
     with graceful() as stop, Progress(quiet) as progress:
         comparison = compare_runs(runs, seeds, progress, stop, out=place, workers=at_once, address=address, apart=apart)
     if as_json:
-        typer.echo(json.dumps(comparison.rows()))
+        print(json.dumps(comparison.rows()))
     else:
         show(comparison)
 
 
+app.command()(check)
 app.command()(tune)
 app.add_typer(study, name="study")
 app.command()(reproduce)
@@ -180,7 +186,7 @@ def partition(
     described = _divided(settings or [])
     from fedsam.partition_report import report
 
-    report(described, figure, as_json)
+    report(described, None if figure is None else file_to_write("--figure", figure), as_json)
 
 
 @app.command()
@@ -189,6 +195,7 @@ def geometry(
     images: Annotated[int, typer.Option(min=1, help="training images on which the loss is measured")] = 1000,
     clients: Annotated[int, typer.Option(min=0, help="clients that are looked at one by one")] = 5,
     surface: Annotated[int, typer.Option(min=0, help="points along each side of the loss surfaces; 0 = none")] = 21,
+    hours: Annotated[float, typer.Option(min=0.0, help="refuse a part that would take longer than this")] = 24.0,
     to: Annotated[
         Path | None,
         typer.Option(metavar="RUN_DIR", help="another run: also the line to its model", show_default=False),
@@ -206,17 +213,17 @@ def geometry(
     from fedsam.geometry.study import Settings, study
     from fedsam.report.write import write_report
 
-    settings = Settings(images=images, clients=clients, surface=surface, plane=surface)
+    settings = Settings(images=images, clients=clients, surface=surface, plane=surface, hours=hours)
     found = study(run_dir, settings, (lambda part: None) if quiet else _tell, to)
     page = write_report([run_dir], run_dir / "report.html")
     if as_json:
-        typer.echo(json.dumps(found))
+        print(json.dumps(found))
     else:
         show(found, run_dir, page)
 
 
 def _tell(part: str) -> None:
-    typer.echo(f"measuring: {part}", err=True)
+    print(f"measuring: {part}", file=sys.stderr)
 
 
 @app.command()
@@ -239,8 +246,9 @@ def report(
     """
     from fedsam.report.write import write_report
 
+    page = run_dirs[0] / "report.html" if out is None else file_to_write("--out", out)
     with no_imports("a report imports nothing"):
-        typer.echo(write_report(run_dirs, out or run_dirs[0] / "report.html", figures=figures))
+        print(write_report(run_dirs, page, figures=figures))
 
 
 @app.command()
@@ -256,7 +264,7 @@ def bench(
     name: Annotated[
         str, typer.Argument(metavar="[NAME]", help="which; without it they are listed", show_default=False)
     ] = "",
-    rounds: Annotated[int, typer.Option(min=1, help="measured rounds of each variant")] = 7,
+    rounds: Annotated[int, typer.Option(min=1, max=10_000, help="measured rounds of each variant")] = 7,
     versus: Annotated[bool, typer.Option("--versus", help="also stock Flower and, if installed, pfl-research")] = False,
     as_json: Json = False,
     debug: Debug = False,
@@ -277,10 +285,10 @@ def parse(arguments: list[str]) -> dict[str, Any]:
     for argument in arguments:
         name, equals, value = argument.partition("=")
         if equals:
-            if not name:
+            if not name.strip():
                 raise InputError("", InputError.ABSENT, f"{argument!r}: there is no key before the =")
             found[name.strip()] = value.strip()
-        elif argument.endswith((".toml", ".json")):
+        elif argument.lower().endswith((".toml", ".json")):
             found |= _read(Path(argument))
         else:
             raise InputError(
@@ -288,6 +296,9 @@ def parse(arguments: list[str]) -> dict[str, Any]:
                 InputError.ABSENT,
                 f"{argument!r} is neither key=value nor a .toml file; `fedsam keys` lists the keys",
             )
+    out = found.get("out")
+    if isinstance(out, str) and out:
+        found["out"] = str(expanded(out, "out"))
     return found
 
 
@@ -312,47 +323,56 @@ def _divided(arguments: list[str]) -> Any:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    """Dotted keys of a TOML file, or of a run.json."""
     import tomllib
 
-    import_nothing_of_others(path)
+    def refused(why: str) -> InputError:
+        return InputError("", InputError.ABSENT, f"{path} cannot be read: {why}")
+
     try:
-        text = path.read_text()
-        if path.suffix == ".json":
-            keys = json.loads(text)["keys"]
-            return {name: value for name, value in keys.items() if name != "out" and value is not None}
-        return _dotted(tomllib.loads(text))
-    except FileNotFoundError:
-        raise InputError("", InputError.ABSENT, f"there is no file {path}") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError("", InputError.ABSENT, f"{path} cannot be read: {error}") from None
+        import_nothing_of_others(path)
+        if not path.exists():
+            raise InputError("", InputError.ABSENT, f"there is no file {path}")
+        if not path.is_file():
+            raise refused("it is no file")
+        if path.stat().st_size > LONGEST:
+            raise refused(f"settings have at most {LONGEST:,} bytes")
+        text = read_text(path)
+        if path.suffix.lower() == ".toml":
+            return _dotted(tomllib.loads(text))
+        keys = json.loads(text)
+    except RecursionError:
+        raise refused("it is nested too deeply") from None
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise refused(str(error)) from None
+    keys = keys.get("keys") if isinstance(keys, dict) else None
+    if not isinstance(keys, dict):
+        raise refused('it is no run.json, an object with an object of "keys" in it')
+    return {name: value for name, value in keys.items() if name != "out" and value is not None}
 
 
 def _dotted(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in table.items():
-        found |= _dotted(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+        group = isinstance(value, dict) and (value or (not prefix and _is_group(name)))  # else no value of a key
+        found |= _dotted(value, f"{prefix}{name}.") if group else {prefix + name: value}
     return found
+
+
+def _is_group(name: str) -> bool:
+    from fedsam.config import root_of
+    from fedsam.run import Run
+
+    return name in Run.model_fields and root_of(Run.model_fields[name]) is not None
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command; an error is one line on standard error and a non-zero exit status (2 for bad input)."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    streams.fit()
     _name_what_is_imported()
-    try:
-        copy_context().run(app, arguments, prog_name="fedsam")
-    except FedsamError as error:
-        if "--debug" in arguments:
-            raise
-        _fail(str(error) if isinstance(error, Interrupted) else f"error: {error}", error.exit_status)
-    except KeyboardInterrupt:
-        _fail("stopped", 130)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(1)
-    except Exception as error:
-        if "--debug" in arguments:
-            raise
-        _fail(f"error: {type(error).__name__}: {error} (unexpected; --debug shows the traceback)", 1)
+    carry_out(app, sys.argv[1:] if arguments is None else arguments)
 
 
 def _name_what_is_imported() -> None:
@@ -361,12 +381,6 @@ def _name_what_is_imported() -> None:
     notes = logging.getLogger("fedsam.foreign")
     notes.handlers, notes.propagate = [handler], False
     notes.setLevel(logging.INFO)
-
-
-def _fail(message: str, status: int) -> None:
-    with suppress(OSError):  # there may be no terminal any more
-        typer.echo(" ".join(message.split()), err=True)
-    sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -15,21 +15,30 @@ import importlib.util
 import inspect
 import pkgutil
 from functools import lru_cache, partial
-from typing import Any, ClassVar, Self, TypeVar, get_args
+from typing import Any, ClassVar, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 
+from fedsam.border import PATH, admitted, plain_text
 from fedsam.errors import InputError
 from fedsam.foreign import imported
 
+LARGE = 1e30
+"""The largest number that a key takes which goes into the arithmetic of training: float32 ends at 3.4e38."""
 
-def key(default: Any, help: str, source: str = "", **bounds: Any) -> Any:
-    """A field: its default, its help text, and where the default comes from (a paper, a table, a convention)."""
-    return Field(
-        default=default, description=help, json_schema_extra={"source": source}, validate_default=True, **bounds
-    )
+
+def key(default: Any, help: str, source: str = "", path: bool = False, **bounds: Any) -> Any:
+    """A field: its default, its help text, and where the default comes from (a paper, a table, a convention).
+
+    Args:
+        path: whether it is the path of a file or folder.
+        bounds: `ge`, `gt`, `le`, `lt`; whatever multiplies work or memory has an upper one, or an estimate that goes
+            before it (`fedsam.budget`).
+    """
+    extra: dict[str, Any] = {"source": source, **({PATH: True} if path else {})}
+    return Field(default=default, description=help, json_schema_extra=extra, validate_default=True, **bounds)
 
 
 class Config(BaseModel):
@@ -39,7 +48,8 @@ class Config(BaseModel):
 
     def __init__(self, **values: Any) -> None:
         cls = type(self)
-        values = place(cls, {k: _none(cls.model_fields.get(k), v) for k, v in values.items()})
+        fields = cls.model_fields
+        values = place(cls, {k: admitted(k, fields[k], v) if k in fields else v for k, v in values.items()})
         try:
             super().__init__(**values)
         except ValidationError as error:
@@ -89,9 +99,10 @@ class Component(Config):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        if "package" in cls.__dict__:  # the root of a kind: a name, a mapping with a name, or an instance
+        if "package" in cls.__dict__ or inspect.isabstract(cls):  # a name, a mapping with a name, or an instance
+            root = next(c for c in cls.__mro__ if "package" in c.__dict__)
             return core_schema.no_info_before_validator_function(
-                partial(resolve, cls), core_schema.is_instance_schema(cls)
+                partial(resolve, root), core_schema.is_instance_schema(cls)
             )
         return handler(source)
 
@@ -174,7 +185,26 @@ def resolve(root: type[C], value: Any) -> Any:
         raise InputError(
             "name", InputError.ABSENT if name is None else name, f"must name one of: {', '.join(names(root))}"
         )
-    return find(root, name)(**rest)
+    if odd := [field for field in rest if not isinstance(field, str)]:
+        raise InputError("", odd[0], "is no name of a key")
+    return find(root, plain_text("name", name))(**rest)
+
+
+def _found(root: type[C], field: str, name: str) -> type[C]:
+    """As `find`, for the name that a field was given; what is wrong with it is the field's."""
+    try:
+        return find(root, plain_text(field, name))
+    except InputError as error:
+        raise InputError(field, error.given, error.allowed) from None
+
+
+def _made(root: type[C], field: str, given: dict[str, Any]) -> C:
+    """As `resolve`, for the mapping that a field was given; a wrong name is the field's, other keys stand beside it."""
+    try:
+        made: C = resolve(root, given)
+    except InputError as error:
+        raise InputError(field if error.key in ("name", "") else error.key, error.given, error.allowed) from None
+    return made
 
 
 def root_of(field: FieldInfo) -> type[Component] | None:
@@ -208,17 +238,17 @@ def place(cls: type[Config], values: dict[str, Any]) -> dict[str, Any]:
     for field, info in cls.model_fields.items():
         root = root_of(info)
         chosen = placed.get(field, info.default)
-        if root is None or issubclass(cls, Groups) or isinstance(chosen, dict):
+        if root is None or issubclass(cls, Groups) or not isinstance(chosen, str | dict):
             continue
-        if isinstance(chosen, str):
-            try:
-                part = find(root, chosen)
-            except InputError as error:
-                raise InputError(field, error.given, error.allowed) from None
-            fits = issubclass(part, held_by(info))
-            if not fits:
-                raise InputError(field, chosen, f"must be one of {', '.join(choices(info))}")
+        if isinstance(chosen, dict):
+            placed[field] = _made(root, field, chosen)
+            part, owned = type(placed[field]), []
+        else:
+            part = _found(root, field, chosen)
             owned = owned_keys(part, loose)
+        if not issubclass(part, held_by(info)):
+            raise InputError(field, chosen, f"must be one of {', '.join(choices(info))}")
+        if isinstance(chosen, str):
             known += owned
             mine = {k: loose.pop(k) for k in list(loose) if k in owned}
             placed[field] = part(**mine)
@@ -244,17 +274,32 @@ def owned_keys(cls: type[Config], values: dict[str, Any]) -> list[str]:
             rest = {
                 k: v for k, v in values.items() if k != field
             }  # or a component that holds its own kind would never end
-            owned += owned_keys(find(root, chosen), rest)
+            owned += owned_keys(_found(root, field, chosen), rest)
     return owned
+
+
+def outsized(part: Component, times: float = 1.0) -> dict[str, float]:
+    """The fields of a part, and of the parts inside it, whose number is more than so many times the default, the most
+    unusual first; a default of 0 or none counts as 1.
+    """
+    ratios = _ratios(part)
+    return {name: value for ratio, name, value in sorted(ratios, key=lambda each: -each[0]) if ratio > times}
+
+
+def _ratios(part: Component) -> list[tuple[float, str, float]]:
+    found = []
+    for field, info in type(part).model_fields.items():
+        value, usual = getattr(part, field), info.default
+        if isinstance(value, Component):
+            found += _ratios(value)
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            number = isinstance(usual, int | float) and usual > 0
+            found.append((value / usual if number else float(value), field, value))
+    return found
 
 
 class Groups(Config):
     """A record whose components are groups of their own (`client.rho`), instead of sharing its keys."""
-
-
-def _none(field: FieldInfo | None, value: Any) -> Any:
-    optional = field is not None and type(None) in get_args(field.annotation)
-    return None if optional and value == "none" else value
 
 
 _WORDS = {
@@ -268,6 +313,7 @@ _WORDS = {
     "int_parsing": "must be a whole number",
     "int_type": "must be a whole number",
     "int_from_float": "must be a whole number",
+    "int_parsing_size": "must be a whole number of fewer digits",
     "bool_parsing": "must be true or false",
     "bool_type": "must be true or false",
     "literal_error": "must be one of {expected}",
@@ -277,17 +323,21 @@ _WORDS = {
 
 
 def _one_line(error: ValidationError) -> InputError:
-    first = error.errors()[0]
-    where = ".".join(
-        str(part) for part in first["loc"] if isinstance(part, str) and part not in ("int", "float", "str", "bool")
-    )
-    context = first.get("ctx", {})
-    inner = context.get("error")
+    first, *others = error.errors()
+    where = ".".join(str(part) for part in first["loc"][:1])
+    inner = first.get("ctx", {}).get("error")
     if isinstance(inner, InputError):
         return inner.under(where) if where else inner
-    words = _WORDS.get(first["type"])
-    allowed = words.format(**context) if words else first["msg"][0].lower() + first["msg"][1:]
-    return InputError(where, first["input"], allowed)
+    given = InputError.ABSENT if isinstance(first["input"], dict) else first["input"]
+    either = [_words(each) for each in (first, *others) if each["loc"][:1] == first["loc"][:1]]
+    return InputError(where, given, " or ".join(dict.fromkeys(either)).replace(" or must be", " or"))
+
+
+def _words(error: Any) -> str:
+    words, context = _WORDS.get(error["type"]), error.get("ctx", {})
+    if words is None and isinstance(context.get("error"), Exception):  # raised by a validator
+        return str(context["error"])
+    return words.format(**context) if words else error["msg"][0].lower() + error["msg"][1:]
 
 
 def _having(cls: type[BaseModel], field: str) -> list[str]:

@@ -183,12 +183,16 @@ def show_result(result: Result) -> None:
     split = split_of(summary)
     facts = {f"{split} accuracy": f"{accuracy_of(summary):.2%}"}
     facts |= {"without averaging": f"{summary[f'raw_{split}_accuracy']:.2%}"} if averaged else {}
-    facts |= {"robust accuracy": f"{summary['robust_accuracy']:.2%}"} if "robust_accuracy" in summary else {}
+    facts |= {"robust accuracy": _percent(summary["robust_accuracy"])} if "robust_accuracy" in summary else {}
     facts |= {f"{split} loss": f"{loss_of(summary):.4f}", "seconds per round": f"{summary['seconds_per_round']:.4g}"}
     where = {"run directory": summary["out"] or "none"}
     if result.out:
         where["report"] = str(result.out / "report.html")
     show_facts({**facts, **where})
+
+
+def _percent(share: float | None) -> str:
+    return "not measured" if share is None else f"{share:.2%}"
 
 
 def show_keys(as_json: bool) -> None:

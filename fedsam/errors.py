@@ -30,8 +30,8 @@ class InputError(FedsamError, ValueError):
         super().__init__(str(self))
 
     def __str__(self) -> str:
-        shown = "" if self.given is InputError.ABSENT else f" = {_show(self.given)}"
-        return f"{self.key}{shown}: {self.allowed}" if self.key else self.allowed
+        shown = "" if self.given is InputError.ABSENT else f" = {shortened(self.given)}"
+        return f"{shortened(self.key)}{shown}: {self.allowed}" if self.key else self.allowed
 
     def under(self, group: str) -> InputError:
         """The same error with its key under `group`."""
@@ -45,6 +45,10 @@ class Damaged(InputError):
 
     def __init__(self, what: str) -> None:
         super().__init__("", InputError.ABSENT, what)
+
+
+class ClientError(InputError):
+    """Data of a client that cannot be used: in a round a failure of this client's, as any error of its own."""
 
 
 class RunError(FedsamError):
@@ -76,6 +80,19 @@ def under(group: str) -> Iterator[None]:
         raise error.under(group) from None
 
 
-def _show(value: Any) -> str:
-    text = value if isinstance(value, str) else repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+def shortened(value: Any, most: int = 80) -> str:
+    """A value as it is shown in a message: on one line, in letters that can be printed, and not too long."""
+    try:
+        text = value if isinstance(value, str) and value.isprintable() else repr(value)
+    except (ValueError, RecursionError):  # a number of more digits than Python writes; a nest
+        text = f"{type(value).__name__} too large to show"
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+MOST = 4000  # letters of a message
+
+
+def one_line(message: str) -> str:
+    """A message on one line, in letters that can be printed, cut off where it would fill the screen."""
+    text = " ".join(message.split())
+    return shortened("".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text), MOST)

@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
 from typing import Any
 
+from fedsam.budget import must_be_few
 from fedsam.config import find, owned_keys, root_of
 from fedsam.errors import InputError, under
 from fedsam.run import Run
@@ -52,13 +54,15 @@ def settings(keys: Mapping[str, Any]) -> dict[str, Run]:
     then the same setting is there once.
 
     Raises:
-        InputError: a value is empty, no combination has a key, or a combination cannot run.
+        InputError: a value is empty, there are too many combinations, none of them has a key, or one cannot run.
     """
     choices = {name: values(value) for name, value in keys.items()}
     empty = next((name for name, found in choices.items() if not found or "" in found), None)
     if empty is not None:
         raise InputError(empty, keys[empty], "one of its values is empty")
     varied = [name for name, found in choices.items() if len(found) > 1]
+    longest = max(choices, key=lambda name: len(choices[name]), default="")
+    must_be_few(longest, keys.get(longest), math.prod(map(len, choices.values())), "settings")
     found: dict[str, Run] = {}
     used: set[str] = set()
     for combination in itertools.product(*choices.values()):

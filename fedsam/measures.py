@@ -5,19 +5,25 @@ Shapes: P parameters.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from torch import Tensor
 
 from fedsam.data.base import Federation
 from fedsam.engine.task import Store, Task
+from fedsam.errors import DivergedError, Interrupted
 from fedsam.evaluate import evaluate, robust_accuracy
 from fedsam.local_tests import LocalTests
 from fedsam.probes.base import Probe, Snapshot
 from fedsam.run import Run
 from fedsam.statistics import Statistics
 from fedsam.trial import Trial
+
+log = logging.getLogger("fedsam")
 
 SHOWN = 200
 """Clients whose labels are written down, and who evaluate on their own test sets."""
@@ -50,6 +56,7 @@ class Measures:
         self.run, self.federation, self.task, self.statistics = run, federation, task, statistics
         self.test = task.place(federation.test)
         self.probes = probes_of(run)
+        self._noted: set[str] = set()
 
     def due(self, round: int) -> bool:
         """Whether anything is to be measured after this many rounds."""
@@ -63,21 +70,50 @@ class Measures:
             served_P: the model that is served.
             theta_P: the global model, which is the same vector unless there is an average.
             trial: for the probes.
+
+        Raises:
+            DivergedError: the loss is not finite.
         """
         run, statistics = self.run, self.statistics.of(served_P, theta_P)
         loss, accuracy = evaluate(self.task, served_P, self.test, *statistics)
         split = self.federation.measured
+        if not math.isfinite(loss):
+            cure = "lower client.lr or server.lr, or set client.clip_norm"
+            raise DivergedError(f"round {round}: the {split} loss of the global model is not finite; {cure}")
         found: dict[str, Any] = {f"{split}_accuracy": accuracy, f"{split}_loss": loss}
         if run.average.name != "none":
             found[f"raw_{split}_accuracy"] = accuracy if served_P is theta_P else self._raw(theta_P)
         if run.attack.passes:
-            attacked = Store(self.test.images[: run.attack_images], self.test.labels[: run.attack_images])
-            found["robust_accuracy"] = robust_accuracy(self.task, served_P, attacked, run.attack, *statistics)
+            found |= self.aside("robust_accuracy", lambda: self._robust(served_P, statistics))
+        snapshot = Snapshot(self.task, self.federation, round, served_P, statistics, trial)
         for group, probe in self.probes.items():
             if probe.due(round, run.rounds):
-                snapshot = Snapshot(self.task, self.federation, round, served_P, statistics, trial)
-                found[group] = probe.measure(snapshot)
+                found |= self.aside(group, partial(probe.measure, snapshot))
         return found
+
+    def aside(self, name: str, measure: Callable[[], Any]) -> dict[str, Any]:
+        """What is measured beside the loss by which a run is judged, by its name in a record. Where that fails or gives
+        numbers that are not finite: None, and the reason, which is noted once. It ends no run.
+        """
+        try:
+            value = measure()
+            why = "" if _finite(value) else "some of its numbers are not finite"
+        except Interrupted:
+            raise
+        except Exception as error:
+            first = (str(error).strip() or "no message").splitlines()[0]
+            why = f"{type(error).__name__}: {first}"
+        if not why:
+            return {name: value}
+        if name not in self._noted:
+            self._noted.add(name)
+            log.warning("%s is not measured, and the run goes on: %s", name, why)
+        return {name: None, f"{name}_error": why}
+
+    def _robust(self, served_P: Tensor, statistics: tuple[Tensor, ...]) -> float:
+        images = self.run.attack_images
+        attacked = Store(self.test.images[:images], self.test.labels[:images])
+        return robust_accuracy(self.task, served_P, attacked, self.run.attack, *statistics)
 
     def _raw(self, theta_P: Tensor) -> float:
         return evaluate(self.task, theta_P, self.test, *self.statistics.of(theta_P, theta_P))[1]
@@ -100,15 +136,32 @@ class Measures:
             **({"skew": traits} if traits else {}),
         }
 
-    def clients(self, round: int, served_P: Tensor, theta_P: Tensor) -> dict[str, Any] | None:
-        """The served model on the local test sets of the first clients; None if they hold nothing out,
-        or if the run is for tuning.
+    @property
+    def holds_out(self) -> bool:
+        """Whether clients have local test sets, and the run is not for tuning."""
+        return bool(self.run.data.local_test) and not self.run.data.validation
+
+    def clients(self, round: int, served_P: Tensor, theta_P: Tensor) -> dict[str, Any]:
+        """The served model on the local test sets of the first clients; nothing but the reason if that fails.
 
         Args:
             round, served_P, theta_P: as for `of`.
         """
-        if not self.run.data.local_test or self.run.data.validation:
-            return None
-        tests = LocalTests(self.task, self.federation, range(min(SHOWN, self.federation.clients)))
-        accuracies, losses = tests.scores(served_P, self.statistics.of(served_P, theta_P))
-        return {"round": round, "examples": tests.sizes, "accuracy": accuracies, "loss": losses}
+
+        def scores() -> dict[str, Any]:
+            tests = LocalTests(self.task, self.federation, range(min(SHOWN, self.federation.clients)))
+            accuracies, losses = tests.scores(served_P, self.statistics.of(served_P, theta_P))
+            losses = [value if value is None or math.isfinite(value) else None for value in losses]
+            return {"examples": tests.sizes, "accuracy": accuracies, "loss": losses}
+
+        found = self.aside("clients", scores)
+        return {"round": round, **(found["clients"] or {"error": found["clients_error"]})}
+
+
+def _finite(value: Any) -> bool:
+    """Whether all numbers in a measurement are finite; None is none."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        return all(map(_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fedsam import streams
 from fedsam.attack.base import Attack
 from fedsam.config import find, names
 from fedsam.data.synthetic import Synthetic
@@ -136,4 +137,5 @@ def _table(header: list[str], rows: list[list[str]]) -> str:
 
 
 if __name__ == "__main__":
+    streams.fit()
     print(markdown(), end="")

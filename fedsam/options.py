@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from fedsam.errors import InputError
 from fedsam.foreign import trust
 
 Keys = Annotated[
@@ -26,6 +28,19 @@ Trust = Annotated[
 Debug = Annotated[bool, typer.Option("--debug", help="show the traceback of an error")]
 Workers = Annotated[
     int | None,
-    typer.Option(min=0, help="runs at a time, as Ray tasks; 0 = one for each core or GPU", show_default="in turn"),
+    typer.Option(
+        min=0, max=10_000, help="runs at a time, as Ray tasks; 0 = one for each core or GPU", show_default="in turn"
+    ),
 ]
 Address = Annotated[str | None, typer.Option(help="of a Ray cluster to join: host:port, or auto", show_default=False)]
+
+
+def file_to_write(option: str, path: Path) -> Path:
+    """The path of a file that can be there, or is.
+
+    Raises:
+        InputError: it is a folder, or no name at all.
+    """
+    if not path.name or path.is_dir():
+        raise InputError(option, str(path), "is a folder, must be the name of a file")
+    return path

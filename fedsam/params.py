@@ -102,16 +102,17 @@ def theta_of(module: nn.Module) -> Tensor:
 def named(module: nn.Module, theta_P: Tensor, buffers: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
     """A module's whole state by name, with theta in place of its trainable parameters, and these in place of buffers.
 
-    Constants and all other buffers are the module's own, tied parameters are there under each of their names. All are
+    Constants and all other buffers are the module's own, what has several names is there under each of them. All are
     contiguous copies that share no memory, fit for safetensors and for `module.load_state_dict(..., strict=True)`.
     """
-    views = layout_of(module).views(theta_P)
-    first = {id(tensor): name for name, tensor in module.named_parameters()}
+    views, held = layout_of(module).views(theta_P), dict(module.named_buffers())
+    new = {id(tensor): views[name] for name, tensor in module.named_parameters() if name in views}
+    new |= {id(held[name]): tensor for name, tensor in (buffers or {}).items()}
     state = module.state_dict(keep_vars=True)
-    sources = {name: views.get(first.get(id(tensor), ""), tensor) for name, tensor in state.items()} | dict(
-        buffers or {}
-    )
-    return {name: source.detach().clone(memory_format=torch.contiguous_format) for name, source in sources.items()}
+    return {
+        name: new.get(id(tensor), tensor).detach().clone(memory_format=torch.contiguous_format)
+        for name, tensor in state.items()
+    }
 
 
 def weighted_sum(rows_KP: Tensor, weight_K: Tensor) -> Tensor:

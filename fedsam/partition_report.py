@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from fedsam.errors import under
+from fedsam.record import on_disk
 from fedsam.run import Run
 
 
@@ -23,6 +24,7 @@ def report(run: Run, figure: Path | None, as_json: bool) -> None:
     from fedsam.data.heterogeneity import describe
     from fedsam.data.label_figure import draw
     from fedsam.data.validation import federation_of
+    from fedsam.files import on_disk
 
     with under("data"):
         federation = federation_of(run.data, run.seed)
@@ -39,8 +41,9 @@ def report(run: Run, figure: Path | None, as_json: bool) -> None:
         or Path("runs")
         / f"partition-{run.data.name}-{how.replace('partition=', '').replace(' ', '-').replace('=', '')}.png"
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draw(counts_KL, path, f"{run.data.name}, {federation.clients} clients, {how}, seed {run.seed}")
+    with on_disk(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draw(counts_KL, path, f"{run.data.name}, {federation.clients} clients, {how}, seed {run.seed}")
     if as_json:
         print(json.dumps(described))
         return

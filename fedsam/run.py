@@ -7,8 +7,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+from pydantic import AfterValidator
 from pydantic.fields import FieldInfo
 
 from fedsam.attack.base import Attack
@@ -20,10 +21,15 @@ from fedsam.errors import InputError
 from fedsam.models.base import Model
 from fedsam.naming import title
 from fedsam.optim.base import ClientOptimizer
+from fedsam.paths import expanded
 from fedsam.probes.base import Probe
 from fedsam.probes.local.base import LocalProbe
 from fedsam.strategy import Average, Strategy
 from fedsam.system.base import System
+
+
+def _expanded(out: str | None) -> str | None:
+    return str(expanded(out, "")) if out else out
 
 
 class Run(Groups):
@@ -52,7 +58,11 @@ class Run(Groups):
     local: LocalProbe = key("accuracy", "evaluation of clients in the course of the run", "off")
     engine: Engine = key("auto", "how clients are trained", "fedsam bench engines")
     rounds: int = key(
-        150, "federated rounds, T", "the digits demonstration; 10,000 for CIFAR-10 in Caldarola et al. 2022", ge=1
+        150,
+        "federated rounds, T",
+        "the digits demonstration; 10,000 for CIFAR-10 in Caldarola et al. 2022",
+        ge=1,
+        le=10**9,
     )
     cohort: int = key(5, "clients sampled in each round, uniformly without replacement", "Caldarola et al. 2022", ge=1)
     seed: int = key(0, "every random number of the run is keyed by it", "convention", ge=0, lt=2**63)
@@ -69,7 +79,9 @@ class Run(Groups):
     checkpoint_every: int = key(
         50, "rounds between checkpoints; 0 = only at the end or when stopped", "convention", ge=0
     )
-    out: str | None = key(None, "run directory; none = runs/ and a name made from the settings", "convention")
+    out: Annotated[str | None, AfterValidator(_expanded)] = key(
+        None, "run directory; none = runs/ and a name made from the settings", "convention", path=True
+    )
 
     def model_post_init(self, context: object) -> None:
         """Refuse combinations that cannot run."""

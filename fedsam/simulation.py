@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 
 from fedsam import environment
+from fedsam.advice import on_divergence
 from fedsam.arrived import Arrived, size_of
 from fedsam.assemble import assemble
 from fedsam.batchnorm import NAME as BATCHNORM
@@ -236,13 +238,12 @@ class Simulation:
             if broken:
                 shown = ", ".join(map(str, broken[:10])) + (f" and {len(broken) - 10} more" if len(broken) > 10 else "")
                 some = f"client{'s' * (len(broken) > 1)} {shown}"
-                cure = "lower client.lr or set client.clip_norm"
+                cure = on_divergence(self.run)
                 raise DivergedError(f"round {round}: loss or update of {some} is not finite; {cure}{self._last_good()}")
         self.unchecked.clear()
         if not bool(self.theta_P.sum().isfinite()):
-            raise DivergedError(
-                f"round {self.done}: the global model is not finite; lower server.lr or client.lr{self._last_good()}"
-            )
+            cure = on_divergence(self.run, "lower server.lr or client.lr")
+            raise DivergedError(f"round {self.done}: the global model is not finite; {cure}{self._last_good()}")
 
     def _last_good(self) -> str:
         kept = self.directory.manifest() if self.directory else None
@@ -255,17 +256,26 @@ class Simulation:
     def _record(self, ids: list[int], lr: float) -> None:
         began = time.perf_counter()
         served_P = self.run.average.served(self.theta_P, self.average)
+        try:
+            found = self.measures.of(self.done, served_P, self.theta_P, self._trial(lr))
+        except DivergedError as error:
+            raise DivergedError(f"{error}{self._last_good()}") from None
+        train_loss = float(self.loss) / self.trained if self.trained else None
+        if train_loss is not None and not math.isfinite(train_loss):
+            raise DivergedError(
+                f"round {self.done}: the training loss is not finite; lower client.lr{self._last_good()}"
+            )
         record: Record = {
             "round": self.done,
-            **self.measures.of(self.done, served_P, self.theta_P, self._trial(lr)),
-            "train_loss": float(self.loss) / self.trained if self.trained else None,
+            **found,
+            "train_loss": train_loss,
             "lr": lr,
             "clients": ids,
             "bytes_up": self.bytes_up,
             "bytes_down": self.bytes_down,
         }
         if self.run.diagnostics.due(self.done, self.run.rounds):
-            record["diagnostics"] = self.run.diagnostics.measure(self.updates)
+            record |= self.measures.aside("diagnostics", lambda: self.run.diagnostics.measure(self.updates))
             self.updates = Updates()
         record |= self.ledger.record(ids)
         if self.failures:
@@ -343,6 +353,7 @@ class Simulation:
         state = {name: tensor.cpu() for name, tensor in named(self.task.module, served_P, buffers).items()}
         blob = safetensors.torch.save(state)
         if self.directory:
-            self.directory.finish(blob, self.measures.clients(self.done, served_P, self.theta_P))
+            local = self.measures.clients(self.done, served_P, self.theta_P) if self.measures.holds_out else None
+            self.directory.finish(blob, local)
         out = self.directory.path if self.directory else None
         return Result(self.run, self.metrics, self.engine.name, hashlib.sha256(blob).hexdigest(), state, out)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor
-from torch.func import functional_call
 
 from fedsam.batchnorm import NAME, BatchNorms
 from fedsam.client_half import State
@@ -101,9 +100,9 @@ def estimated(task: Task, theta_P: Tensor, images: Tensor) -> Tensor:
     """
     norms = task.batchnorms
     assert norms is not None
-    mean_S, views = torch.zeros_like(norms.initial(theta_P)), task.layout.views(theta_P)
+    mean_S = torch.zeros_like(norms.initial(theta_P))
     for number, batch in enumerate(torch.split(images, BATCH)):
         with norms.training(mean_S, None, share=1 / (number + 1)) as done:
-            functional_call(task.module, views, (task.normalise(batch),))
+            task.network.trained(theta_P, task.normalise(batch))
         mean_S = norms.after(done)
     return mean_S

@@ -52,7 +52,11 @@ class Strategy(ClientHalf):
     package: ClassVar[str] = "fedsam.strategies"
 
     state_memory: float = key(
-        4.0, "GiB of memory for what clients keep from round to round; beyond it a file is used", "convention", ge=0.0
+        4.0,
+        "GiB of memory for what clients keep from round to round; beyond it a file is used",
+        "convention",
+        ge=0.0,
+        le=1e6,
     )
 
     public_images: int = key(
@@ -151,6 +155,10 @@ class Average(Component):
         Raises:
             InputError: with what to change.
         """
+
+    def kept(self, rounds: int) -> int:
+        """How many models are kept for it in a run of so many rounds."""
+        return 1
 
     def lr(self, lr: float, clock: Clock) -> float:
         """The clients' learning rate in this round, from the scheduled one."""

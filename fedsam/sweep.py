@@ -12,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from fedsam.budget import must_be_few
 from fedsam.engine.joint import Joint
 from fedsam.errors import Busy, Damaged, InputError
 from fedsam.measures import due, probes_of
@@ -53,7 +54,11 @@ def plan(runs: Mapping[str, Run], seeds: int, out: Path) -> list[Job]:
     Args:
         runs: the settings by name.
         out: the directory that holds all run directories.
+
+    Raises:
+        InputError: these are too many.
     """
+    must_be_few("seeds", seeds, seeds * len(runs), "runs")
     names = directory_names(list(runs))
     return [
         Job(setting, run.replace(seed=run.seed + number, out=str(out / f"{names[setting]}-seed{run.seed + number}")))

@@ -10,6 +10,7 @@ from typing import Any
 
 from fedsam.files import on_disk, replace_file
 from fedsam.measured import accuracy_of, split_of
+from fedsam.text import encoded
 
 SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 
@@ -32,7 +33,7 @@ def write(rows: Sequence[dict[str, Any]], out: Path, last: int) -> None:
         ("table.tex", as_latex(rows, caption)),
     ):
         with on_disk(out / name):
-            replace_file(out / name, text.encode())
+            replace_file(out / name, encoded(text))
 
 
 def as_csv(rows: Sequence[dict[str, Any]]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fedsam.config import key
+from fedsam.config import LARGE, key
 from fedsam.schedule.base import Clock
 from fedsam.strategy import State, Strategy
 
@@ -16,9 +16,9 @@ class FedAdagrad(Strategy):
     Reddi et al., ICLR 2021, algorithm 2; m = 0 and v = τ² at first, no bias correction.
     """
 
-    lr: float = key(0.1, "server learning rate", "Reddi et al. 2021, of the order tuned for CIFAR-10", gt=0.0)
+    lr: float = key(0.1, "server learning rate", "Reddi et al. 2021, of the order tuned for CIFAR-10", gt=0.0, le=LARGE)
     beta1: float = key(0.9, "β₁, decay of the mean of the updates", "Reddi et al. 2021", ge=0.0, lt=1.0)
-    tau: float = key(1e-3, "τ, added to the root", "Reddi et al. 2021", gt=0.0)
+    tau: float = key(1e-3, "τ, added to the root", "Reddi et al. 2021", gt=0.0, le=1e15)
 
     def init(self, theta_P: Tensor) -> State:
         """m = 0, v = τ²."""

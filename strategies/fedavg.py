@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fedsam.config import key
+from fedsam.config import LARGE, key
 from fedsam.schedule.base import Clock
 from fedsam.strategy import State, Strategy
 
@@ -17,7 +17,7 @@ class FedAvg(Strategy):
     algorithm 1 with SGD.
     """
 
-    lr: float = key(1.0, "server learning rate", "McMahan et al. 2017", gt=0.0)
+    lr: float = key(1.0, "server learning rate", "McMahan et al. 2017", gt=0.0, le=LARGE)
 
     def update(self, theta_P: Tensor, delta_P: Tensor, state: State, clock: Clock) -> tuple[Tensor, State]:
         """A step along the mean update."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fedsam.client_half import Here
-from fedsam.config import key
+from fedsam.config import LARGE, key
 from fedsam.schedule.base import Clock
 from fedsam.strategy import Gathered, State, Strategy
 
@@ -27,7 +27,9 @@ class FedDyn(Strategy):
     slots: ClassVar[tuple[str, ...]] = ("dual",)
     derived: ClassVar[tuple[str, ...]] = ("moved",)
 
-    alpha: float = key(0.1, "α, weight of the dynamic regulariser", "Acar et al. 2021, who try 0.001 to 0.1", gt=0.0)
+    alpha: float = key(
+        0.1, "α, weight of the dynamic regulariser", "Acar et al. 2021, who try 0.001 to 0.1", gt=0.0, le=LARGE
+    )
 
     def init(self, theta_P: Tensor) -> State:
         """h = 0."""

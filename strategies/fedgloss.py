@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fedsam.client_half import Here
-from fedsam.config import key
+from fedsam.config import LARGE, key
 from fedsam.schedule.base import Clock
 from fedsam.strategy import Gathered, State, Strategy
 
@@ -28,8 +28,12 @@ class FedGloSS(Strategy):
     slots: ClassVar[tuple[str, ...]] = ("dual",)
     derived: ClassVar[tuple[str, ...]] = ("moved",)
 
-    rho: float = key(0.15, "ρ, radius of the server's perturbation", "Caldarola et al. 2025, CIFAR-10", ge=0.0)
-    beta: float = key(10.0, "β, inverse weight of the proximal term", "Caldarola et al. 2025, CIFAR-10", gt=0.0)
+    rho: float = key(
+        0.15, "ρ, radius of the server's perturbation", "Caldarola et al. 2025, CIFAR-10", ge=0.0, le=LARGE
+    )
+    beta: float = key(
+        10.0, "β, inverse weight of the proximal term", "Caldarola et al. 2025, CIFAR-10", gt=0.0, le=LARGE
+    )
 
     def init(self, theta_P: Tensor) -> State:
         """σ = 0, Δ = 0."""

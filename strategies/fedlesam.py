@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fedsam.client_half import ClientHalf, Here
-from fedsam.config import key
+from fedsam.config import LARGE, key
 from fedsam.optim.base import ClientOptimizer, must_not_perturb, norm
 from fedsam.strategies.fedavg import FedAvg
 from fedsam.strategy import State
@@ -23,7 +23,7 @@ class LESAM(ClientHalf):
 
     rowwise = True
 
-    rho: float = key(0.5, "ρ, radius of the perturbation", "Fan et al. 2024, the authors' example", ge=0.0)
+    rho: float = key(0.5, "ρ, radius of the perturbation", "Fan et al. 2024, the authors' example", ge=0.0, le=LARGE)
 
     def check(self, client: ClientOptimizer) -> None:
         """Clients must not perturb by themselves."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from fedsam.client_half import Here
-from fedsam.config import key
+from fedsam.config import LARGE, key
 from fedsam.strategies.fedavg import FedAvg
 
 
@@ -17,7 +17,7 @@ class FedProx(FedAvg):
 
     rowwise = True
 
-    mu: float = key(0.01, "μ, weight of the proximal term", "Li et al. 2020, who try 0.001 to 1", ge=0.0)
+    mu: float = key(0.01, "μ, weight of the proximal term", "Li et al. 2020, who try 0.001 to 1", ge=0.0, le=LARGE)
 
     def descent(self, gradient_P: Tensor, theta_P: Tensor, here: Here) -> Tensor:
         """g + μ (w − w_sent)."""

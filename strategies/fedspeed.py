@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fedsam.client_half import Here
-from fedsam.config import key
+from fedsam.config import LARGE, key
 from fedsam.optim.base import ClientOptimizer, must_perturb
 from fedsam.schedule.base import Clock
 from fedsam.strategy import Gathered, State, Strategy
@@ -28,7 +28,9 @@ class FedSpeed(Strategy):
     slots: ClassVar[tuple[str, ...]] = ("correction",)
     derived: ClassVar[tuple[str, ...]] = ("moved",)
 
-    proximal_weight: float = key(0.1, "λ, weight of the proximal term", "Sun et al. 2023, FL-Simulator", gt=0.0)
+    proximal_weight: float = key(
+        0.1, "λ, weight of the proximal term", "Sun et al. 2023, FL-Simulator", gt=0.0, le=LARGE
+    )
 
     def init(self, theta_P: Tensor) -> State:
         """The mean of the h_k, 0."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from fedsam.client_half import Here
-from fedsam.config import key
+from fedsam.config import LARGE, key
 from fedsam.strategies.fedavg import FedAvg
 
 
@@ -17,8 +17,10 @@ class FedSWA(FedAvg):
 
     rowwise = True
 
-    lr: float = key(1.5, "α, server learning rate", "Liu et al. 2025", gt=0.0)
-    decay: float = key(0.1, "ρ, to which share of itself the learning rate falls in a round", "Liu et al. 2025", ge=0.0)
+    lr: float = key(1.5, "α, server learning rate", "Liu et al. 2025", gt=0.0, le=LARGE)
+    decay: float = key(
+        0.1, "ρ, to which share of itself the learning rate falls in a round", "Liu et al. 2025", ge=0.0, le=LARGE
+    )
 
     def rate(self, t: int, here: Here) -> Tensor | float:
         """The learning rate of step t."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fedsam.client_half import Here
-from fedsam.config import key
+from fedsam.config import LARGE, key
 from fedsam.optim.base import ClientOptimizer, dot, must_not_perturb, must_step_with_sgd, norm
 from fedsam.strategies.fedavg import FedAvg
 from fedsam.strategy import Gathered, State
@@ -34,7 +34,7 @@ class FedWMSAM(FedAvg):
     averaged: ClassVar[tuple[str, ...]] = ("direction",)
     derived: ClassVar[tuple[str, ...]] = ("direction", "agreement")
 
-    rho: float = key(0.01, "ρ, radius of the perturbation", "Li et al. 2025, the best of five", ge=0.0)
+    rho: float = key(0.01, "ρ, radius of the perturbation", "Li et al. 2025, the best of five", ge=0.0, le=LARGE)
     alpha: float = key(0.1, "α at first, share of the client's own gradient", "Li et al. 2025", gt=0.0, lt=1.0)
     adaptation: float = key(0.01, "λ, step of α", "Li et al. 2025, the authors' code", ge=0.0, le=1.0)
 

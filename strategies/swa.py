@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from fedsam.config import key
+from fedsam.config import LARGE, key
 from fedsam.errors import InputError
 from fedsam.schedule.base import Clock
 from fedsam.strategy import Average, State
@@ -35,7 +35,9 @@ class SWA(Average):
     cycle: int = key(
         10, "c, rounds in a cycle of the client learning rate; 1 = constant", "Caldarola et al. 2022, CIFAR-10", ge=1
     )
-    lr_end: float = key(1e-4, "γ₂, client learning rate at the end of a cycle", "Caldarola et al. 2022", gt=0.0)
+    lr_end: float = key(
+        1e-4, "γ₂, client learning rate at the end of a cycle", "Caldarola et al. 2022", gt=0.0, le=LARGE
+    )
     capture: Literal["cycle-end", "as-released"] = key("cycle-end", "which models are averaged", "Izmailov et al. 2018")
 
     def begin(self, rounds: int) -> int:

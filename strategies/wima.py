@@ -17,7 +17,11 @@ class WiMA(Average):
     Caldarola et al., ICCV Workshops 2023 (arXiv 2310.01366).
     """
 
-    window: int = key(10, "W, rounds in the window", "convention", ge=1)
+    window: int = key(10, "W, rounds in the window", "convention", ge=1, le=10**6)
+
+    def kept(self, rounds: int) -> int:
+        """The models of the window."""
+        return min(self.window, rounds)
 
     def update(self, sent_P: Tensor, theta_P: Tensor, state: State, clock: Clock) -> State:
         """The window after a round."""

@@ -17,6 +17,7 @@ from torch.optim.swa_utils import update_bn
 from fedsam import Run, resume, simulate
 from fedsam.batchnorm import NAME, batchnorms_of, replace_layers
 from fedsam.errors import Interrupted
+from fedsam.network import Network
 from fedsam.params import layout_of, theta_of
 from fedsam.simulation import Simulation
 from fedsam.statistics import Statistics, public_images
@@ -320,5 +321,5 @@ def test_a_layer_after_inner_ones_keeps_its_own_statistics() -> None:
     for name, buffer in norms.buffers(statistics_S).items():
         torch.testing.assert_close(buffer, dict(theirs.named_buffers())[name])
     assert torch.equal(norms.vector(norms.buffers(statistics_S), images), statistics_S)
-    with norms.evaluation(statistics_S):
-        torch.testing.assert_close(ours(images), theirs.eval()(images))
+    evaluated = Network(ours, layout_of(ours)).evaluated(theta_of(ours), images, statistics_S)
+    torch.testing.assert_close(evaluated, theirs.eval()(images))

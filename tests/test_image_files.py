@@ -305,13 +305,13 @@ def test_imagefolder_resizes_if_asked_to(tmp_path: Path) -> None:
         ({"train_a_1": picture(0), "test_b_1": picture(0)}, "test/ has the class 'b', train/ has not"),
         ({"train_a_1": picture(0), "test_1": picture(0)}, "there are no images in test/; it must hold"),
         (
-            {"train_a_1": picture(0), "train_b_x_1": picture(0), "test_a_1": picture(0)},
+            {"train_a_1": picture(0), "train_b_.1": picture(0), "test_a_1": picture(0)},
             "there are no images in train/b/;",
         ),
         ({"train_a_1": b"?", "test_a_1": picture(0)}, "train/a/1.png is no image that can be used ("),
         (
-            {"train_a_1": picture(0), "test_a_1": picture(0, mode="L")},
-            "its images are 6 x 5 x 1 (height x width x chan",
+            {"train_a_1": picture(0), "test_a_1": picture(0, (5, 5))},
+            "its images are 5 x 5 x 3 (height x width x chan",
         ),
     ],
 )

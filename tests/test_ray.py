@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from fedsam import InputError, Run, RunError, simulate
+from fedsam.cluster.join import join
 from fedsam.engine import ray as ray_engine
-from fedsam.engine.ray import Ray
 from fedsam.result import Listener, Result
 from fedsam.simulation import Simulation
 from tests.conftest import Ragged
@@ -38,9 +38,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     found.add_node(num_cpus=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "path", [*sys.path, *map(str, folders)])
-        ray_engine.connect(Ray(address=found.address))
+        joined = join(found.address)
     yield found
-    ray.shutdown()
+    joined.leave()
     found.shutdown()
     gc.collect()
 
@@ -174,14 +174,6 @@ def test_blocks_grow_as_the_work_of_a_client_shrinks() -> None:
     assert [len(block) for block in blocks(one_by_one=True, **large)] == [3] * 6 + [2]
     assert [len(block) for block in blocks(**large)] == [2] * 10  # which a worker trains as one
     assert len(blocks(on_gpu=True, **large)) < 10
-
-
-@pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere", "127.0.0.1:port"])
-def test_an_address_without_a_cluster_is_refused_at_once(address: str) -> None:
-    with pytest.raises(InputError, match=f"address = {address}: no Ray cluster could be reached there"):
-        ray_engine._must_answer(address)
-    with pytest.raises(InputError, match="Ray Client cannot share memory"):
-        ray_engine._must_answer("ray://127.0.0.1:10001")
 
 
 def test_clients_are_evaluated_and_their_images_skewed_as_in_process(cluster: Any) -> None:

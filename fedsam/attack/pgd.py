@@ -28,11 +28,15 @@ class PGD(Attack):
 
     norm: Literal["linf", "l2"] = key("linf", "norm of the change of an image", "Zhou et al. 2025, their code")
     epsilon: float = key(
-        4 / 255, "ε, radius of the change, for pixels from 0 to 1", "4/255 in Zhou et al. 2025, their code", ge=0.0
+        4 / 255,
+        "ε, radius of the change, for pixels from 0 to 1",
+        "4/255 in Zhou et al. 2025, their code",
+        ge=0.0,
+        le=1e6,
     )
-    steps: int = key(10, "K, steps of ascent", "Zhou et al. 2025, their code", ge=1)
+    steps: int = key(10, "K, steps of ascent", "Zhou et al. 2025, their code", ge=1, le=10**4)
     step_size: float = key(
-        2 / 255, "α, size of a step, for pixels from 0 to 1", "2/255 in Zhou et al. 2025, their code", gt=0.0
+        2 / 255, "α, size of a step, for pixels from 0 to 1", "2/255 in Zhou et al. 2025, their code", gt=0.0, le=1e6
     )
 
     @property

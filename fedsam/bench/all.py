@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             break
         for line in lines(case, chosen.rounds, chosen.versus, about, built):
             failed += "error" in line
-            with chosen.out.open("a") as file:
+            with chosen.out.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
         print(f"{case}: done after {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     return int(failed > 0)

@@ -43,7 +43,7 @@ def measured(clients: int, rounds: int) -> dict[str, Any]:
         RunError: it fails.
     """
     command = [sys.executable, "-c", CODE, str(clients), str(COHORT), str(rounds)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["nothing was said"])[-1]
         raise RunError(f"the process with {clients:,} clients failed: {last}")

@@ -45,7 +45,9 @@ def finished(command: Sequence[str]) -> float:
         RunError: it fails.
     """
     began = time.perf_counter()
-    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, encoding="utf-8", errors="replace", check=False
+    )
     taken = time.perf_counter() - began
     if done.returncode:
         raise RunError(f"{' '.join(command)} failed: {done.stderr.strip()[-300:]}")

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from fedsam.budget import Need
 from fedsam.config import Component, key
 from fedsam.data.augment.base import Augment
 from fedsam.data.digest import digest, joined
@@ -142,7 +143,7 @@ class Dataset(Component):
     kind: ClassVar[str] = "data set"
     package: ClassVar[str] = "fedsam.data"
 
-    clients: int = key(100, "number of clients", "Caldarola et al. 2022, CIFAR-10", ge=1)
+    clients: int = key(100, "number of clients", "Caldarola et al. 2022, CIFAR-10", ge=1, le=10**7)
     augment: Augment = key("none", "augmentation of training batches, on the device", "off")
     local_test: float = key(
         0.0, "share of each client's examples held out as its local test set, same label skew", "off", ge=0.0, lt=1.0
@@ -173,6 +174,10 @@ class Dataset(Component):
         " from 0 to 1",
         "Caldarola et al. 2022; the others in Coldenhoff et al. 2022",
     )
+
+    def needs(self, clients: int) -> list[Need]:
+        """What must be in memory before and in a round with so many clients, beyond the files that are read."""
+        return []
 
     @abstractmethod
     def load(self, seed: int) -> Federation:

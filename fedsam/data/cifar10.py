@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from fedsam.config import key
 from fedsam.data.base import Facts, Split
+from fedsam.data.parquet_files import read_parquet, remark, shards
 from fedsam.data.stored import Stored
-from fedsam.data.vision import check_fit, from_torchvision, read_parquet
+from fedsam.data.vision import check_fit, from_torchvision
 
 # Of the training images. As in the FedSAM authors' code and many others, std is the mean of the images' own deviations;
 # over all pixels it is (0.2470, 0.2435, 0.2616).
@@ -18,7 +21,8 @@ class CIFAR10(Stored):
     """CIFAR-10 (Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009).
 
     Looks for `<root>/cifar10/train.parquet` and `test.parquet` (Hugging Face layout: `img` or `image`, and `label`),
-    then for torchvision's files. Parquet files that hold JPEG instead of PNG are not quite the original pixels.
+    each a file, a folder of shards, or in its place shards such as `train-00000-of-00002.parquet`, then for
+    torchvision's files. Parquet files that hold JPEG instead of PNG are not quite the original pixels.
 
     Those who used the FedSAM authors' files trained on a part of the test set: their script saves training and test
     images to one folder under names of position and label, the test images last, so that a training image is lost where
@@ -42,17 +46,28 @@ class CIFAR10(Stored):
         return facts, leaked(train, test) if self.fedsam_leak else train, test
 
     def _read(self) -> tuple[Facts, Split, Split]:
-        paths = [self.folder() / "cifar10" / f"{part}.parquet" for part in ("train", "test")]
-        if any(path.exists() for path in paths):
-            train, test = (read_parquet(path, ("img", "image"), "label", "root") for path in paths)
-            for split, path in zip((train, test), paths, strict=True):
-                check_fit(split, FACTS, "root", str(path))
-            return FACTS, train, test
+        places = {part: self._places(part) for part in ("train", "test")}
+        if any(path.exists() for paths in places.values() for path in paths):
+            found = []
+            for paths in places.values():
+                found.append(read_parquet(paths, ("img", "image"), "label", "root", str(paths[0])))
+                check_fit(found[-1], FACTS, "root", str(paths[0]))
+            return FACTS, found[0], found[1]
         import torchvision
 
         files = "cifar-10-python.tar.gz, or cifar10/train.parquet and cifar10/test.parquet,"
         make = torchvision.datasets.CIFAR10
         return FACTS, *from_torchvision(make, self.folder(), "CIFAR-10", files, train=(True, False))
+
+    def _places(self, part: str) -> tuple[Path, ...]:
+        """Where a part is, or would be as one file."""
+        folder = self.folder() / "cifar10"
+        whole = folder / f"{part}.parquet"
+        if whole.exists():
+            return shards(str(whole), "root", part)
+        several = tuple(sorted(folder.glob(f"{part}-*-of-*.parquet")))
+        remark(several)
+        return several or (whole,)
 
 
 def leaked(train: Split, test: Split) -> Split:

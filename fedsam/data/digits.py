@@ -25,7 +25,7 @@ class Digits(Partitioned):
     Pixels are whole numbers from 0 to 16.
     """
 
-    clients: int = key(50, "number of clients", "the digits demonstration: 28 images each", ge=1)
+    clients: int = key(50, "number of clients", "the digits demonstration: 28 images each", ge=1, le=10**7)
 
     def read(self) -> tuple[Facts, Split, Split]:
         """Read the table that is installed with scikit-learn, without importing it, which would take two seconds.
@@ -43,7 +43,7 @@ def _read() -> tuple[Facts, Split, Split]:
     path = Path(folders[0] if folders else "") / "datasets" / "data" / "digits.csv.gz"
     if not path.is_file():
         raise InputError("name", "digits", "needs scikit-learn, which carries them as digits.csv.gz; install it")
-    with gzip.open(path, "rt") as file:
+    with gzip.open(path, "rt", encoding="ascii") as file:
         table = np.loadtxt(file, delimiter=",", dtype=np.uint8)
     images, labels = table[:, :64].reshape(-1, 8, 8, 1), table[:, 64].astype(np.int64)
     rng = stream(0, "digits")

@@ -8,7 +8,9 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+import math
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -33,18 +35,24 @@ def decode(sources: Sequence[bytes | Path], name: Callable[[int], str], size: in
         size: resize each image to size x size (bilinear, antialiased); None = all must agree in size.
 
     Raises:
-        ValueError: an image cannot be decoded, has not 8 bits a channel, or differs in size; the message names it.
+        ValueError: an image cannot be decoded, has not 8 bits a channel, or differs in size, in which case the message
+            names it; or memory cannot hold them.
     """
     from PIL import Image
 
+    if size is not None:
+        _check_room(len(sources), size, size, 1)
     decoded: np.ndarray | None = None
     for position, source in enumerate(sources):
         try:
-            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as opened:
-                pixels = _pixels(opened, size)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # of twice as many it makes an error
+                with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as opened:
+                    pixels = pixels_of(opened, size)
         except Exception as error:  # damaged files make Pillow raise errors of many kinds
             raise ValueError(f"{name(position)} is no image that can be used ({_first_line(error)})") from error
         if decoded is None:
+            _check_room(len(sources), *pixels.shape)
             decoded = np.empty((len(sources), *pixels.shape), dtype=np.uint8)
         if pixels.shape[:2] != decoded.shape[1:3]:
             (height, width), (first_height, first_width) = pixels.shape[:2], decoded.shape[1:3]
@@ -58,7 +66,12 @@ def decode(sources: Sequence[bytes | Path], name: Callable[[int], str], size: in
     return decoded
 
 
-def _pixels(image: object, size: int | None) -> np.ndarray:
+def pixels_of(image: object, size: int | None) -> np.ndarray:
+    """A PIL image as uint8 [H, W, C], C = 3 if it has colour, else 1; resized to size x size unless that is None.
+
+    Raises:
+        ValueError: it has not 8 bits a channel.
+    """
     from PIL import Image
 
     assert isinstance(image, Image.Image)
@@ -70,6 +83,18 @@ def _pixels(image: object, size: int | None) -> np.ndarray:
         plain = plain.resize((size, size), Image.Resampling.BILINEAR)
     pixels = np.asarray(plain)
     return pixels[:, :, None] if pixels.ndim == 2 else pixels
+
+
+def _check_room(*shape: int) -> None:
+    """Refuse more bytes than the machine has.
+
+    Raises:
+        ValueError: memory cannot hold an array of this shape.
+    """
+    needed, there = math.prod(shape), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > there:
+        images = f"{shape[0]} images of {shape[1]} x {shape[2]}"
+        raise ValueError(f"{images} need {needed / 1e9:.3g} GB, there are {there / 1e9:.3g} GB of memory")
 
 
 def decode_kept(files: Sequence[bytes], name: Callable[[int], str]) -> np.ndarray:

@@ -1,34 +1,52 @@
-"""Any labelled images in two Parquet files."""
+"""Any labelled images in Parquet files."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
 
 from fedsam.config import key
 from fedsam.data.base import Facts, Split
+from fedsam.data.parquet_files import note, read_parquet, shards
 from fedsam.data.stored import Partitioned
-from fedsam.data.vision import check_fit, facts_of, read_parquet
+from fedsam.data.vision import alike, check_fit, facts_of
 from fedsam.errors import InputError
 
 
-class Parquet(Partitioned):
-    """A training and a test file in the Hugging Face layout, with images of one size, grey or RGB.
+def _joined(given: Any) -> Any:
+    """A list of a TOML file as it is written on a command line."""
+    texts = isinstance(given, list | tuple) and all(isinstance(one, str) for one in given)
+    return ",".join(given) if texts else given
 
-    One column, struct(bytes, path) or plain bytes, holds the image files (PNG, JPEG, ...), another the labels.
+
+Files = Annotated[str, BeforeValidator(_joined)]
+
+
+class Parquet(Partitioned):
+    """Training and test files in the Hugging Face layout, with images of one size, grey or RGB.
+
+    One column, struct(bytes, path) or plain bytes, holds the image files (PNG, JPEG, ...), another the labels. Either
+    part may be in several shards: a folder, a pattern (`data/train-*.parquet`), or files between commas.
     """
 
-    train_file: str = key("", "Parquet file of the training images; required", "no default")
-    test_file: str = key("", "Parquet file of the test images; required", "no default")
+    train_file: Files = key("", "Parquet file, folder or pattern of training images; required", "no default", path=True)
+    test_file: Files = key("", "Parquet file, folder or pattern of test images; required", "no default", path=True)
     image_column: str = key("img", "column of the image files", "cifar10 on the Hugging Face hub")
     label_column: str = key("label", "column of the labels, whole numbers from 0", "cifar10 on the Hugging Face hub")
 
     def read(self) -> tuple[Facts, Split, Split]:
-        """Both files; mean and standard deviation are those of the training images.
+        """Both parts; mean and standard deviation are those of the training images.
 
         Raises:
             InputError: a file is not named, missing or unusable, or the two do not fit each other.
         """
-        train, test = self._part("train_file"), self._part("test_file")
+        places = self._places("train_file"), self._places("test_file")
+        if both := set(places[0]) & set(places[1]):
+            note(f"{min(both)} is trained and tested on")
+        train, test = self._part("train_file", places[0]), self._part("test_file", places[1])
+        train, test = alike(train, test)
         try:
             facts = facts_of(train)
         except ValueError as error:
@@ -36,8 +54,11 @@ class Parquet(Partitioned):
         check_fit(test, facts, "test_file", self.test_file)
         return facts, train, test
 
-    def _part(self, field: str) -> Split:
-        path = getattr(self, field)
-        if not path:
+    def _places(self, field: str) -> tuple[Path, ...]:
+        given = getattr(self, field)
+        if not given:
             raise InputError(field, InputError.ABSENT, "must name a Parquet file; data.name=parquet needs two")
-        return read_parquet(Path(path).expanduser(), (self.image_column,), self.label_column, field)
+        return shards(given, field, field.removesuffix("_file"))
+
+    def _part(self, field: str, places: tuple[Path, ...]) -> Split:
+        return read_parquet(places, (self.image_column,), self.label_column, field, getattr(self, field))

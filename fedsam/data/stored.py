@@ -15,9 +15,13 @@ import numpy as np
 
 from fedsam.config import key
 from fedsam.data.base import Dataset, Facts, Federation, Split
+from fedsam.data.intake import Intake
 from fedsam.data.label_noise import with_label_noise
 from fedsam.data.partition.base import Assignment, Partition
 from fedsam.data.skew.base import Skew
+from fedsam.errors import InputError
+from fedsam.measured import TEST
+from fedsam.paths import expanded
 from fedsam.rng import stream
 
 
@@ -96,8 +100,9 @@ class Partitioned(Dataset):
         of wrong labels varies; those that are held out, or that no client has, keep theirs.
         """
         partition = self.dividing()
-        facts, train, test = self.read()
+        facts, train, test = self._taken()
         own = partition.assign(train.labels, self.clients, self.samples_per_client, stream(seed, "partition"))
+        self._check(own, len(train))
         images = self.skew.store(train.images, own, seed, facts.scale)
         if images is not train.images:
             train = Split(images, train.labels).read_only()
@@ -109,6 +114,26 @@ class Partitioned(Dataset):
             labels = with_label_noise(train.labels, at, self.label_noise, self.label_noise_kind, facts.classes, rng)
             train = Split(train.images, labels).read_only()
         return StoredFederation(facts, train, test, own, held_out, self.skew, seed)
+
+    def _taken(self) -> tuple[Facts, Split, Split]:
+        """What is read, in the right form."""
+        found: Any = self.read()
+        if not isinstance(found, tuple | list) or len(found) != 3:
+            told = f"its read() gave {type(found).__name__}, must be Facts, training Split, test Split"
+            raise InputError("name", self.name, told)
+        intake = Intake(self.name, found[0])
+        train = intake.split(found[1], "training")
+        # a run for tuning does not as much as look at the test set
+        return intake.facts, train, found[2] if self.validation else intake.split(found[2], TEST)
+
+    def _check(self, own: Assignment, examples: int) -> None:
+        index = own.index
+        if not len(index):
+            raise InputError("partition", self.partition.name, "no client has an example")
+        if index.dtype.kind not in "iu" or index.min() < 0 or index.max() >= examples:
+            wrong = index.dtype if index.dtype.kind not in "iu" else index.min() if index.min() < 0 else index.max()
+            told = f"gives a client the position {wrong}; there are {examples} training examples, from 0 on"
+            raise InputError("partition", self.partition.name, told)
 
     def dividing(self) -> Partition:
         """The partition, ready to be used."""
@@ -128,7 +153,9 @@ class Partitioned(Dataset):
 class Stored(Partitioned):
     """A data set that is read from files under a folder."""
 
-    root: str | None = key(None, "folder of the data sets; none = $FEDSAM_DATA, else ~/.cache/fedsam", "convention")
+    root: str | None = key(
+        None, "folder of the data sets; none = $FEDSAM_DATA, else ~/.cache/fedsam", "convention", path=True
+    )
 
     def folder(self) -> Path:
         """Where the files are looked for."""
@@ -141,7 +168,7 @@ class Stored(Partitioned):
 
 def data_folder(root: str | None = None) -> Path:
     """The folder of the data sets: `root`, else $FEDSAM_DATA, else ~/.cache/fedsam."""
-    return Path(root or os.environ.get("FEDSAM_DATA") or "~/.cache/fedsam").expanduser()
+    return expanded(root or os.environ.get("FEDSAM_DATA") or "~/.cache/fedsam", "root")
 
 
 def held_out_size(examples: int, share: float) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from fedsam.budget import Need
 from fedsam.config import key
 from fedsam.data.base import Dataset, Facts, Federation, Split
 from fedsam.data.label_noise import with_label_noise
@@ -41,22 +42,39 @@ class Synthetic(Dataset):
     its label noise: each client has the same share of wrong labels, on images of the true class.
     """
 
-    samples_per_client: int = key(50, "examples of each client", "convention", ge=1)
+    samples_per_client: int = key(50, "examples of each client", "convention", ge=1, le=10**9)
     alpha: float = key(
         0.5, "Dirichlet concentration; 0 gives each client one class", "as data.partition=dirichlet", ge=0.0
     )
     classes: int = key(10, "number of classes", "convention", ge=2, le=1000)
     channels: int = key(1, "channels of an image", "convention", ge=1, le=16)
     size: int = key(8, "height and width of an image", "convention", ge=1, le=512)
-    noise: float = key(1.0, "standard deviation of the noise; more makes the classes harder", "convention", ge=0.0)
+    noise: float = key(
+        1.0, "standard deviation of the noise; more makes the classes harder", "convention", ge=0.0, le=1e6
+    )
     skew: Skew = key("none", "what sets one client's images apart from another's; the test set stays as it is", "off")
-    test_samples: int = key(2000, "test examples, of all classes alike", "convention", ge=1)
+    test_samples: int = key(2000, "test examples, of all classes alike", "convention", ge=1, le=10**9)
 
     def __init__(self, **values: Any) -> None:
         if "partition" in values:
             allowed = "synthetic has none: its clients draw their classes by data.alpha; leave it out"
             raise InputError("partition", values["partition"], allowed)
         super().__init__(**values)
+
+    def needs(self, clients: int) -> list[Need]:
+        """Bytes and labels of a round's clients and of the test set, and the random words of one client's."""
+        image, samples = self.size * self.size * self.channels, self.samples_per_client
+        drawn = samples * (2 * image + self.classes)
+        test = self.test_samples * (3 * image + 8)
+        return [
+            Need(
+                "samples_per_client",
+                samples,
+                f"the examples of {clients:,} clients",
+                clients * samples * (image + 8) + drawn,
+            ),
+            Need("test_samples", self.test_samples, "the test set", test),
+        ]
 
     def load(self, seed: int) -> Federation:
         """Draw the prototypes and the test set; the clients' examples are made when they are asked for."""

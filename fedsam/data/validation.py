@@ -10,10 +10,12 @@ from functools import cached_property
 
 import numpy as np
 
+from fedsam.budget import must_fit
 from fedsam.data.base import Dataset, Federation, Split
 from fedsam.data.digest import digest
+from fedsam.data.gate import Gate
 from fedsam.data.stored import stratified
-from fedsam.errors import InputError
+from fedsam.errors import FedsamError, InputError, RunError
 from fedsam.measured import VALIDATION
 from fedsam.rng import stream
 
@@ -23,14 +25,38 @@ KEPT = 20_000
 """Clients whose choice is remembered."""
 
 
-def federation_of(data: Dataset, seed: int) -> Federation:
+def federation_of(data: Dataset, seed: int, cohort: int = 1) -> Federation:
     """A data set as a run sees it: loaded, and with `data.validation` without what is held out and without test set.
 
+    Args:
+        cohort: clients whose examples must be in memory at once.
+
     Raises:
-        InputError: as `Dataset.load`; or no client has two training examples, so that nothing can be held out.
+        InputError: as `Dataset.load`; memory has no room for it; what was loaded is not of the right form; or no client
+            has two training examples, so that nothing can be held out.
+        RunError: loading broke off with an error of another kind.
     """
-    loaded = data.load(seed)
+    must_fit(data.needs(cohort))
+    loaded = _loaded(data, seed)
     return HeldOut(loaded, data.validation, seed) if data.validation else loaded
+
+
+def _loaded(data: Dataset, seed: int) -> Federation:
+    """What is loaded, checked: our own ways of loading check what they read."""
+    try:
+        loaded = data.load(seed)
+        if type(data).load.__module__.startswith("fedsam.data."):
+            return loaded
+        if not isinstance(loaded, Federation):
+            raise InputError("name", data.name, f"its load() gave {type(loaded).__name__}, must be a Federation")
+        gate = Gate(loaded, data.name, sealed=data.validation > 0)
+    except FedsamError:
+        raise
+    except Exception as error:
+        told = " ".join(f"{type(error).__name__}: {error}".split())
+        raise RunError(f"data.name = {data.name}: loading it raised {told}") from error
+    gate.look()
+    return gate
 
 
 def validation_size(examples_K: np.ndarray, share: float) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Reading of labelled images: Parquet in the Hugging Face layout, and torchvision's data sets.
+"""Labelled images of torchvision's data sets, and what all readers of images need.
 
 Shapes: N images, H height, W width, C channels, L classes.
 """
@@ -16,82 +16,9 @@ from typing import Any
 import numpy as np
 
 from fedsam.data.base import Facts, Split
-from fedsam.data.images import decode_kept
 from fedsam.errors import InputError
 
-Stamp = tuple[tuple[str, int, int], ...]
-
 SILENCE = 30.0  # seconds that a server may keep silent before a download is given up
-
-
-def stamp(*paths: Path) -> Stamp:
-    """Name, size and time of change of these files and of all files in these folders; absent ones are left out."""
-    files = [file for path in paths for file in ([path] if path.is_file() else sorted(path.rglob("*")))]
-    return tuple((str(file), s.st_size, s.st_mtime_ns) for file in files if (s := file.stat()) and file.is_file())
-
-
-def read_parquet(path: Path, image_columns: tuple[str, ...], label_column: str, key: str) -> Split:
-    """Labelled images of a Parquet file: a column struct(bytes, path), or plain bytes, and a column of whole numbers.
-
-    A file that has not changed is read once in a process. The arrays are read-only.
-
-    Args:
-        path: of the file.
-        image_columns: the column of the images; the first that is there.
-        label_column: the column of the labels.
-        key: that named the file, for messages.
-
-    Raises:
-        InputError: under `key`: the file is missing or unreadable, lacks a column, or holds something else.
-    """
-    if not path.is_file():
-        raise InputError(key, str(path), "there is no such file")
-    try:
-        return _read_parquet(path, image_columns, label_column, stamp(path))
-    except ValueError as error:
-        raise InputError(key, str(path), str(error)) from None
-
-
-@lru_cache(maxsize=4)
-def _read_parquet(path: Path, image_columns: tuple[str, ...], label_column: str, changed: Stamp) -> Split:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(path) as file:
-            there = file.schema_arrow.names
-            image_column = next((column for column in image_columns if column in there), image_columns[0])
-            for column in (image_column, label_column):
-                if column not in there:
-                    raise ValueError(f"has no column {column!r}; it has {', '.join(there)}")
-            table = file.read(columns=[image_column, label_column])
-    except (OSError, pa.ArrowException) as error:
-        raise ValueError(f"is no Parquet file that can be read ({str(error).splitlines()[0]})") from None
-    labels = table[label_column]
-    if not pa.types.is_integer(labels.type) or labels.null_count:
-        held = f"{labels.type}{' with gaps' * bool(labels.null_count)}"
-        raise ValueError(f"column {label_column!r} is {held}, must be a whole number in each row")
-    if not len(labels):
-        raise ValueError("has no rows")
-    numbers = labels.to_numpy().astype(np.int64)
-    if numbers.min() < 0:
-        raise ValueError(f"column {label_column!r} has the label {numbers.min()}; labels count from 0")
-    images = decode_kept(_image_bytes(table[image_column], image_column), lambda row: f"the image in row {row}")
-    return Split(images, numbers).read_only()
-
-
-def _image_bytes(column: Any, name: str) -> list[bytes]:
-    import pyarrow as pa
-
-    chunks = column.chunks
-    if pa.types.is_struct(column.type) and (field := column.type.get_field_index("bytes")) >= 0:
-        chunks = [chunk.flatten()[field] for chunk in chunks]
-    files = [file for chunk in chunks for file in chunk.to_pylist()]
-    for row, file in enumerate(files):
-        if not isinstance(file, bytes):
-            held = f"row {row} holds {'none' if file is None else type(file).__name__}"
-            raise ValueError(f"column {name!r} must hold image files, as struct(bytes, path) or binary; {held}")
-    return files
 
 
 def from_torchvision(
@@ -184,3 +111,15 @@ def check_fit(split: Split, facts: Facts, key: str, given: str) -> None:
     if split.labels.max() >= facts.classes:
         highest = int(split.labels.max())
         raise InputError(key, given, f"has the label {highest}; there are {facts.classes} classes, from 0")
+
+
+def alike(train: Split, test: Split) -> tuple[Split, Split]:
+    """Both splits in RGB if one of them is; grey images get three equal channels."""
+    channels = max(train.images.shape[3], test.images.shape[3])
+    return _in_channels(train, channels), _in_channels(test, channels)
+
+
+def _in_channels(split: Split, channels: int) -> Split:
+    if split.images.shape[3] == channels:
+        return split
+    return Split(np.repeat(split.images, channels, axis=3), split.labels).read_only()

@@ -11,6 +11,7 @@ from torch.nn.modules.conv import _ConvNd
 from fedsam.data.base import Federation
 from fedsam.engine.base import Engine, Trainer
 from fedsam.engine.cohort import Cohort
+from fedsam.engine.in_blocks import why_not
 from fedsam.engine.loop import Loop
 from fedsam.engine.task import Task
 from fedsam.params import theta_of
@@ -25,14 +26,20 @@ class Auto(Engine):
 
     Short are the kernels of perceptrons of up to 2^22 parameters, of other models without convolutions up to 2^18, and
     of models whose convolutions take up to 2^18 multiplications for an image. The rule looks at device, layers and
-    sizes alone, so the same run picks the same engine everywhere.
+    sizes alone, so the same run picks the same engine everywhere; what cannot be trained in blocks goes through `loop`.
     """
 
     def choose(self, task: Task) -> tuple[Engine, str]:
         """The engine, and the part of the rule that decided."""
         settings: dict[str, Any] = {field: getattr(self, field) for field in Engine.model_fields}
+        blocks, reason = self._in_blocks(task)
+        if blocks and (why := why_not(task)):
+            return Loop(**settings), f"{why}, so clients are trained one at a time"
+        return (Cohort if blocks else Loop)(**settings), reason
+
+    def _in_blocks(self, task: Task) -> tuple[bool, str]:
         if task.device.type != "cpu":
-            return Cohort(**settings), "on a GPU clients are trained in blocks"
+            return True, "on a GPU clients are trained in blocks"
         if task.convolutional:
             size, limit, kind = multiplications(task), CONVOLUTIONS, "models with {} multiplications in convolutions"
         elif task.dense and task.takes_rows:
@@ -40,8 +47,8 @@ class Auto(Engine):
         else:
             size, limit, kind = task.layout.total, OTHER, "models without convolutions of {} parameters"
         if size <= limit:
-            return Cohort(**settings), f"on a CPU {kind.format(f'at most {limit:,}')} are faster in blocks"
-        return Loop(**settings), f"on a CPU {kind.format(f'more than {limit:,}')} are faster one client at a time"
+            return True, f"on a CPU {kind.format(f'at most {limit:,}')} are faster in blocks"
+        return False, f"on a CPU {kind.format(f'more than {limit:,}')} are faster one client at a time"
 
     def start(self, task: Task, federation: Federation) -> Trainer:
         """Start the chosen engine."""

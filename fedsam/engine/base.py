@@ -5,6 +5,8 @@ Shapes: K clients of a round or a block, J rows of a block's updates, P paramete
 
 from __future__ import annotations
 
+import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,6 +25,8 @@ from fedsam.params import weighted_sum
 if TYPE_CHECKING:
     from fedsam.engine.task import Task
 
+DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,2})?")
+CROWD = 64  # threads, at least, that every machine takes; torch ends the process where there can be no more of them
 Precision = Literal["fp32", "tf32", "bf16", "fp64"]
 
 
@@ -192,9 +196,14 @@ class Engine(Component):
         "processor threads; 0 = one for small models without convolutions, else torch's number",
         "fedsam bench engines",
         ge=0,
+        le=1024,
     )
     block: int = key(
-        0, "clients trained at once by the cohort engine; 0 = by the number of parameters", "fedsam bench engines", ge=0
+        0,
+        "clients trained at once by the cohort engine; 0 = by the number of parameters",
+        "fedsam bench engines",
+        ge=0,
+        le=10**6,
     )
     graphs: bool = key(
         False, "on a GPU replay a local step as one CUDA graph, not kernel by kernel; not yet timed", "convention"
@@ -210,10 +219,9 @@ class Engine(Component):
             InputError: there is no such device, or it lacks the precision.
         """
         cuda = torch.cuda.is_available()
-        try:
-            device = torch.device(("cuda" if cuda else "cpu") if self.device == "auto" else self.device)
-        except RuntimeError:
-            raise InputError("device", self.device, "must be auto, cpu, cuda or cuda:N") from None
+        if not DEVICE.fullmatch(self.device):
+            raise InputError("device", self.device, "must be auto, cpu, cuda or cuda:N")
+        device = torch.device(("cuda" if cuda else "cpu") if self.device == "auto" else self.device)
         if device.type == "cuda" and not (cuda and (device.index or 0) < torch.cuda.device_count()):
             raise InputError("device", self.device, f"torch sees {torch.cuda.device_count()} GPUs; use cpu or auto")
         if self.graphs and device.type != "cuda":
@@ -223,6 +231,16 @@ class Engine(Component):
                 "precision", self.precision, f"needs a CUDA device, this run is on {device.type}; use fp32 or bf16"
             )
         return device
+
+    def check_threads(self) -> None:
+        """Refuse more threads than this machine's cores can have use of.
+
+        Raises:
+            InputError: so many are asked for.
+        """
+        most = max(CROWD, 4 * (os.cpu_count() or 1))
+        if self.threads > most:
+            raise InputError("threads", self.threads, f"must be at most {most} on this machine; use {os.cpu_count()}")
 
     def thread_count(self, task: Task) -> int:
         """Processor threads for this task: the kernels of small models are too short to be shared out, and waiting

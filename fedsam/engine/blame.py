@@ -11,7 +11,7 @@ from fedsam.data.base import Federation
 from fedsam.data.plan import ClientPlan
 from fedsam.engine.base import Failure, Order
 from fedsam.engine.task import Store, Task
-from fedsam.errors import FedsamError, RunError
+from fedsam.errors import ClientError, FedsamError, RunError
 
 T = TypeVar("T")
 
@@ -47,13 +47,14 @@ def attempt(
 
     Raises:
         RunError: the clients fail together, but none of them alone.
-        FedsamError: `work` raised it; it is passed on, and so is any error that tells of memory that ran out.
+        FedsamError: `work` raised it, and not about a client's data; it is passed on, and so is any error that tells
+            of memory that ran out.
     """
     rows = list(rows)
     try:
         return rows, work(rows), []
-    except Exception as error:
-        if isinstance(error, FedsamError) or out_of_memory(error):
+    except (Exception, SystemExit) as error:  # code of a user that would end the process without a word
+        if (isinstance(error, FedsamError) and not isinstance(error, ClientError)) or out_of_memory(error):
             raise
         if len(rows) == 1:
             return [], None, [failure(ids[rows[0]], error)]

@@ -9,20 +9,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 
-import torch
 from torch import Tensor
-from torch.func import vmap
 
-from fedsam.client_half import Here, State
 from fedsam.data.base import Federation
 from fedsam.data.plan import ClientPlan
 from fedsam.engine.base import Engine, Order, Trained, Trainer
 from fedsam.engine.blame import attempt, out_of_memory, planned
 from fedsam.engine.graph import Graphs
+from fedsam.engine.in_blocks import train_block, why_not
 from fedsam.engine.local import Done, train_client
-from fedsam.engine.stack import Rows, Stack
 from fedsam.engine.task import Store, Task
-from fedsam.errors import RunError
+from fedsam.errors import InputError, RunError
 
 log = logging.getLogger("fedsam")
 
@@ -32,6 +29,16 @@ NEAR, FAR = 2**20, 2**26
 
 class Cohort(Engine):
     """Blocks of clients at once. Clients with fewer steps or smaller batches are masked by selection."""
+
+    def choose(self, task: Task) -> tuple[Engine, str]:
+        """Itself.
+
+        Raises:
+            InputError: this model, or another part that is not this package's own, cannot be trained in blocks.
+        """
+        if why := why_not(task):
+            raise InputError("engine.name", self.name, f"{why}; use engine.name=loop, or auto")
+        return super().choose(task)
 
     def start(self, task: Task, federation: Federation) -> CohortTrainer:
         """Fix the size of a block."""
@@ -94,25 +101,8 @@ class CohortTrainer(Trainer):
                 yield self.trained(order.part(trained), theta_KP, loss_K, theta_P, uploads, slots)
 
     def _train_block(self, theta_P: Tensor, store: Store, plans: list[ClientPlan], order: Order) -> Done:
-        task = self.task
-
-        stack, clock = Stack.of(plans, store, task.dtype), task.clock(order)
-
-        def train(sent_P: Tensor, rows: Rows, slot: State, number: Tensor, weight: Tensor) -> Done:
-            here = Here(sent_P, order.sent, slot, number, order.lr, task.optimizer, clock)
-            graphs = self.graphs.train if self.graphs and task.takes_rows else train_client
-            return graphs(task, store, stack.steps(rows), here, weight)
-
-        slots = {name: kept_KP.to(theta_P) for name, kept_KP in order.slots.items()}
-        number_K = torch.tensor([float(len(plan.count_T)) for plan in plans], dtype=task.dtype, device=task.device)
-        weight_K = torch.from_numpy(order.weight_K).to(task.device, task.dtype)
-        if task.takes_rows:
-            each_KP = theta_P.expand(len(plans), -1)
-            theta_KP, loss_K, slots, uploads = train(each_KP, stack.rows, slots, number_K[:, None], weight_K[:, None])
-        else:
-            under = vmap(train, in_dims=(None, 0, 0, 0, 0))
-            theta_KP, loss_K, slots, uploads = under(theta_P, stack.rows, slots, number_K, weight_K)
-        return theta_KP, loss_K, slots, {name: each_KP.sum(dim=0) for name, each_KP in uploads.items()}
+        train = self.graphs.train if self.graphs and self.task.takes_rows else train_client
+        return train_block(self.task, theta_P, store, plans, order, train)
 
     def _halve(self) -> None:
         if self.block == 1:

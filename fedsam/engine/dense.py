@@ -10,9 +10,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook
 
 from fedsam.params import Layout
 
+CALLED = "forward", "_call_impl", "_conv_forward"
 HOOKS = "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"
 
 
@@ -94,9 +96,15 @@ class Dense:
 
 
 def untouched(module: nn.Module) -> bool:
-    """Whether its parts compute what their classes say: they have no hooks, and nobody put another `forward` in one."""
+    """Whether its parts compute what their classes say: they have no hooks, and nobody put another `forward` in one or
+    in its class.
+    """
     parts = list(module.modules())
-    return not any("forward" in vars(part) or any(getattr(part, hooks) for hooks in HOOKS) for part in parts)
+    hooked = any(getattr(part, hooks) for part in parts for hooks in HOOKS)
+    changed = any(not vars(part).keys().isdisjoint(CALLED) for part in parts)
+    theirs = all(type(part).forward.__module__ == type(part).__module__ for part in parts)
+    everywhere = _has_any_global_hook()  # type: ignore[no-untyped-call]
+    return theirs and not changed and not hooked and not everywhere
 
 
 def mean_cross_entropy(

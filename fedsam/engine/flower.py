@@ -18,8 +18,8 @@ class Flower(Engine):
     and stopped; in the Flower app they are whatever the app is run on.
     """
 
-    timeout: float = key(3600.0, "seconds to wait for a client's answer in a round", "Flower's own", gt=0.0)
-    wait: float = key(60.0, "seconds to wait for another node to connect", "convention", ge=0.0)
+    timeout: float = key(3600.0, "seconds to wait for a client's answer in a round", "Flower's own", gt=0.0, le=1e8)
+    wait: float = key(60.0, "seconds to wait for another node to connect", "convention", ge=0.0, le=1e8)
     _grid: Any = PrivateAttr(default=None)
 
     def over(self, grid: Any) -> Self:
@@ -49,7 +49,7 @@ class Flower(Engine):
         gpus = 1.0 if task.device.type == "cuda" else 0.0
         runtime = Runtime(federation.clients, self.thread_count(task), gpus)
         try:
-            return GridTrainer(task, federation, self, runtime.grid, runtime.stop)
+            return GridTrainer(task, federation, self, runtime.grid, runtime.stop, runtime.check)
         except BaseException:
             runtime.stop()
             raise

@@ -73,7 +73,7 @@ class LoopTrainer(Trainer):
         steps, weight = float(len(plan.count_T)), float(order.weight_K[0])
         here = Here(theta_P, order.sent, slot, steps, order.lr, self.task.optimizer, self.task.clock(order))
         train = self.graphs.train if self.graphs else train_client
-        return train(self._task(), store, self._steps(plan), here, weight)
+        return train(self._task(), store, steps_of(plan, self.task.device), here, weight)
 
     def close(self) -> None:
         """End the threads."""
@@ -88,9 +88,10 @@ class LoopTrainer(Trainer):
         own: Task = self._own.task
         return own
 
-    def _steps(self, plan: ClientPlan) -> Iterator[Step]:
-        device = self.task.device
-        index_TB = torch.from_numpy(plan.index_TB).to(device)
-        draws = {name: torch.from_numpy(array).to(device) for name, array in plan.draws.items()}
-        for t, count in enumerate(plan.count_T.tolist()):
-            yield Step(index_TB[t, :count], float(count), {name: draw[t, :count] for name, draw in draws.items()})
+
+def steps_of(plan: ClientPlan, device: torch.device) -> Iterator[Step]:
+    """The steps of one client, each batch at its own size."""
+    index_TB = torch.from_numpy(plan.index_TB).to(device)
+    draws = {name: torch.from_numpy(array).to(device) for name, array in plan.draws.items()}
+    for t, count in enumerate(plan.count_T.tolist()):
+        yield Step(index_TB[t, :count], float(count), {name: draw[t, :count] for name, draw in draws.items()})

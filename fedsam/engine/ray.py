@@ -11,10 +11,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
-import signal
-import socket
-import sys
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -23,6 +19,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from fedsam.budget import must_have_cores
+from fedsam.cluster.join import LOOK, brief, join
+from fedsam.cluster.patience import LIMIT, Patience
 from fedsam.config import key
 from fedsam.data.base import Federation
 from fedsam.data.plan import local_steps
@@ -30,6 +29,7 @@ from fedsam.engine.auto import Auto
 from fedsam.engine.base import Engine, Order, Trained, Trainer
 from fedsam.engine.board import Board, Place, board_of
 from fedsam.engine.cohort import Cohort, block_for, default_block, longest_first
+from fedsam.engine.in_blocks import why_not
 from fedsam.engine.task import Task
 from fedsam.engine.worker import Blueprint, Packed, Worker
 from fedsam.errors import InputError, RunError
@@ -40,17 +40,22 @@ SHARES = 8  # of a round's clients, so that up to so many workers have something
 GRAIN = 2**27  # parameters times examples; a core needs some tens of milliseconds for them, a message several
 SMALLEST_ON_GPU = 8  # clients of a block, below which a GPU is badly used
 DEATHS = 3  # of workers on the same block, after which the block is taken to be the cause
-PATIENCE = 120.0  # seconds for a worker to come up again
-PAUSE = 0.2  # seconds between two calls of one that is down
+PAUSE = 0.2  # seconds between two calls of a worker that is down
 
 
 class Ray(Engine):
     """Workers in processes of their own, each running the `cohort` or `loop` engine, as `auto` would choose."""
 
-    workers: int = key(0, "worker processes; 0 = one for each GPU, without GPUs one for each core", "convention", ge=0)
+    workers: int = key(
+        0, "worker processes; 0 = one for each GPU, without GPUs one for each core", "convention", ge=0, le=10**4
+    )
     address: str | None = key(
         None, "of a Ray cluster to join (host:port, or auto); none = start one here and stop it again", "convention"
     )
+    wait: float = key(LIMIT, "seconds to wait for Ray, or for another worker, to come up", "convention", ge=0.0)
+
+    def check_threads(self) -> None:
+        """It is the cluster's cores that count, when it has been joined."""
 
     def thread_count(self, task: Task) -> int:
         """Threads of a worker: one, unless asked for more, so that it does not depend on how many workers there are."""
@@ -61,6 +66,7 @@ class Ray(Engine):
 
         Raises:
             InputError: the cluster cannot be joined, or lacks what is asked for.
+            RunError: it does not start.
         """
         return RayTrainer(task, federation, self)
 
@@ -111,7 +117,7 @@ class RayTrainer(Trainer):
     def __init__(self, task: Task, federation: Federation, settings: Ray) -> None:
         super().__init__(task, federation)
         self.settings = settings
-        self.stop_it = connect(settings)
+        self.cluster = join(settings.address, settings.wait)
         try:
             self._place(task, federation)
         except BaseException:
@@ -129,8 +135,10 @@ class RayTrainer(Trainer):
         if threads > cores:
             raise InputError("threads", threads, f"the cluster has {cores} cores")
         number = settings.workers or gpus or cores // threads
+        must_have_cores("workers", settings.workers, cores)
         inner: dict[str, Any] = {field: getattr(settings, field) for field in Engine.model_fields}
-        self.engine = Cohort(**inner) if gpus else Auto(**inner).choose(task)[0]
+        blocks = Cohort(**inner) if gpus and not why_not(task) else None
+        self.engine = blocks or Auto(**inner).choose(task)[0]
         self.on_gpu = gpus > 0
         share = {"num_gpus": min(1.0, gpus / number)} if gpus else {"num_cpus": min(threads, cores / number)}
         placed = [ray.put(Blueprint.of(task)), ray.put(federation)]  # here; Ray copies it once to each other node
@@ -159,14 +167,13 @@ class RayTrainer(Trainer):
         if board:
             board.close()
             self.board = None
-        if self.stop_it:
-            ray.shutdown()
-            self.stop_it = False
+        self.cluster.leave()
 
     def train(self, theta_P: Tensor, order: Order) -> Iterator[Trained]:
         """Hand out the blocks, longest first; take the answers in the blocks' own order."""
         import ray
 
+        self.cluster.check(going=True)
         self._forget()
         settings, sizes_K = self.settings, self.sizes(order.ids)
         steps = _steps(self.task, order, sizes_K)
@@ -191,6 +198,7 @@ class RayTrainer(Trainer):
                     except ray.exceptions.RayTaskError as error:
                         raise RunError(f"a worker raised {error.cause!r} in round {order.round + 1}") from error
                     except ray.exceptions.RayError as error:
+                        self.cluster.check(going=True)
                         deaths[block] += 1
                         self._lost(error, [order.ids[row] for row in found[block]], order.round, deaths[block])
                         waiting.appendleft(block)
@@ -224,21 +232,24 @@ class RayTrainer(Trainer):
         """
         import ray
 
-        began = time.monotonic()
+        patience: Patience | None = None
         while True:
-            ready, _ = ray.wait([*self.running, *self.coming], num_returns=1, timeout=5.0)
+            ready, _ = ray.wait([*self.running, *self.coming], num_returns=1, timeout=LOOK)
             for ref in ready:
                 if ref in self.coming:
                     self._came(ref)
             ended = [ref for ref in ready if ref in self.running]
             if ended or (ready and self.idle):
                 return ended
-            alone = not self.running and not self.idle
-            if alone and (not self.coming or time.monotonic() - began > PATIENCE):
-                raise RunError(
-                    f"no Ray worker is left, and none came up within {PATIENCE:.0f} s; see the cluster's logs,"
-                    " or use engine.name=auto"
-                )
+            going = bool(self.running or self.idle)
+            self.cluster.check(going)
+            if not going:
+                patience = patience or Patience("a Ray worker to come up", self.settings.wait)
+                if not self.coming or patience.over(_room):
+                    raise RunError(
+                        f"no Ray worker is left, and none came up within {self.settings.wait:.0f} s (engine.wait);"
+                        f" {_room()}; see the cluster's logs, or use engine.name=auto"
+                    )
 
     def _came(self, ref: Any) -> None:
         import ray
@@ -251,8 +262,8 @@ class RayTrainer(Trainer):
         except ray.exceptions.RayTaskError as error:
             raise RunError(f"a Ray worker could not be started: {error.cause!r}") from error
         except ray.exceptions.RayError as error:
-            if time.monotonic() - since > PATIENCE:
-                log.warning("a Ray worker does not come up any more (%s); going on without it", _brief(error))
+            if time.monotonic() - since > self.settings.wait:
+                log.warning("a Ray worker does not come up any more (%s); going on without it", brief(error))
                 return
             time.sleep(PAUSE)  # an actor that restarts answers at once that it is unavailable
             self._call(worker, since)
@@ -261,11 +272,11 @@ class RayTrainer(Trainer):
         some = ", ".join(map(str, ids[:10])) + (f" and {len(ids) - 10} more" if len(ids) > 10 else "")
         if deaths >= DEATHS:
             raise RunError(
-                f"round {round + 1}: {deaths} workers in turn died training clients {some}: {_brief(error)};"
+                f"round {round + 1}: {deaths} workers in turn died training clients {some}: {brief(error)};"
                 " if memory is short, set a smaller engine.block or client.batch_size"
             )
         log.warning(
-            "round %d: a worker was lost (%s); clients %s are trained again elsewhere", round + 1, _brief(error), some
+            "round %d: a worker was lost (%s); clients %s are trained again elsewhere", round + 1, brief(error), some
         )
 
     def _forget(self) -> None:
@@ -310,60 +321,8 @@ def _steps(task: Task, order: Order, sizes_K: np.ndarray) -> list[int]:
     return [int(n) for n in local_steps(sizes_K, local.batch_size, local.epochs)]
 
 
-def connect(settings: Ray) -> bool:
-    """Join or start a cluster, unless this process is in one already; whether it is to be left again."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    try:
-        import ray
-        from ray.job_config import JobConfig
-    except ImportError:
-        raise InputError("name", "ray", "ray is not installed: pip install 'ray', or use engine.name=auto") from None
-    if ray.is_initialized():
-        return False
-    if settings.address not in (None, "auto"):
-        _must_answer(str(settings.address))
-    path = [os.path.abspath(entry) for entry in reversed(sys.path)]  # each is put before those that precede it
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    local: dict[str, Any] = {} if settings.address else {"include_dashboard": False}
-    try:
-        ray.init(
-            address=settings.address or "local",
-            job_config=JobConfig(_py_driver_sys_path=path),  # an environment would have every worker start Python twice
-            logging_level=logging.ERROR,
-            **local,
-        )
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise InputError("address", settings.address, f"no Ray cluster could be joined: {_brief(error)}") from None
-    finally:
-        _put_back(handlers)
-    return True
+def _room() -> str:
+    import ray
 
-
-def _must_answer(address: str) -> None:
-    """Refuse an address at which nothing listens: Ray itself would try for minutes."""
-    if address.startswith("ray://"):
-        allowed = "Ray Client cannot share memory with its workers; run on one of its nodes, with host:port or auto"
-        raise InputError("address", address, allowed)
-    host, _, port = address.rpartition(":")
-    try:
-        with socket.create_connection((host, int(port)), timeout=10):
-            return
-    except (OSError, ValueError) as error:
-        allowed = f"no Ray cluster could be reached there ({error}); give its head as host:port, or auto on a node"
-        raise InputError("address", address, allowed) from None
-
-
-def _put_back(handlers: dict[signal.Signals, Any]) -> None:
-    """Undo what Ray does to signals: Ctrl-C is ours."""
-    for number, handler in handlers.items():
-        try:
-            signal.signal(number, handler)
-        except ValueError:  # not in the main thread, where there is nothing to undo
-            return
-
-
-def _brief(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    have, free = ray.cluster_resources(), ray.available_resources()
+    return f"{free.get('CPU', 0.0):g} of the cluster's {have.get('CPU', 0.0):g} cores are free"

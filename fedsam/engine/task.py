@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch.func import vmap
 from torch.nn import functional as F  # noqa: N812
 from torch.nn.modules.conv import _ConvNd
 
 from fedsam.batchnorm import NAME as BATCHNORM
-from fedsam.batchnorm import BatchNorms, batchnorms_of
+from fedsam.batchnorm import BatchNorms
 from fedsam.client_half import ClientHalf
 from fedsam.data.augment.base import Augment
 from fedsam.data.base import Facts, Federation, Split
@@ -29,6 +29,7 @@ from fedsam.engine.base import Order
 from fedsam.engine.dense import Dense
 from fedsam.engine.unfolded import Unfolded
 from fedsam.engine.written import Written
+from fedsam.network import Network
 from fedsam.optim.base import ClientOptimizer
 from fedsam.params import Layout
 from fedsam.schedule.base import Clock
@@ -75,6 +76,8 @@ class Task:
     rounds: int = 1
     keys: dict[str, Any] = field(default_factory=dict, repr=False)
     _kept: tuple[Split, Store] | None = field(default=None, repr=False)
+    tried: dict[str, str] = field(default_factory=dict, repr=False)
+    """Ways to compute that were tried, and why they do not work; see `fedsam.engine.in_blocks`."""
 
     def __post_init__(self) -> None:
         self.module = self.module.to(self.device, self.dtype)
@@ -84,7 +87,8 @@ class Task:
         self.std_C = torch.tensor(std_C, dtype=self.dtype, device=self.device)
         self._gain_C = torch.tensor(1 / (self.facts.scale * std_C), dtype=self.dtype, device=self.device)
         self._shift_C = torch.tensor(-mean_C / std_C, dtype=self.dtype, device=self.device)
-        self.batchnorms: BatchNorms | None = batchnorms_of(self.module)
+        self.network = Network(self.module, self.layout)
+        self.batchnorms: BatchNorms | None = self.network.norms
         self.dense = None if self.precision == "bf16" else Dense.of(self.module, self.layout)
         self.written = Written.of(self.module, self.layout) if self.device.type == "cpu" else None
         self.unfolded = Unfolded.of(self.module, self.layout) if self.device.type == "cuda" else None
@@ -171,7 +175,7 @@ class Task:
 
     def _cross_entropy(self, theta_P: Tensor, inputs_BCHW: Tensor, targets: Tensor) -> Tensor:
         with self._autocast():
-            logits_BL = functional_call(self.module, self.layout.views(theta_P), (inputs_BCHW,))
+            logits_BL = self.network.trained(theta_P, inputs_BCHW)
         # under vmap `cross_entropy` is decomposed in Python, slowly, and loads torch's symbolic shapes first (1.5 s)
         log_p_BL = F.log_softmax(logits_BL.to(self.dtype), dim=1)
         if targets.is_floating_point():
@@ -184,8 +188,7 @@ class Task:
         Args:
             statistics: [S], of a model with batch normalisation.
         """
-        with self.batchnorms.evaluation(statistics[0]) if self.batchnorms else nullcontext():
-            logits: Tensor = functional_call(self.module, self.layout.views(theta_P), (inputs_BCHW,))
+        logits: Tensor = self.network.evaluated(theta_P, inputs_BCHW, *statistics)
         return logits
 
     def _autocast(self) -> AbstractContextManager[object]:
@@ -204,16 +207,22 @@ def shared(array: np.ndarray) -> Tensor:
 @contextmanager
 def numerics(precision: str) -> Iterator[None]:
     """Set what torch keeps globally about arithmetic, and put it back: TF32 only if asked for, deterministic kernels,
-    number of threads.
+    number of threads; float32 for new tensors, no autocast
+    and no fast path of attention in evaluation, whatever is set around.
     """
     cudnn: Any = torch.backends.cudnn
     matmul, conv = torch.backends.cuda.matmul, cudnn.conv
     before = matmul.fp32_precision, conv.fp32_precision, cudnn.deterministic, cudnn.benchmark
-    threads = torch.get_num_threads()
+    threads, kind, fast = torch.get_num_threads(), torch.get_default_dtype(), torch.backends.mha.get_fastpath_enabled()
     wanted = "tf32" if precision == "tf32" else "ieee"
     try:
         matmul.fp32_precision, conv.fp32_precision, cudnn.deterministic, cudnn.benchmark = wanted, wanted, True, False
-        yield
+        torch.set_default_dtype(torch.float32)
+        torch.backends.mha.set_fastpath_enabled(False)  # other kernels in evaluation, which vmap does not know
+        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+            yield
     finally:
         matmul.fp32_precision, conv.fp32_precision, cudnn.deterministic, cudnn.benchmark = before
         torch.set_num_threads(threads)
+        torch.set_default_dtype(kind)
+        torch.backends.mha.set_fastpath_enabled(fast)

@@ -8,8 +8,10 @@ from __future__ import annotations
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
+from fedsam.flower.guard import guard
 from fedsam.flower.names import config_of, introduce
 
+guard()
 app = ClientApp()
 
 

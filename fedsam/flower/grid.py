@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -18,6 +19,7 @@ from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 from torch import Tensor
 
+from fedsam.cluster.join import MEMORY
 from fedsam.data.base import Federation
 from fedsam.engine.base import Failure, Order, Trained, Trainer
 from fedsam.engine.flower import Flower
@@ -54,9 +56,10 @@ class GridTrainer(Trainer):
         settings: Flower,
         grid: Grid,
         stop: Callable[[], None] = lambda: None,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(task, federation)
-        self.settings, self.grid, self.stop = settings, grid, stop
+        self.settings, self.grid, self.stop, self.check = settings, grid, stop, check
         self.keys = json.dumps({name: value for name, value in task.keys.items() if value is not None})
         self.nodes: dict[int, int] = {}  # by partition
         self.examples: dict[int, int] = {}  # by partition
@@ -77,21 +80,21 @@ class GridTrainer(Trainer):
         return np.array([n if k is None else k for k, n in zip(known, here, strict=True)], dtype=np.int64)
 
     def _roll_call(self) -> None:
-        """Wait until every client has a node, and learn which.
+        """Wait until every client has a node, and learn which: as long as nodes come, connect, or are about to answer.
 
         Raises:
-            RunError: no node connects.
+            RunError: no node takes part.
         """
-        began = told = time.monotonic()
+        first = began = told = time.monotonic()
         while True:
-            known = len(self.nodes)
-            self._meet()
+            self.check()
+            asked = self._meet()
             if len(self.nodes) >= self.federation.clients:
                 return
             now = time.monotonic()
-            if len(self.nodes) > known:
+            if asked:
                 began = now
-            if now - began > self.settings.wait:
+            if now - began > self.settings.wait or now - first > self.settings.timeout:
                 break
             if now - told > 10:
                 told = now
@@ -109,15 +112,14 @@ class GridTrainer(Trainer):
             ", ".join(map(str, missing[:10])) + (" ..." if len(missing) > 10 else ""),
         )
 
-    def _meet(self) -> None:
-        """Ask the nodes that are new which partition they are."""
+    def _meet(self) -> bool:
+        """Ask the nodes that are new which partition they are; whether there were any."""
         there = list(self.grid.get_node_ids())
         new = [node for node in there if node not in self.asked]
-        if not new:
-            return
         self.asked |= set(new)
         for begin in range(0, len(new), TOGETHER):
             self._ask(new[begin : begin + TOGETHER], there)
+        return bool(new)
 
     def _ask(self, new: list[int], there: list[int]) -> None:
         content = RecordDict({CONFIG: ConfigRecord({"run": self.keys})})
@@ -139,6 +141,7 @@ class GridTrainer(Trainer):
 
     def train(self, theta_P: Tensor, order: Order) -> Iterator[Trained]:
         """Send each client's node the weights; take the answers in the clients' order."""
+        self.check()
         self._find(order.ids)
         same: dict[str, Any] = {"server-round": order.round + 1, "lr": order.lr, "run": self.keys}
         weights = {ARRAYS: arrays_of(self.task.layout, theta_P)}
@@ -199,6 +202,7 @@ class GridTrainer(Trainer):
                 yield from ((node, Failure(-1, reason, lost=True)) for node in nodes.values())
                 return
             if now - looked > ALIVE:
+                self.check()
                 looked, there = now, set(self.grid.get_node_ids())
                 for message in [message for message, node in nodes.items() if node not in there]:
                     yield nodes.pop(message), Failure(-1, "its node is gone", lost=True)
@@ -208,6 +212,17 @@ class GridTrainer(Trainer):
 
 
 def _failure(answer: Any) -> Failure:
-    reason = str(answer.error.reason or f"error {answer.error.code}")
+    reason = _in_words(str(answer.error.reason or f"error {answer.error.code}"))
     brief, _, trace = reason.partition("\n")
     return Failure(-1, brief, trace, lost=answer.error.code in LOST)
+
+
+def _in_words(reason: str) -> str:
+    """What Flower says of an exception, without Python's way to write it: `<class 'ray.SomeError'>:<'text'>`."""
+    found = re.fullmatch(r"<class '([\w.]*?)(\w+)'>:<'(.*)'>", reason, re.DOTALL)
+    if not found:
+        return reason
+    module, kind, text = found.groups()
+    if module.startswith("ray."):
+        return f"the Ray process that worked on it died each time it was tried ({kind}); {MEMORY}\n{text}"
+    return f"{kind}: {text.strip()}"

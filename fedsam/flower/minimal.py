@@ -4,7 +4,6 @@ Flower's own quickstart do but for the training.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from functools import lru_cache
 
@@ -15,6 +14,7 @@ from torch import nn
 
 from fedsam.flower.client_app import app
 from fedsam.flower.names import ARRAYS, EXAMPLES, METRICS
+from fedsam.flower.runtime import silence
 from fedsam.models.mlp import MLP
 
 WIDTH = 10_640  # of an MLP with 798,010 parameters
@@ -49,7 +49,7 @@ class StockRounds:
     """Rounds as Flower's own `Strategy.start` takes them, with `cohort` of `clients` nodes and nothing to evaluate."""
 
     def __init__(self, grid: Grid, arrays: ArrayRecord, clients: int, cohort: int) -> None:
-        os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
+        silence()
         self.grid, self.arrays, self.number = grid, arrays, 0
         self.strategy = _FedAvg(fraction_train=cohort / clients, min_train_nodes=cohort, fraction_evaluate=0.0)
 

@@ -22,6 +22,8 @@ from fedsam.runner import resume, simulate
 
 log = logging.getLogger("fedsam")
 
+ANSWER = 600.0  # seconds for a node to say how many there are
+
 app = ServerApp()
 
 
@@ -66,14 +68,17 @@ def partitions(grid: Grid, wait: float) -> int | None:
     """How many clients the nodes say there are; None if they do not say.
 
     Raises:
-        RunError: no node connects within `wait` seconds.
+        RunError: no node connects within `wait` seconds, or the first that did does not answer.
     """
     began = time.monotonic()
     while not (nodes := list(grid.get_node_ids())):
         if time.monotonic() - began > wait:
             raise RunError(f"no Flower node connected within {wait:.0f} s; start some, or set engine.wait")
         time.sleep(0.1)
-    (answer,) = grid.send_and_receive([Message(RecordDict(), nodes[0], MessageType.QUERY)], timeout=600)
+    answers = list(grid.send_and_receive([Message(RecordDict(), nodes[0], MessageType.QUERY)], timeout=ANSWER))
+    if not answers:
+        raise RunError(f"Flower node {nodes[0]} connected, and has not answered for {ANSWER:.0f} s; see its log")
+    (answer,) = answers
     if answer.has_error():
         raise RunError(f"Flower node {nodes[0]} cannot take part: {answer.error.reason}")
     said = answer.content.metric_records[METRICS].get(PARTITIONS)

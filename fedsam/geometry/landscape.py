@@ -15,7 +15,9 @@ from torch.func import vmap
 from torch.nn import functional as F  # noqa: N812
 
 from fedsam.data.base import Federation, Split
+from fedsam.engine.in_blocks import why_not_together
 from fedsam.engine.task import Task, shared
+from fedsam.geometry.attention import PlainAttention
 from fedsam.rng import stream
 
 BATCH = 512
@@ -96,10 +98,11 @@ class Landscape:
         """At how many points the loss is evaluated at once: several where that pays, for models whose kernels are
         short.
         """
-        return max(1, min(32, TOGETHER // self.task.layout.total)) if self.task.small else 1
+        alone = not self.task.small or why_not_together(self.task)
+        return 1 if alone else max(1, min(32, TOGETHER // self.task.layout.total))
 
     def losses_and_accuracies(self, theta_GP: Tensor) -> tuple[Tensor, Tensor]:
-        """`loss_and_accuracy` at several points, float64 [G] each, on the CPU; by vmap if G > 1."""
+        """`loss_and_accuracy` at several points, float64 [G] each, on the CPU; by vmap if G > 1 and it works."""
         loss_G, accuracy_G = self._forward(theta_GP)
         return loss_G.cpu(), accuracy_G.cpu()
 
@@ -108,8 +111,9 @@ class Landscape:
         correct_G = torch.zeros_like(total_G)
         with torch.no_grad():
             for inputs_BCHW, labels_B in self._batches():
-                if len(theta_GP) == 1:
-                    logits_GBL = self.task.logits(theta_GP[0], inputs_BCHW, *self.statistics)[None]
+                if len(theta_GP) == 1 or why_not_together(self.task):
+                    each = [self.task.logits(theta_P, inputs_BCHW, *self.statistics) for theta_P in theta_GP]
+                    logits_GBL = torch.stack(each)
                 else:
 
                     def at(theta_P: Tensor, inputs_BCHW: Tensor = inputs_BCHW) -> Tensor:
@@ -138,12 +142,13 @@ class Landscape:
     def hvp(self, theta_P: Tensor, vectors_PK: Tensor) -> Tensor:
         """∇²L(θ) V, [P, K]: the gradient of ⟨∇L(θ), v_k⟩ (Pearlmutter, Neural Computation 1994), by backward passes
         through the gradient, which is recorded once for all K. Forward mode over the gradient would be as fast, but
-        torch lacks it for group normalisation.
+        torch lacks it for group normalisation; and of attention's fused kernels it lacks second derivatives.
         """
         products_PK = torch.zeros_like(vectors_PK)
         columns = vectors_PK.shape[1]
         for inputs_BCHW, labels_B in self._batches():
-            losses_B, leaf_P = self._recorded(theta_P, inputs_BCHW, labels_B)
+            with PlainAttention():
+                losses_B, leaf_P = self._recorded(theta_P, inputs_BCHW, labels_B)
             with torch.enable_grad():
                 (gradient_P,) = torch.autograd.grad(losses_B.sum(), leaf_P, create_graph=True)
                 # scalars, because `grad_outputs` would load torch's symbolic shapes first (1.5 s)

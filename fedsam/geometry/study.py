@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from fedsam.budget import DAY, Need, must_end, must_fit
 from fedsam.engine.task import numerics
 from fedsam.errors import InputError
 from fedsam.files import on_disk, replace_file
@@ -23,8 +24,10 @@ from fedsam.geometry.spectrum import density, top_eigenvalues
 from fedsam.geometry.surface import Plane, between, plane, through
 from fedsam.optim.asam import ASAM
 from fedsam.optim.sam import SAM
+from fedsam.probes.hessian import Hessian
 
 FORMAT = 1
+FEW = 2500  # points or products that need no estimate
 Part = dict[str, Any]
 
 
@@ -54,6 +57,7 @@ class Settings:
         line: points from the raw to the averaged model, where there is one.
         seed: of what is drawn; None = the run's.
         device: as `engine.device`; None = the run's.
+        hours: a part that would take longer, by what a first piece of it takes, is refused.
 
     Raises:
         InputError: a value is impossible.
@@ -81,14 +85,16 @@ class Settings:
     line: int = 25
     seed: int | None = None
     device: str | None = None
+    hours: float = DAY
 
     def __post_init__(self) -> None:
         positive = ("images", "top", "density_steps", "density_probes", "ascent_steps", "m", "draws", "half_width")
         for name, value in asdict(self).items():
             least = 1 if name in positive and name != "half_width" else 0
             for number in value if isinstance(value, tuple) else (value,):
-                if isinstance(number, int | float) and not (math.isfinite(number) and number >= least):
-                    raise InputError(name, number, f"must be at least {least}")
+                truth = isinstance(number, bool) and name not in ("density", "flatness")
+                if isinstance(number, int | float) and not (math.isfinite(number) and number >= least and not truth):
+                    raise InputError(name, number, f"must be at least {least}" if not truth else "must be a number")
         if not self.half_width or not self.tolerance:
             name = "tolerance" if self.half_width else "half_width"
             raise InputError(name, getattr(self, name), "must be greater than 0")
@@ -156,6 +162,7 @@ class _Study:
             "to": (settings.line and self.other, self.to),
         }
         self.landscape = site.landscape(settings.images, site.served)
+        self.check()
         found: Part = {
             "format": FORMAT,
             "digest": site.digest,
@@ -173,6 +180,37 @@ class _Study:
                 seconds[name] = time.perf_counter() - began
         plain: Part = _plain({**found, "seconds": seconds})
         return plain
+
+    def check(self) -> None:
+        """Refuse what memory has no room for, or what would take too long by a product and a loss measured here.
+
+        Raises:
+            InputError: under the setting at fault.
+        """
+        settings, parameters = self.settings, self.site.task.layout.total
+        points = {name: getattr(settings, name) ** 2 for name in ("surface", "plane")} | {"line": settings.line}
+        probes = {"density_steps": settings.density_steps * settings.density_probes} if settings.density else {}
+        products = {"trace_vectors": settings.trace_vectors, "top": settings.top, **probes}
+        must_fit(
+            [
+                *Hessian(every=1, top=settings.top, trace_vectors=settings.trace_vectors).needs(parameters),
+                *(
+                    Need(name, getattr(settings, name), f"{count:,} points", 64 * count)
+                    for name, count in points.items()
+                ),
+            ]
+        )
+        self._must_end(points, lambda: self.landscape.loss(self.theta_P))
+        self._must_end(products, lambda: self.landscape.hvp(self.theta_P, self.theta_P[:, None]))
+
+    def _must_end(self, counts: dict[str, int], one: Callable[[], object]) -> None:
+        if max(counts.values()) <= FEW:
+            return
+        began = time.perf_counter()
+        one()
+        seconds = time.perf_counter() - began
+        for name, count in counts.items():
+            must_end(name, getattr(self.settings, name), count, seconds, self.settings.hours)
 
     def spectrum(self) -> Part:
         settings, landscape = self.settings, self.landscape

@@ -5,17 +5,19 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any, ClassVar, Self
 
+import torch
 from torch import nn
 
-from fedsam.config import Component
-from fedsam.initialise import initialised
+from fedsam.budget import Need, must_fit
+from fedsam.config import Component, outsized
+from fedsam.initialise import built, images_of, initialised
 
 
 class Model(Component):
     """A recipe for a module that maps normalised images [B, C, H, W] to logits [B, L].
 
-    Batches lie in channels-last order in memory. The module is called as it was built, in training mode, and also under
-    `torch.func.vmap`.
+    Batches lie in channels-last order in memory. In training the module is called as it was built, each layer in its
+    own mode, also under `torch.func.vmap`; in evaluation all layers are in evaluation mode.
     """
 
     kind: ClassVar[str] = "model"
@@ -35,7 +37,16 @@ class Model(Component):
         Raises:
             InputError: it cannot; see `fedsam.initialise.initialised`.
         """
-        return initialised(lambda: self.build(shape, classes), self.name, shape, classes, seed)
+        ours = ":" not in self.name
+        if ours:  # others' code is called once only, since it may do more than build
+            number = self._parameters(shape, classes)
+            key, given = next(iter(outsized(self).items()), ("name", self.name))
+            must_fit([Need(key, given, f"{number:,} parameters", 4 * number)])
+        return initialised(lambda: self.build(shape, classes), self.name, shape, classes, seed, ours=ours)
+
+    def untouched(self, shape: tuple[int, int, int], classes: int, seed: int) -> nn.Module:
+        """The same module with torch's own layers, as `build` returns it."""
+        return built(lambda: self.build(shape, classes), self.name, images_of(shape), seed)
 
     @classmethod
     def adopt(cls, found: Any, name: str) -> type[Self]:
@@ -43,3 +54,8 @@ class Model(Component):
         from fedsam.models.custom import adopted
 
         return adopted(cls, found, name)
+
+    def _parameters(self, shape: tuple[int, int, int], classes: int) -> int:
+        """Parameters of the module, without memory for them."""
+        with torch.device("meta"), torch.no_grad():
+            return sum(tensor.numel() for tensor in self.build(shape, classes).parameters())

@@ -31,15 +31,22 @@ def normaliser(kind: Kind, groups: int) -> Norm:
     return makers[kind]
 
 
-def check_groups(kind: Kind, groups: int, channels: int) -> None:
+def check_groups(kind: Kind, groups: int, channels: int, of: str = "") -> None:
     """Refuse a number of groups that does not divide the channels of the narrowest layer.
+
+    Args:
+        of: the key that decides these channels, if one does.
 
     Raises:
         InputError: it does not.
     """
     if kind == "group" and channels % groups:
         fit = ", ".join(str(n) for n in range(1, channels + 1) if channels % n == 0)
-        raise InputError("groups", groups, f"must divide {channels}, the channels of the narrowest layer: one of {fit}")
+        raise InputError(
+            "groups",
+            groups,
+            f"must divide {channels}{f' ({of})' if of else ''}, the channels of the narrowest layer: one of {fit}",
+        )
 
 
 class Subsample(nn.Module):

@@ -1,18 +1,21 @@
 """A user's own model: any `package.module:callable` that returns a torch module.
 
 Its keyword parameters are keys of the group, with their own types and defaults; `shape` (H, W, C), `classes`,
-`num_classes` and `in_channels` are supplied where the signature has them. So
+`num_classes` and `in_channels` are supplied where the signature has them, other usual names of these numbers
+(`NAMES`) where it has none of the first. So
 
     def net(in_channels: int, classes: int, width: int = 32) -> nn.Module: ...
 
 is chosen by `model.name=my_package.my_module:net model.width=64`. A parameter that no key can express (an object, a
-function) keeps its default.
+function) keeps its default. A callable with `**kwargs` is given the first of `NAMES` that it understands, which is
+found out by trying; such a name is a key, too, whose value has to be right.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from types import NoneType, UnionType
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
@@ -22,11 +25,15 @@ from torch import nn
 from fedsam.config import Component, find
 from fedsam.errors import InputError
 from fedsam.foreign import must_build
+from fedsam.initialise import built, images_of, initialised
 from fedsam.models.base import Model
 
 M = TypeVar("M", bound=Model)
 
 SUPPLIED = ("shape", "classes", "num_classes", "in_channels")
+CLASSES = "num_classes", "num_labels", "n_classes", "num_class", "n_class", "classes"
+CHANNELS = "in_channels", "in_chans", "input_channels"
+NAMES = (*CLASSES, *CHANNELS)
 
 
 class _Adopted(Model):
@@ -34,6 +41,10 @@ class _Adopted(Model):
 
     made_by: ClassVar[Callable[..., Any]]
     supplied: ClassVar[tuple[str, ...]]
+    open: ClassVar[bool]
+    """Whether the callable has `**kwargs`."""
+    claims: ClassVar[tuple[str, ...]]
+    """Keys whose values must be those of the data."""
 
     def __init__(self, **values: Any) -> None:
         for field, info in type(self).model_fields.items():
@@ -41,11 +52,60 @@ class _Adopted(Model):
                 raise InputError(field, InputError.ABSENT, "needs a value, its callable has no default for it")
         super().__init__(**values)
 
+    def keys(self) -> dict[str, Any]:
+        """Those that are set; the data's numbers need not be."""
+        return {name: value for name, value in super().keys().items() if name not in self.claims or value is not None}
+
     def build(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
-        """What the callable returns for this data set and these keys."""
-        facts = {"shape": shape, "classes": classes, "num_classes": classes, "in_channels": shape[2]}
-        values = {field: getattr(self, field) for field in type(self).model_fields}
-        module: nn.Module = type(self).made_by(**{name: facts[name] for name in self.supplied}, **values)
+        """What the callable returns for this data set and these keys, by the first names that it understands."""
+        facts = self._facts(shape, classes)
+        return self._build(shape, classes, {n: facts[n] for n in self._claimed() if n not in self.supplied})
+
+    def module(self, shape: tuple[int, int, int], classes: int, seed: int) -> nn.Module:
+        """As for any model; by the names of the data's numbers with which it can be built and fits the data."""
+        return self._tried(shape, classes, seed)[0]
+
+    def untouched(self, shape: tuple[int, int, int], classes: int, seed: int) -> nn.Module:
+        """As for any model."""
+        build = self._tried(shape, classes, seed)[1]
+        return built(build, self.name, images_of(shape), seed)
+
+    def _tried(self, shape: tuple[int, int, int], classes: int, seed: int) -> tuple[nn.Module, Callable[[], nn.Module]]:
+        facts, failed = self._facts(shape, classes), []
+        none, *named = self._ways(CLASSES, "")
+        for by_class in (*named, none):
+            for by_channel in self._ways(CHANNELS, "shape"):
+                way = {name: facts[name] for name in (*by_class, *by_channel)}
+                build = partial(self._build, shape, classes, way)
+                try:
+                    return initialised(build, self.name, shape, classes, seed), build
+                except InputError as error:
+                    failed.append(error)
+                    if not by_channel and "a forward pass on" not in error.allowed:
+                        break  # it is not for the channels
+        told = [error for words in ("must give logits", "a forward pass") for error in failed if words in error.allowed]
+        raise [*told, failed[-1]][0]
+
+    def _ways(self, names: Sequence[str], instead: str) -> list[list[str]]:
+        """Which of these names to try: none of them, or one; a single way if it is known."""
+        given = [name for name in self._claimed() if name in names and name not in self.supplied]
+        known = given or not self.open or {*names, instead} & {*self.supplied}
+        return [given] if known else [[], *([name] for name in names)]
+
+    def _claimed(self) -> list[str]:
+        return [name for name in self.claims if getattr(self, name) is not None]
+
+    def _facts(self, shape: tuple[int, int, int], classes: int) -> dict[str, Any]:
+        facts = {"shape": shape, **dict.fromkeys(CLASSES, classes), **dict.fromkeys(CHANNELS, shape[2])}
+        for name in self._claimed():
+            if getattr(self, name) != facts[name]:
+                raise InputError(name, getattr(self, name), f"the data have {facts[name]}; leave it out")
+        return facts
+
+    def _build(self, shape: tuple[int, int, int], classes: int, way: dict[str, int]) -> nn.Module:
+        facts = self._facts(shape, classes)
+        values = {field: getattr(self, field) for field in type(self).model_fields if field not in self.claims}
+        module: nn.Module = type(self).made_by(**{name: facts[name] for name in self.supplied}, **values, **way)
         return module
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -75,15 +135,32 @@ def adopted(root: type[M], found: Any, name: str) -> type[M]:
     except (ValueError, TypeError, NameError, AttributeError) as error:
         allowed = f"its signature cannot be read ({error}); wrap it in a function of your own"
         raise InputError("name", name, allowed) from None
+    supplied = _supplied([parameter.name for parameter in parameters])
+    takes_more = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
     fields: dict[str, Any] = {}
     for parameter in parameters:
-        if parameter.name not in SUPPLIED and (field := _field(parameter, name)) is not None:
+        if parameter.name not in supplied and (field := _field(parameter, name)) is not None:
             fields[parameter.name] = field
+    claims = [own for own in supplied if own not in SUPPLIED]
+    for group, instead in ((CLASSES, ""), (CHANNELS, "shape")):
+        if takes_more and not {*group, instead} & {*supplied}:
+            claims += [own for own in group if own not in fields]
+    about: Any = {"description": f"the data's number, for {name}", "json_schema_extra": {"source": "the data"}}
+    fields |= {own: (int | None, Field(default=None, **about)) for own in claims}
     module, _, attribute = name.partition(":")
     cls: Any = create_model(attribute, __base__=_Adopted, __module__=module, __doc__=inspect.getdoc(found), **fields)
     cls.made_by = staticmethod(found)
-    cls.supplied = tuple(p.name for p in parameters if p.name in SUPPLIED)
+    cls.supplied, cls.open, cls.claims = supplied, takes_more, tuple(claims)
     return cls  # type: ignore[no-any-return]
+
+
+def _supplied(names: Sequence[str]) -> tuple[str, ...]:
+    """Which parameters are numbers of the data."""
+    found = [name for name in names if name in SUPPLIED]
+    for group, instead in ((CLASSES, ""), (CHANNELS, "shape")):
+        if not {*found} & {*group, instead}:
+            found += [name for name in group if name in names][:1]
+    return tuple(name for name in names if name in found)
 
 
 def _field(parameter: inspect.Parameter, name: str) -> Any:

@@ -17,8 +17,8 @@ class MLP(Model):
     The "2NN" of McMahan et al., AISTATS 2017, is `depth` 2, `width` 200.
     """
 
-    width: int = key(64, "units of each hidden layer", "the digits demonstration", ge=1)
-    depth: int = key(1, "hidden layers", "the digits demonstration", ge=0)
+    width: int = key(64, "units of each hidden layer", "the digits demonstration", ge=1, le=2**24)
+    depth: int = key(1, "hidden layers", "the digits demonstration", ge=0, le=1000)
 
     def build(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
         """H·W·C - `width` - ... - `width` - L."""

@@ -17,7 +17,11 @@ class ResNet20(Model):
     """
 
     channels: int = key(
-        16, "channels of the first stage; the next ones have two and four times as many", "He et al. 2016", ge=1
+        16,
+        "channels of the first stage; the next ones have two and four times as many",
+        "He et al. 2016",
+        ge=1,
+        le=2**16,
     )
     norm: Kind = key(
         "group", "normalisation: GroupNorm, BatchNorm or none", "Reddi et al. 2021, after Hsieh et al. 2020"
@@ -31,7 +35,7 @@ class ResNet20(Model):
 
     def model_post_init(self, context: object) -> None:
         """Refuse groups that do not divide the channels of the first stage."""
-        check_groups(self.norm, self.groups, self.channels)
+        check_groups(self.norm, self.groups, self.channels, "model.channels")
 
     def build(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
         """The module, for images of any size."""

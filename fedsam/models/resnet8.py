@@ -21,11 +21,11 @@ class ResNet8(Model):
         "group", "normalisation: GroupNorm, BatchNorm or none", "Reddi et al. 2021, after Hsieh et al. 2020"
     )
     groups: int = key(2, "groups of each GroupNorm; a divisor of model.width", "as resnet20", ge=1)
-    width: int = key(16, "w, channels of the first stage", "He et al. 2016", ge=1)
+    width: int = key(16, "w, channels of the first stage", "He et al. 2016", ge=1, le=2**16)
 
     def model_post_init(self, context: object) -> None:
         """Refuse groups that do not divide the width."""
-        check_groups(self.norm, self.groups, self.width)
+        check_groups(self.norm, self.groups, self.width, "model.width")
 
     def build(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
         """The module, for images of any size."""

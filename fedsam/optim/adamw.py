@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fedsam.config import key
+from fedsam.config import LARGE, key
 from fedsam.optim.base import BaseOptimizer, State
 
 
@@ -20,7 +20,7 @@ class AdamW(BaseOptimizer):
 
     beta1: float = key(0.9, "decay of the mean of the gradient", "Kingma and Ba 2015", ge=0.0, lt=1.0)
     beta2: float = key(0.999, "decay of the mean of its square", "Kingma and Ba 2015", ge=0.0, lt=1.0)
-    epsilon: float = key(1e-8, "term that keeps the denominator from zero", "Kingma and Ba 2015", gt=0.0)
+    epsilon: float = key(1e-8, "term that keeps the denominator from zero", "Kingma and Ba 2015", gt=0.0, le=LARGE)
 
     def init(self, theta_P: Tensor) -> State:
         """Moments of zero, and the number of steps taken."""

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from fedsam.config import key
+from fedsam.config import LARGE, key
 from fedsam.errors import InputError
 from fedsam.optim.base import Perturbed, norm
 from fedsam.params import Layout
@@ -32,12 +32,17 @@ class ASAM(Perturbed):
         "ρ, radius of the ascent step in scaled coordinates",
         "Caldarola et al. 2022, CIFAR-10, alpha 0 and 0.05",
         ge=0.0,
+        le=LARGE,
     )
     scaling: Literal["weights", "all"] = key(
         "weights", "which tensors are scaled by |w|", "Kwon et al. 2021, the authors' code"
     )
     eta: float | None = key(
-        None, "η added to |w|; none = 0.2 with scaling=weights (scaling=all has no η)", "Caldarola et al. 2022", ge=0.0
+        None,
+        "η added to |w|; none = 0.2 with scaling=weights (scaling=all has no η)",
+        "Caldarola et al. 2022",
+        ge=0.0,
+        le=LARGE,
     )
 
     def model_post_init(self, context: object) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedsam.config import Component, key
+from fedsam.config import LARGE, Component, key
 from fedsam.errors import InputError
 from fedsam.schedule.base import Clock, Schedule
 
@@ -123,20 +123,35 @@ class BaseOptimizer(ClientOptimizer):
     rowwise = True
 
     lr: float = key(
-        0.1, "client learning rate", "the digits demonstration; 0.01 for CIFAR in Caldarola et al. 2022", gt=0.0
+        0.1,
+        "client learning rate",
+        "the digits demonstration; 0.01 for CIFAR in Caldarola et al. 2022",
+        gt=0.0,
+        le=LARGE,
     )
-    batch_size: int = key(8, "examples per local step", "the digits demonstration; 64 in Caldarola et al. 2022", ge=1)
+    batch_size: int = key(
+        8, "examples per local step", "the digits demonstration; 64 in Caldarola et al. 2022", ge=1, le=10**9
+    )
     epochs: int = key(
-        2, "passes over the client's data per round", "the digits demonstration; 1 in Caldarola et al. 2022", ge=1
+        2,
+        "passes over the client's data per round",
+        "the digits demonstration; 1 in Caldarola et al. 2022",
+        ge=1,
+        le=10**6,
     )
     weight_decay: float = key(
-        0.0, "λ of the weight decay, taken at the un-perturbed weights", "off; 4e-4 in Caldarola et al. 2022", ge=0.0
+        0.0,
+        "λ of the weight decay, taken at the un-perturbed weights",
+        "off; 4e-4 in Caldarola et al. 2022",
+        ge=0.0,
+        le=LARGE,
     )
     clip_norm: float | None = key(
         None,
         "largest global L2 norm of a gradient, before weight decay; none = no limit",
         "off; 10 in FL-Simulator",
         gt=0.0,
+        le=LARGE,
     )
     schedule: Schedule = key("constant", "client learning rate over the rounds", "Caldarola et al. 2022")
 

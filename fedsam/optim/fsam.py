@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fedsam.config import key
+from fedsam.config import LARGE, key
 from fedsam.optim.base import BaseOptimizer, ClientOptimizer, Oracle, Perturbed, State
 
 
@@ -25,7 +25,7 @@ class FSAM(ClientOptimizer):
     rowwise = True
 
     ascent: Perturbed = key("sam", "the perturbation, of d instead of g, with its base optimiser", "Li et al. 2024")
-    sigma: float = key(1.0, "σ, share of the mean gradient that is taken away", "the authors' code", ge=0.0)
+    sigma: float = key(1.0, "σ, share of the mean gradient that is taken away", "the authors' code", ge=0.0, le=LARGE)
     lmbda: float = key(
         0.9, "λ, decay of the mean gradient", "the authors' code; 0.95 in its example for CIFAR-100", ge=0.0, lt=1.0
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fedsam.config import key
+from fedsam.config import LARGE, key
 from fedsam.optim.base import BaseOptimizer, ClientOptimizer, Oracle, Perturbed, State, dot
 
 
@@ -25,7 +25,11 @@ class GSAM(ClientOptimizer):
 
     ascent: Perturbed = key("sam", "the perturbation ε, with its base optimiser", "Zhuang et al. 2022")
     alpha: float = key(
-        0.2, "α, weight of the orthogonal component", "the authors' code, CIFAR-10; 0.6 in that for ViT-B/32", ge=0.0
+        0.2,
+        "α, weight of the orthogonal component",
+        "the authors' code, CIFAR-10; 0.6 in that for ViT-B/32",
+        ge=0.0,
+        le=LARGE,
     )
 
     @property

@@ -28,7 +28,11 @@ class Late(ClientOptimizer):
 
     ascent: Around = key("sam", "the optimiser of the other part, with its base", "Zhou et al. 2025")
     switch: float = key(
-        0.9, "t, the round of the switch; below 1 a share of the rounds, ⌊switch · T⌋", "Zhou et al. 2025", ge=0.0
+        0.9,
+        "t, the round of the switch; below 1 a share of the rounds, ⌊switch · T⌋",
+        "Zhou et al. 2025",
+        ge=0.0,
+        le=1e9,
     )
     first: Literal["base", "perturbed"] = key("base", "which of the two comes first", "Zhou et al. 2025")
     reset: bool = key(False, "set a kept momentum buffer to zero at the switch", "on in Zhou et al. 2025, their code")

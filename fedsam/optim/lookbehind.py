@@ -39,7 +39,7 @@ class Lookbehind(ClientOptimizer):
         "sam", "the perturbation of each ascent step, with its base optimiser", "Mordido et al. 2024"
     )
     k: int = key(
-        2, "steps of ascent and descent on each mini-batch", "Mordido et al. 2024, the authors' examples", ge=1
+        2, "steps of ascent and descent on each mini-batch", "Mordido et al. 2024, the authors' examples", ge=1, le=1000
     )
     alpha: float | Literal["adaptive"] = key(
         "adaptive",

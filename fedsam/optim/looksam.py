@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fedsam.config import key
+from fedsam.config import LARGE, key
 from fedsam.optim.base import BaseOptimizer, ClientOptimizer, Oracle, Perturbed, State, norm
 from fedsam.optim.gsam import orthogonal
 
@@ -27,7 +27,7 @@ class LookSAM(ClientOptimizer):
 
     ascent: Perturbed = key("sam", "the perturbation ε, with its base optimiser", "Liu et al. 2022")
     k: int = key(5, "steps from one with the perturbed gradient to the next", "convention", ge=1)
-    alpha: float = key(0.7, "α, weight of the kept component in the other steps", "convention", ge=0.0)
+    alpha: float = key(0.7, "α, weight of the kept component in the other steps", "convention", ge=0.0, le=LARGE)
 
     @property
     def bottom(self) -> BaseOptimizer:

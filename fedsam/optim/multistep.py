@@ -23,7 +23,7 @@ class Multistep(ClientOptimizer):
     ascent: Perturbed = key(
         "sam", "the perturbation of each ascent step, with its base optimiser", "Mordido et al. 2024"
     )
-    k: int = key(2, "steps of ascent on each mini-batch", "as of lookbehind, with which it is compared", ge=1)
+    k: int = key(2, "steps of ascent on each mini-batch", "as of lookbehind, with which it is compared", ge=1, le=1000)
 
     @property
     def bottom(self) -> BaseOptimizer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fedsam.config import key
+from fedsam.config import LARGE, key
 from fedsam.optim.base import Perturbed, norm
 from fedsam.params import Layout
 
@@ -18,7 +18,9 @@ class SAM(Perturbed):
 
     rowwise = True
 
-    rho: float = key(0.1, "ρ, radius of the ascent step", "Caldarola et al. 2022, CIFAR-10, alpha 0 and 0.05", ge=0.0)
+    rho: float = key(
+        0.1, "ρ, radius of the ascent step", "Caldarola et al. 2022, CIFAR-10, alpha 0 and 0.05", ge=0.0, le=LARGE
+    )
 
     def perturbation(self, theta_P: Tensor, gradient_P: Tensor, layout: Layout) -> Tensor:
         """ε, [P]."""

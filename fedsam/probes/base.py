@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor
 
+from fedsam.budget import Need
 from fedsam.config import Component, key
 from fedsam.data.base import Federation
 
@@ -51,6 +52,10 @@ class Probe(Component):
     def due(self, round: int, rounds: int) -> bool:
         """Whether to measure after this many of all rounds."""
         return self.every > 0 and (round % self.every == 0 or round == rounds)
+
+    def needs(self, parameters: int) -> list[Need]:
+        """What a measurement must have in memory at once, for a model with so many parameters."""
+        return []
 
     @abstractmethod
     def measure(self, snapshot: Snapshot) -> dict[str, Any]:

@@ -206,7 +206,7 @@ def _object(file: Path, cure: str) -> dict[str, Any]:
 def _names(comparison: Path) -> list[str]:
     """The settings of a comparison in their order; empty for another directory."""
     try:
-        return [str(row["setting"]) for row in json.loads((comparison / "compare.json").read_text())]
+        return [str(row["setting"]) for row in json.loads((comparison / "compare.json").read_text(encoding="utf-8"))]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return []
 

@@ -22,6 +22,7 @@ from fedsam.report.section import Maker, Section
 from fedsam.report.settings import Setting, group
 from fedsam.report.turnout import turnout_section
 from fedsam.report.updates import updates_section
+from fedsam.text import encoded
 
 MAKERS: tuple[Maker, ...] = (
     what_was_run,
@@ -109,8 +110,8 @@ def replace(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.writing")
     try:
-        with aside.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with aside.open("wb") as file:
+            file.write(encoded(text))
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)

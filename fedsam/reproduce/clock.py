@@ -32,7 +32,7 @@ class Wall:
 def wall(out: Path) -> Wall:
     """What was counted so far; nothing where no file can be read."""
     try:
-        found = json.loads((out / FILE).read_text())
+        found = json.loads((out / FILE).read_text(encoding="utf-8"))
         return Wall(float(found["seconds"]), int(found["starts"]))
     except (OSError, ValueError, KeyError, TypeError):
         return Wall()

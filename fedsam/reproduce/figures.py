@@ -14,6 +14,7 @@ import numpy as np
 
 from fedsam.curves import COLOURS
 from fedsam.files import on_disk, replace_file
+from fedsam.text import encoded
 
 Line = tuple[Sequence[float], Sequence[Sequence[float]]]
 """x, and the values: a row per seed."""
@@ -60,7 +61,7 @@ def save(panels: Sequence[Panel], path: Path) -> None:
         panel.draw(axes)
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png")
-    for name, content in ((".png", drawn.getvalue()), (".csv", as_csv(panels).encode())):
+    for name, content in ((".png", drawn.getvalue()), (".csv", encoded(as_csv(panels)))):
         with on_disk(path.with_suffix(name)):
             replace_file(path.with_suffix(name), content)
 

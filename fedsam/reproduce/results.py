@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fedsam.errors import RunError
 from fedsam.files import on_disk, replace_file
 from fedsam.records import Record
 from fedsam.reproduce.base import MissingRun
@@ -64,16 +65,18 @@ class Results:
 
     def last(self, name: str, seed: int, field: str) -> float:
         """A number of the last record: `test_loss`, `test_accuracy`, `robust_accuracy`, ..."""
-        return float(self.records(name, seed)[-1][field])
+        return _number(self.records(name, seed)[-1], field)
 
     def mean(self, name: str, seed: int, field: str, rounds: int) -> float:
         """The mean of a number over the records of so many last rounds."""
         begin = self.run(name, seed).rounds - rounds
-        return float(np.mean([record[field] for record in self.records(name, seed) if record["round"] > begin]))
+        return float(
+            np.mean([_number(record, field) for record in self.records(name, seed) if record["round"] > begin])
+        )
 
     def curve(self, name: str, field: str) -> tuple[list[float], list[list[float]]]:
         """Rounds, and a number in each of them: a row per seed."""
-        rows = [[float(record[field]) for record in self.records(name, seed)] for seed in self.seeds]
+        rows = [[_number(record, field) for record in self.records(name, seed)] for seed in self.seeds]
         return [float(record["round"]) for record in self.records(name, self.seeds[0])], rows
 
     def each(self, value: Callable[[int], float]) -> list[float]:
@@ -109,8 +112,14 @@ class Results:
 def _read(file: Path, run: Run) -> dict[str, Any]:
     """What is kept of this very run; what cannot be read is measured anew."""
     try:
-        found = json.loads(file.read_text())
+        found = json.loads(file.read_text(encoding="utf-8"))
         kept: Mapping[str, Any] = found["measured"]
         return dict(kept) if found["digest"] == run.digest() else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
+
+
+def _number(record: Record, field: str) -> float:
+    if record[field] is None:
+        raise RunError(f"{field} was not measured in round {record['round']}: {record.get(f'{field}_error')}")
+    return float(record[field])

@@ -17,6 +17,7 @@ from fedsam.reproduce.beside import as_markdown as tables_beside
 from fedsam.reproduce.carry_out import Outcome, reason
 from fedsam.reproduce.clock import timed, wall
 from fedsam.reproduce.figures import save
+from fedsam.text import encoded
 
 NUMBERS = ("mean", "interval", "side", "limit", "holds", "seeds", "values", "reason")
 FIELDS = ("claim", "place", "published", "measured", *NUMBERS)
@@ -42,7 +43,7 @@ def write(outcome: Outcome, paper: Paper, tell: Callable[[str], None] = lambda l
         *([("tables.md", beside)] if beside else []),
     ):
         with on_disk(out / name):
-            replace_file(out / name, text.encode())
+            replace_file(out / name, encoded(text))
     if outcome.results.jobs:
         from fedsam.report.write import MAKERS, write_report
         from fedsam.reproduce.sections import sections

@@ -2,7 +2,7 @@
 
 import math
 
-from fedsam.config import key
+from fedsam.config import LARGE, key
 from fedsam.schedule.base import Clock, Schedule
 
 
@@ -14,7 +14,7 @@ class Cosine(Schedule):
     0.05
     """
 
-    lr_min: float = key(0.0, "learning rate at the end of the run", "Loshchilov and Hutter 2017", ge=0.0)
+    lr_min: float = key(0.0, "learning rate at the end of the run", "Loshchilov and Hutter 2017", ge=0.0, le=LARGE)
 
     def lr(self, lr: float, clock: Clock) -> float:
         """The annealed learning rate."""

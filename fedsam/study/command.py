@@ -21,7 +21,7 @@ def _studies() -> None:
 @study.command()
 def heterogeneity(
     settings: Keys = None,
-    seeds: Annotated[int, typer.Option(min=1, help="runs of each setting, with seeds from `seed` on")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="runs of each setting, with seeds from `seed` on")] = 3,
     workers: Workers = None,
     address: Address = None,
     out: Annotated[
@@ -33,7 +33,9 @@ def heterogeneity(
             metavar="MEASURE", help="js, emd, gini, classes, or a key of the data", show_default="by what differs"
         ),
     ] = None,
-    hessian: Annotated[bool, typer.Option("--hessian", help="also λ₁ of the Hessian at the end of each run")] = False,
+    hessian: Annotated[
+        bool, typer.Option("--hessian", help="also the largest eigenvalue of the Hessian at the end of each run")
+    ] = False,
     trust: Trust = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -58,6 +60,6 @@ def heterogeneity(
     with graceful() as stop, Progress(quiet) as progress:
         found = subject.study(runs, seeds, progress, stop, out=place, workers=at_once, address=address, against=against)
     if as_json:
-        typer.echo(json.dumps(found.rows()))
+        print(json.dumps(found.rows()))
     else:
         subject.show(found)

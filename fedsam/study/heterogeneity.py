@@ -45,6 +45,7 @@ from fedsam.report.settings import differing, group
 from fedsam.report.write import MAKERS, write_report
 from fedsam.run import Run
 from fedsam.sweep import default_out
+from fedsam.text import encoded
 
 DEFAULTS: dict[str, Any] = {"client.name": "sgd,sam,asam", "evaluate_every": "5", "engine.threads": "1"}
 ALPHAS = "0.05,0.2,1,10,100"
@@ -154,7 +155,7 @@ def _written(out: Path, against: str | None) -> Found:
     result = Found(found, axis, out)
     with on_disk(out / "study.json"):
         replace_file(out / "study.json", (json.dumps(result.rows(), indent=2) + "\n").encode())
-        replace_file(out / "study.csv", as_csv(found).encode())
+        replace_file(out / "study.csv", encoded(as_csv(found)))
         for figure in figures(found, axis):
             figure.save(out)
     if against is not None:

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from fedsam.config import key
+from fedsam.config import LARGE, key
 from fedsam.data.plan import sample_cohort
 from fedsam.errors import InputError
 from fedsam.rng import stream
@@ -42,8 +42,12 @@ class Simulated(System):
     dropout: float = key(0.0, "probability that a client drops out of a round that it was asked for", "off", ge=0, le=1)
     work_min: float = key(1.0, "smallest share of its local steps that a client does", "off", ge=0, le=1)
     work_max: float = key(1.0, "largest share of its local steps that a client does", "off", ge=0, le=1)
-    step_seconds: float = key(1.0, "median over the clients of the simulated seconds of a local step", "unit", gt=0)
-    spread: float = key(0.0, "standard deviation over the clients of the logarithm of these seconds", "off", ge=0)
+    step_seconds: float = key(
+        1.0, "median over the clients of the simulated seconds of a local step", "unit", gt=0, le=LARGE
+    )
+    spread: float = key(
+        0.0, "standard deviation over the clients of the logarithm of these seconds", "off", ge=0, le=100
+    )
     deadline: float | None = key(None, "simulated seconds of a round; none = it waits for everybody", "off", gt=0)
     late: Literal["drop", "partial"] = key(
         "drop",
@@ -51,7 +55,7 @@ class Simulated(System):
         "Nishio and Yonetani 2019",
     )
     available: float = key(1.0, "share of every period in which a client is available", "off", gt=0, le=1)
-    period: int = key(24, "rounds of a period", "a day, of rounds of an hour", ge=1)
+    period: int = key(24, "rounds of a period", "a day, of rounds of an hour", ge=1, le=10**6)
 
     def model_post_init(self, context: object) -> None:
         """Refuse shares of work that are none."""

@@ -16,6 +16,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from fedsam.budget import must_have_cores
+from fedsam.cluster.join import LOOK, Cluster
+from fedsam.cluster.secret import environment
 from fedsam.errors import FedsamError, Interrupted, RunError
 from fedsam.run import Run
 from fedsam.tune.ledger import Ledger, Report, Trial
@@ -32,51 +35,81 @@ SETTINGS = {
 }
 
 
-def drive(ledger: Ledger, run_of: Callable[[Trial], Run], at_once: int, stop: threading.Event | None = None) -> None:
+def drive(
+    ledger: Ledger,
+    run_of: Callable[[Trial], Run],
+    at_once: int,
+    cluster: Cluster,
+    stop: threading.Event | None = None,
+) -> None:
     """Carry out the trials of a ledger, in a cluster that this process has joined.
 
     Args:
         ledger: hands them out.
         run_of: a trial's description, with its directory.
         at_once: how many the cluster has room for is divided by this.
+        cluster: of which this process is a member.
         stop: once set, no more are begun, and those that go on are stopped; their checkpoints stay.
 
     Raises:
-        InputError, RunError: something went wrong with a trial other than that it diverged.
+        InputError, RunError: something went wrong with a trial other than that it diverged, or with the cluster.
         Interrupted: `stop` was set.
     """
-    os.environ.update({name: os.environ.get(name, value) for name, value in SETTINGS.items()})
-    with warnings.catch_warnings(), tempfile.TemporaryDirectory(prefix="fedsam-tune-") as folder:
+    settings = {name: os.environ.get(name, value) for name, value in SETTINGS.items()}
+    with environment(settings), warnings.catch_warnings(), tempfile.TemporaryDirectory(prefix="fedsam-tune-") as folder:
         warnings.simplefilter("ignore")
         from ray import tune
 
         from fedsam.tune.adaptors import Book, scheduler_of, searcher_of, stopper_of
 
         book = Book(ledger, lambda trial: _asked(run_of(trial), trial), stop)
-        try:
-            tune.run(
-                _train,
-                name="tune",
-                resources_per_trial=_share(at_once),
-                search_alg=searcher_of(book),
-                scheduler=scheduler_of(book),
-                stop=stopper_of(book),
-                num_samples=ledger.number,
-                reuse_actors=True,
-                max_failures=DEATHS,
-                raise_on_failed_trial=False,
-                trial_name_creator=_name,
-                trial_dirname_creator=_name,
-                storage_path=folder,
-                callbacks=[],
-                verbose=0,
-            )
-        except tune.TuneError as error:
-            book.broken = book.broken or RunError(f"Ray Tune failed: {str(error).strip().splitlines()[-1]}")
+
+        def run() -> None:
+            try:
+                tune.run(
+                    _train,
+                    name="tune",
+                    resources_per_trial=_share(at_once),
+                    search_alg=searcher_of(book),
+                    scheduler=scheduler_of(book),
+                    stop=stopper_of(book),
+                    num_samples=ledger.number,
+                    reuse_actors=True,
+                    max_failures=DEATHS,
+                    raise_on_failed_trial=False,
+                    trial_name_creator=_name,
+                    trial_dirname_creator=_name,
+                    storage_path=folder,
+                    callbacks=[],
+                    verbose=0,
+                )
+            except tune.TuneError as error:
+                book.broken = book.broken or RunError(f"Ray Tune failed: {str(error).strip().splitlines()[-1]}")
+
+        _watched(run, cluster)
     if book.broken:
         raise book.broken
     if stop is not None and stop.is_set():
         raise Interrupted("stopped; the same command again goes on from the trials' checkpoints")
+
+
+def _watched(work: Callable[[], None], cluster: Cluster) -> None:
+    """Do what calls Ray in a thread, for without its GCS such a call waits until Ray ends the process."""
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name="tune", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        cluster.check()
+        thread.join(LOOK)
+    if errors:
+        raise errors[0]
 
 
 def _name(trial: Any) -> str:
@@ -97,11 +130,17 @@ def _share(at_once: int) -> dict[str, float]:
 
 
 def workers_of(workers: int) -> int:
-    """How many trials go on at once; 0 = one for each GPU, without GPUs one for each core."""
+    """How many trials go on at once; 0 = one for each GPU, without GPUs one for each core.
+
+    Raises:
+        InputError: so many processes are too many for the cluster.
+    """
     import ray
 
     have = ray.cluster_resources()
-    return workers or int(have.get("GPU", 0)) or int(have.get("CPU", 1))
+    gpus, cores = int(have.get("GPU", 0)), int(have.get("CPU", 1))
+    must_have_cores("workers", workers, cores)
+    return workers or gpus or cores
 
 
 def _asked(run: Run, trial: Trial) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from fedsam.files import on_disk, replace_file
 from fedsam.run import Run
+from fedsam.text import encoded
 from fedsam.tune.ledger import Trial
 from fedsam.tune.space import Space, Values
 
@@ -49,4 +50,4 @@ def _toml(value: Any) -> str:
 
 def _write(path: Path, text: str) -> None:
     with on_disk(path):
-        replace_file(path, text.encode())
+        replace_file(path, encoded(text))

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from fedsam.engine.ray import Ray, connect
+from fedsam.cluster.join import brief, join
 from fedsam.errors import FedsamError, Interrupted
 from fedsam.run import Run
 from fedsam.sweep import Failed
@@ -32,11 +32,12 @@ def side_by_side(
 
     Raises:
         InputError: the cluster cannot be joined.
+        RunError: it does not start, or stops working.
         Interrupted: `stop` was set.
     """
+    cluster = join(address)
     import ray
 
-    leave = connect(Ray(address=address))
     try:
         have = ray.cluster_resources()
         gpus = int(have.get("GPU", 0))
@@ -54,15 +55,16 @@ def side_by_side(
                 try:
                     ended(place, ray.get(ref))
                 except ray.exceptions.RayError as error:
-                    died = f"its process died: {str(error).splitlines()[0]}"
+                    cluster.check()
+                    died = f"its process died again and again: {brief(error)}"
                     ended(place, [died] * len(groups[place]))
+            cluster.check()
             if stop is not None and stop.is_set():
                 for ref in going:
                     ray.cancel(ref, force=True)
                 raise Interrupted("stopped; the same command again goes on from the runs' checkpoints")
     finally:
-        if leave:
-            ray.shutdown()
+        cluster.leave()
 
 
 def _carry_out(runs: list[dict[str, Any]]) -> list[Failed]:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedsam import grid
+from fedsam.budget import MOST
 from fedsam.config import find, names, owned_keys
 from fedsam.data.augment.base import Augment
 from fedsam.errors import InputError
@@ -118,19 +119,34 @@ class Space:
 
     def combinations(self, values: Sequence[Sequence[Any]]) -> Iterator[Values]:
         """Every combination of these values of the dimensions, without keys that its parts do not have; each once."""
-        seen = set()
-        for combination in itertools.product(*values):
-            chosen: Values = {}
-            for dimension, value in zip(self.dimensions, combination, strict=True):
-                if self.has(dimension, chosen):
-                    chosen[dimension.key] = value
-            if (found := repr(chosen)) not in seen:
-                seen.add(found)
-                yield chosen
+        return self._completed({}, list(zip(self.dimensions, values, strict=True)))
+
+    def _completed(self, chosen: Values, rest: Sequence[tuple[Dimension, Sequence[Any]]]) -> Iterator[Values]:
+        """Every way to choose the rest; a dimension that the parts chosen so far do not have is passed by, not tried
+        with each of its values.
+        """
+        if not rest:
+            yield chosen
+            return
+        (dimension, values), *later = rest
+        if not self.has(dimension, chosen):
+            yield from self._completed(chosen, later)
+            return
+        for value in values:
+            yield from self._completed({**chosen, dimension.key: value}, later)
 
     def points(self) -> list[Values]:
-        """The grid."""
-        return list(self.combinations([dimension.points() for dimension in self.dimensions]))
+        """The grid.
+
+        Raises:
+            InputError: it has too many points.
+        """
+        each = [dimension.points() for dimension in self.dimensions]
+        found = list(itertools.islice(self.combinations(each), MOST + 1))
+        if len(found) > MOST:
+            longest = max(zip(self.dimensions, each, strict=True), key=lambda pair: len(pair[1]))[0].key
+            raise InputError(longest, InputError.ABSENT, f"the grid has more than {MOST:,} points; give fewer values")
+        return found
 
 
 def space_of(keys: Mapping[str, Any]) -> Space:
@@ -166,6 +182,8 @@ def _dimension(key: str, given: Any) -> Dimension | None:
         return None
     if "" in values:
         raise InputError(key, given, "one of its values is empty")
+    if not all(isinstance(value, str | int | float) for value in values):
+        raise InputError(key, given, "choices are numbers, names or true and false")
     return Choices(key, tuple(dict.fromkeys(values)))
 
 
@@ -186,8 +204,8 @@ def _range(key: str, given: str) -> Range:
         raise InputError(key, given, f"is empty: {low} is not below {high}")
     if log and ends[0] <= 0:
         raise InputError(key, given, f"there is no logarithm of {low}; the lower end must be above 0")
-    if count < 2:
-        raise InputError(key, given, "a grid needs at least 2 points, both ends")
+    if not 2 <= count <= MOST:
+        raise InputError(key, given, f"a grid needs at least 2 points, both ends, and has at most {MOST:,}")
     return Range(key, *ends, log, low.strip().lstrip("+-").isdigit() and high.strip().lstrip("+-").isdigit(), count)
 
 

@@ -12,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from fedsam.budget import must_be_few
 from fedsam.config import find
 from fedsam.console import Progress
 from fedsam.errors import InputError, RunError
@@ -123,6 +124,8 @@ class Plan:
         self.every = base.evaluate_every if "evaluate_every" in keys else self.grace
         self.search = find(Search, settings.search)()
         self.trials = self.search.trials(self.space, settings.trials)
+        must_be_few("trials", self.trials, self.trials, "trials")
+        must_be_few("seeds", settings.seeds, settings.seeds, "runs")
 
     def arguments(self) -> dict[str, Any]:
         """What decides the trials, as plain JSON types."""
@@ -178,10 +181,10 @@ def tune(
 
 def _tuned(plan: Plan, place: Path, progress: Progress, stop: threading.Event | None, address: str | None) -> Tuned:
     settings, known = plan.settings, _claimed(place, plan)
-    from fedsam.engine.ray import Ray, connect
+    from fedsam.cluster.join import join
     from fedsam.tune.drive import drive, workers_of
 
-    leave = connect(Ray(address=address))
+    cluster = join(address)
     try:
         at_once = known or workers_of(settings.workers)
         _claim(place, plan, at_once)
@@ -189,7 +192,7 @@ def _tuned(plan: Plan, place: Path, progress: Progress, stop: threading.Event | 
         halving = Halving(plan.rounds, plan.grace)
         suggester = plan.search.start(plan.space, plan.seed, plan.trials)
         ledger = Ledger(suggester, halving, plan.trials, at_once, plan.last, shown.ended)
-        drive(ledger, lambda trial: plan.trial(trial.values, shown.path(trial)), at_once, stop)
+        drive(ledger, lambda trial: plan.trial(trial.values, shown.path(trial)), at_once, cluster, stop)
         outputs.write_trials(ledger.trials, plan.space, place)
         best = ledger.best()
         if best is None:
@@ -199,10 +202,7 @@ def _tuned(plan: Plan, place: Path, progress: Progress, stop: threading.Event | 
         finals = [plan.final(best.values, number, place / "best") for number in range(settings.seeds)]
         _train_anew(finals, at_once, address, shown, stop)
     finally:
-        if leave:
-            import ray
-
-            ray.shutdown()
+        cluster.leave()
     accuracies = {run.seed: _tested(run) for run in finals}
     tuned = Tuned(plan.space, ledger.trials, best, plan.rounds, accuracies, place)
     from fedsam.report.tuning import write_tuning
@@ -276,6 +276,8 @@ def _claimed(out: Path, plan: Plan) -> int | None:
     file = out / FILE
     if not file.exists():
         begun = re.compile(f"{re.escape(LOCK)}|{leftovers([re.escape(FILE)])}")
+        if out.exists() and not out.is_dir():
+            raise InputError("out", str(out), "is a file; choose another out")
         if out.exists() and any(not begun.fullmatch(child.name) for child in out.iterdir()):
             raise InputError(
                 "out", str(out), f"exists already, and is no tuning (it has no {FILE}); choose another out"

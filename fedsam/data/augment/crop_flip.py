@@ -20,7 +20,7 @@ class CropFlip(Augment):
     Torchvision's RandomCrop(H, padding) and RandomHorizontalFlip, before normalisation (Caldarola et al. 2022).
     """
 
-    crop_padding: int = key(4, "pixels of padding on each side before the cut", "Caldarola et al. 2022", ge=0)
+    crop_padding: int = key(4, "pixels of padding on each side before the cut", "Caldarola et al. 2022", ge=0, le=512)
 
     def draw(self, rng: np.random.Generator, count_T: np.ndarray, batch: int, image: tuple[int, int]) -> Draws:
         """Offsets of the cut, down and across, from 0 to 2 `crop_padding`, and which images are mirrored."""

@@ -20,7 +20,7 @@ class Cutout(Augment):
     covers the rows and columns from centre − s // 2 to centre − s // 2 + s − 1.
     """
 
-    cutout_size: int = key(16, "side of the hole in pixels", "Caldarola et al. 2022", ge=1)
+    cutout_size: int = key(16, "side of the hole in pixels", "Caldarola et al. 2022", ge=1, le=4096)
     cutout_after: Augment = key("crop_flip", "augmentation that comes before the hole", "Caldarola et al. 2022")
 
     def draw(self, rng: np.random.Generator, count_T: np.ndarray, batch: int, image: tuple[int, int]) -> Draws:

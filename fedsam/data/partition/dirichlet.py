@@ -46,7 +46,9 @@ class Dirichlet(Partition):
         "Caldarola et al. 2022, one of its splits",
         ge=0.0,
     )
-    sigma: float = key(0.0, "standard deviation of the logarithm of client size; 0 makes all equal", "off", ge=0.0)
+    sigma: float = key(
+        0.0, "standard deviation of the logarithm of client size; 0 makes all equal", "off", ge=0.0, le=1e300
+    )
 
     def assign(
         self, labels: np.ndarray, clients: int, samples_per_client: int | None, rng: np.random.Generator

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import re
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 
 from fedsam.config import key
 from fedsam.data.partition.base import Assignment, Partition
+from fedsam.data.partition.lists import Wrong, read_lists
 from fedsam.errors import InputError
+from fedsam.paths import expanded
 
+FORM = r"(?P<path>.+\.(npz|(json|csv|txt)(\.gz)?))(:(?P<member>.+))?"
 HOW = "`python -m fedsam.experiments.caldarola2022.splits` makes that of the FedSAM authors' lists"
 """What to do where a file is not there."""
 
@@ -23,14 +25,23 @@ class File(Partition):
     """The positions of each client's examples, read from a file. Not every example need be used.
 
     - `splits.npz:NAME`: array NAME, integers [clients, n], row k for client k;
+    - `splits.npz`: an array of integers [n] for each client, named by its number (`0`, `client_0`, `arr_0`), taken in
+      the order of the numbers; `splits.npz:train_` only those whose names begin so;
     - `splits.json`: a list of lists, or an object from client number to list, taken in the order of the numbers;
-    - `splits.json:NAME`: the same as member NAME of the file's object.
+    - `splits.json:NAME`: the same as member NAME of the file's object;
+    - `splits.csv`: a row for each example, its position and its client; with other columns, a head that names these;
+    - `splits.txt`: `{0: [1, 2] 1: [0, 3]}`, as FedML's net_dataidx_map.txt.
+
+    All but .npz may be packed as .gz. A client without examples is never trained. Pickles are not read: they can run
+    code.
 
     A path that is not absolute is looked for from the current directory, then in the data sets' folder and in
     `<data set>/splits` below it.
     """
 
-    split_file: str = key("", "index lists: PATH.npz:ARRAY, PATH.json or PATH.json:MEMBER", "must be given")
+    split_file: str = key(
+        "", "index lists: PATH.npz:ARRAY, PATH.json, PATH.json:MEMBER, PATH.csv, ...", "must be given", path=True
+    )
     _folders: tuple[Path, ...] = (Path(),)
 
     def looking_in(self, *folders: Path) -> File:
@@ -51,11 +62,14 @@ class File(Partition):
 
         Raises:
             InputError: the file is missing or not of these forms; a position is outside the data set or named twice; a
-                client has none; or the file disagrees with `clients` or `samples_per_client`.
+                client is there twice, or none has an example; or the file disagrees with `clients` or with
+                `samples_per_client`.
         """
-        parts = self._read()
+        parts = self._read(len(labels))
         if len(parts) != clients:
             self._refuse(f"holds {len(parts)} clients, not {clients}: set data.clients={len(parts)}")
+        if not any(map(len, parts)):
+            self._refuse("no client has an example")
         for client, part in enumerate(parts):
             self._check(client, part, len(labels))
         assignment = Assignment.of([part.astype(np.int64) for part in parts])
@@ -66,65 +80,33 @@ class File(Partition):
             raise InputError("samples_per_client", samples_per_client, allowed)
         return assignment
 
-    def _read(self) -> list[np.ndarray]:
+    def _read(self, examples: int) -> list[np.ndarray]:
         path, member = self._place()
         try:
-            return self._npz(path, member) if path.suffix == ".npz" else self._json(path, member)
-        except InputError:
-            raise
-        except (OSError, EOFError, ValueError, RecursionError, zipfile.BadZipFile, zlib.error) as error:
-            self._refuse(f"cannot be read: {error}")
+            return read_lists(path, member, examples)
+        except Wrong as error:
+            self._refuse(str(error))
+        except (OSError, EOFError, ValueError, RecursionError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+            self._refuse(f"cannot be read: {str(error) or type(error).__name__}")
 
     def _place(self) -> tuple[Path, str | None]:
         """Where the file is, and what is named in it."""
-        form = re.fullmatch(r"(?P<path>.+\.(npz|json))(:(?P<member>.+))?", self.split_file)
+        form = re.fullmatch(FORM, self.split_file, re.IGNORECASE)
         if form is None:
-            self._refuse("must be PATH.npz:ARRAY, PATH.json or PATH.json:MEMBER")
-        tried = list(dict.fromkeys((folder / Path(form["path"]).expanduser()).absolute() for folder in self._folders))
-        for path in tried:
-            if path.is_file():
-                return path, form["member"]
+            pickled = re.search(r"\.(pkl|pickle|pt|pth)$", self.split_file, re.IGNORECASE)
+            never = "; pickles are never read, since they can run code" if pickled else ""
+            self._refuse(f"must be PATH.npz:ARRAY, PATH.json or PATH.json:MEMBER, PATH.csv or PATH.txt{never}")
+        place = expanded(form["path"], "split_file")
+        tried = list(dict.fromkeys((folder / place).absolute() for folder in self._folders))
+        try:
+            for path in tried:
+                if path.is_file():
+                    return path, form["member"]
+        except OSError as error:
+            self._refuse(f"cannot be read: {error.strerror}")
         self._refuse(f"there is no file {' or '.join(map(str, tried))}; {HOW}")
 
-    def _npz(self, path: Path, member: str | None) -> list[np.ndarray]:
-        if not zipfile.is_zipfile(path):
-            self._refuse("is no .npz archive")
-        with np.load(path, allow_pickle=False) as arrays:
-            if member not in arrays.files:
-                self._refuse(f"must name one of the arrays of {path.name} after a colon: {', '.join(arrays.files)}")
-            table = arrays[member]
-        if table.ndim != 2 or table.dtype.kind not in "iu":
-            found = f"{table.dtype} {list(table.shape)}"
-            self._refuse(f"must be integers [clients, n], not {found}; lists of unequal length fit in a .json")
-        return list(table)
-
-    def _json(self, path: Path, member: str | None) -> list[np.ndarray]:
-        found: Any = json.loads(path.read_text(encoding="utf-8"))
-        if member is not None:
-            if not isinstance(found, dict) or member not in found:
-                there = ", ".join(found) if isinstance(found, dict) else "none: it is no object"
-                self._refuse(f"must name one of the members of {path.name} after the colon; there are {there}")
-            found = found[member]
-        if isinstance(found, dict):
-            named = [name for name in found if not re.fullmatch(r"[0-9]+", name)]
-            if named:
-                choice = f"choose a member with {path.name}:MEMBER"
-                self._refuse(f"must map client numbers to lists, {named[0]!r} is no number; or {choice}")
-            found = [found[name] for name in sorted(found, key=int)]
-        if not isinstance(found, list):
-            self._refuse("must hold a list of lists, or an object from client number to list")
-        for client, part in enumerate(found):
-            if not isinstance(part, list):
-                self._refuse(f"client {client} must have a list of integers, not {json.dumps(part)[:40]}")
-            strange = [i for i in part if type(i) is not int]
-            if strange:
-                self._refuse(f"client {client} must have integers only, not {json.dumps(strange[0])[:40]}")
-        # As objects, so that a number of any size reaches the range check.
-        return [np.array(part, dtype=object) for part in found]
-
     def _check(self, client: int, part: np.ndarray, examples: int) -> None:
-        if len(part) == 0:
-            self._refuse(f"client {client} has no examples")
         outside = part[(part < 0) | (part >= examples)]
         if len(outside):
             there = f"the data set has {examples} examples (0 to {examples - 1})"

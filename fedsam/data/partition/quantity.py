@@ -21,7 +21,7 @@ class Quantity(Partition):
     """
 
     sigma: float = key(
-        1.0, "standard deviation of the logarithm of client size; 0 makes all equal", "convention", ge=0.0
+        1.0, "standard deviation of the logarithm of client size; 0 makes all equal", "convention", ge=0.0, le=1e300
     )
     min_size: int = key(1, "fewest examples of a client; 0 allows empty clients", "every client can train", ge=0)
 

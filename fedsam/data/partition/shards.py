@@ -20,8 +20,10 @@ class Shards(Partition):
     section 3.
     """
 
-    shards_per_client: int = key(2, "shards of each client", "McMahan et al. 2017, section 3", ge=1)
-    sigma: float = key(0.0, "standard deviation of the logarithm of client size; 0 makes all equal", "off", ge=0.0)
+    shards_per_client: int = key(2, "shards of each client", "McMahan et al. 2017, section 3", ge=1, le=10**6)
+    sigma: float = key(
+        0.0, "standard deviation of the logarithm of client size; 0 makes all equal", "off", ge=0.0, le=1e300
+    )
 
     def assign(
         self, labels: np.ndarray, clients: int, samples_per_client: int | None, rng: np.random.Generator

@@ -36,7 +36,9 @@ class Feature(Skew):
     skew_colour: float = key(
         0.0, "largest gain and shift of a channel, as shares of the pixel and of white", "off", ge=0.0, le=1.0
     )
-    skew_noise: float = key(0.0, "largest standard deviation of a client's noise, as a share of white", "off", ge=0.0)
+    skew_noise: float = key(
+        0.0, "largest standard deviation of a client's noise, as a share of white", "off", ge=0.0, le=1e3
+    )
 
     def traits(self, seed: int, client: int, channels: int) -> Traits:
         """Angle in degrees, standard deviation of the noise, and gain and shift of each channel."""

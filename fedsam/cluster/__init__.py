@@ -1,0 +1,1 @@
+"""The Ray cluster of this process: how it is started or joined, guarded, watched, and cleared away."""
