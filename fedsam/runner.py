@@ -75,6 +75,5 @@ def resume(
             simulation.directory = directory
             simulation.restore(checkpoint)
             environment.say_differences(directory.environment(), simulation.environment())
-            if not (directory.path / "partition.json").exists():
-                simulation.describe_partition()
+            simulation.describe_partition()  # it may have been killed before that, or the file be damaged
             return simulation.go(listener or Listener(), stop)

@@ -17,8 +17,8 @@ from fedsam.torture.damage import judged
 
 FORGETFUL = """
 from fedsam.record import RunDirectory
-rewind = RunDirectory.rewind
-RunDirectory.rewind = lambda self, round: rewind(self, round)[1:]
+kept = RunDirectory.kept
+RunDirectory.kept = lambda self, *given: tuple(part[1:] for part in kept(self, *given))
 """
 
 
