@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from fedsam.errors import under
-from fedsam.record import on_disk
+from fedsam.files import on_disk
 from fedsam.run import Run
 
 
@@ -24,7 +24,6 @@ def report(run: Run, figure: Path | None, as_json: bool) -> None:
     from fedsam.data.heterogeneity import describe
     from fedsam.data.label_figure import draw
     from fedsam.data.validation import federation_of
-    from fedsam.files import on_disk
 
     with under("data"):
         federation = federation_of(run.data, run.seed)

@@ -168,7 +168,7 @@ def _metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def _clients(path: Path) -> dict[str, Any] | None:
-    cure = f"fedsam run --resume {path} writes it again"
+    cure = f"write it anew: fedsam run --resume {path}"
     found, manifest = _optional(path / "clients.json", Clients, cure), read_manifest(path / "checkpoint", cure)
     wanted = manifest and manifest.files.get("clients.json")
     if wanted and found and sha256((path / "clients.json").read_bytes()).hexdigest() != wanted:
