@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from fedsam.errors import under
-from fedsam.record import on_disk
 from fedsam.run import Run
 
 
