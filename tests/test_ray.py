@@ -148,7 +148,7 @@ def test_a_node_removed_in_mid_run_costs_no_bit(cluster: Any, caplog: pytest.Log
 
 def test_a_client_that_raises_is_named_and_can_be_left_out(cluster: Any) -> None:
     changes = {"data": Broken(), "cohort": 7}
-    with pytest.raises(RunError, match=r"round 1: client 4: .*client 4 has the position 10000\d\d"):
+    with pytest.raises(RunError, match=r"round 1: client 4: IndexError: .*out of"):
         simulate(described("ray", **changes, **{"engine.workers": 1}))
     skipping = {**changes, "engine.on_client_error": "skip", "server.name": "fedcm", "client.name": "sgd"}
     here, there = (simulate(described(name, **skipping, **{"engine.block": 1})) for name in ("cohort", "ray"))
