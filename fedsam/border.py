@@ -43,7 +43,7 @@ def plain_text(field: str, text: str) -> str:
     if "\0" in text:
         raise InputError(field, text, "has a NUL character in it, which no name or path can have")
     try:
-        text.encode()
+        text.encode("utf-8", "surrogateescape")  # bytes of a file's name that the locale cannot read are no halves
     except UnicodeEncodeError:
         raise InputError(field, text, "has half a character in it (a lone surrogate), which no text can have") from None
     return text

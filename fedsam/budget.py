@@ -125,7 +125,7 @@ def duration(seconds: float) -> str:
 
 def _of_machine() -> float:
     try:
-        lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+        lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines())
         return 1024 * sum(float(lines[name].split()[0]) for name in ("MemAvailable", "SwapFree"))
     except (OSError, ValueError, KeyError, IndexError):
         pass
@@ -139,7 +139,12 @@ def _of_container(root: Path) -> float:
     names = ("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")
     for limit, used in names:
         try:
-            return max(0.0, float((root / limit).read_text()) - float((root / used).read_text()) + _cached(root, limit))
+            return max(
+                0.0,
+                float((root / limit).read_text(encoding="utf-8"))
+                - float((root / used).read_text(encoding="utf-8"))
+                + _cached(root, limit),
+            )
         except (OSError, ValueError):  # none there, or "max"
             continue
     return math.inf
@@ -148,7 +153,7 @@ def _of_container(root: Path) -> float:
 def _cached(root: Path, limit: str) -> float:
     """Bytes of a container's use that the kernel gives back when asked: pages of files."""
     try:
-        lines = (root / limit).with_name("memory.stat").read_text().split()
+        lines = (root / limit).with_name("memory.stat").read_text(encoding="utf-8").split()
         return float(lines[lines.index("inactive_file") + 1]) + float(lines[lines.index("active_file") + 1])
     except (OSError, ValueError, IndexError):
         return 0.0
@@ -161,7 +166,7 @@ def _of_process() -> float:
         limit = resource.getrlimit(resource.RLIMIT_AS)[0]
         if limit == resource.RLIM_INFINITY:
             return math.inf
-        pages = float(Path("/proc/self/statm").read_text().split()[0])
+        pages = float(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
         return max(0.0, limit - pages * os.sysconf("SC_PAGE_SIZE"))
     except (ImportError, OSError, ValueError, IndexError):
         return math.inf

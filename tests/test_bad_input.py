@@ -12,13 +12,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fedsam import budget
+from fedsam import budget, simulate
 from fedsam.budget import Need, must_be_few, must_end, must_fit, must_have_cores
 from fedsam.ending import described
 from fedsam.errors import DivergedError, InputError, one_line
 from fedsam.grid import settings
 from fedsam.run import Run
-from fedsam.simulation import simulate
 from fedsam.torture.inputs import Input, inputs, judged, survey
 from fedsam.tune.space import space_of
 
@@ -216,7 +215,7 @@ def test_standard_output_on_a_full_disk_is_one_line() -> None:
     with open("/dev/full", "w") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr.startswith("error: cannot write to standard output: No space left on device")
+    assert done.stderr.startswith("error: standard output cannot be written: No space left on device")
     assert done.stderr.count("\n") == 1
 
 

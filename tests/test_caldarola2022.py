@@ -322,7 +322,7 @@ def test_a_split_is_looked_for_here_and_in_the_folder(tmp_path: Path, monkeypatc
     with pytest.raises(InputError) as caught:
         data.load(0)  # before the images, which are not there either
     places = f"{here}/s.json or {root}/s.json or {root}/cifar10/splits/s.json"
-    assert f"there is no file {places}; `python -m experiments.caldarola2022.splits` makes" in str(caught.value)
+    assert f"there is no file {places}; `python -m fedsam.experiments.caldarola2022.splits` makes" in str(caught.value)
     assert "\n" not in str(caught.value)
     for number, folder in enumerate((root / "cifar10" / "splits", root, here)):
         (folder / "s.json").write_text(json.dumps([[number]]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -106,7 +107,7 @@ def test_a_worker_killed_in_mid_round_costs_no_bit(
 ) -> None:
     flag = tmp_path / "deaths"
     flag.write_text("0")
-    changes = {"client": Deadly(flag=str(flag)), "engine.block": 2}
+    changes = {"client": Deadly(flag=str(flag), spared=os.getpid()), "engine.block": 2}
     undisturbed = simulate(described("cohort", **changes))
     flag.write_text("1")
     disturbed = simulate(described("ray", **{**changes, "engine.workers": 2}))
@@ -124,7 +125,7 @@ def test_clients_that_kill_every_worker_are_named(
     flag = tmp_path / "deaths"
     flag.write_text("100")
     changes = {
-        "client": Deadly(flag=str(flag)),
+        "client": Deadly(flag=str(flag), spared=os.getpid()),
         "engine.block": 10,
         "engine.workers": 1,
         "data.clients": 3,

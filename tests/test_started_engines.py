@@ -41,14 +41,18 @@ def left() -> list[str]:
 
 def test_flower_gives_the_bits_of_the_loop(inside: Path) -> None:
     """Bit for bit, at one thread everywhere; and nothing but our own lines is printed."""
-    done = subprocess.run(command("flower", "--json"), capture_output=True, text=True, timeout=300, check=False)
+    elsewhere = {**os.environ, "RAY_ADDRESS": "127.0.0.1:1"}  # a cluster of somebody else's is never joined
+    done = subprocess.run(
+        command("flower", "--json"), capture_output=True, text=True, timeout=300, check=False, env=elsewhere
+    )
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     here = simulate(Run.from_keys({**KEYS, "engine.name": "loop"}))
     assert result["digest"] == here.digest
     assert result["engine"] == "flower"
     assert (inside / result["out"] / "model.safetensors").exists()
-    lines = [line for line in done.stderr.splitlines() if not line.endswith("nodes have connected")]  # if that is slow
+    slow = ("nodes have connected", "given up after 600 s")  # of notes, where that takes long
+    lines = [line for line in done.stderr.splitlines() if not line.endswith(slow)]
     assert lines[0] == f"{Run.from_keys(KEYS).title()}: engine flower (20 nodes, each running loop)"
     assert all("round" in line for line in lines[1:]), done.stderr
     other = simulate(Run.from_keys({**KEYS, "engine.name": "cohort"}))

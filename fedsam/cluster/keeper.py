@@ -103,7 +103,7 @@ def members(folder: Path) -> set[int]:
 def owner(folder: Path) -> set[int]:
     """The process that a cluster belongs to; empty if it is not known."""
     try:
-        return {int((folder / LOCK).read_text())}
+        return {int((folder / LOCK).read_text(encoding="utf-8"))}
     except (OSError, ValueError):
         return set()
 
@@ -117,7 +117,7 @@ def runs(folder: Path, name: str) -> bool:
 
 def _name(pid: int) -> str:
     try:
-        return Path(f"/proc/{pid}/comm").read_text().strip()
+        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip()
     except OSError:
         return ""
 

@@ -50,6 +50,11 @@ class Gate(Federation):
         """In the right form."""
         return self._intake.facts
 
+    def __getattr__(self, name: str) -> Any:  # what the federation has beside
+        if name == "_whole":
+            raise AttributeError(name)
+        return getattr(self._whole, name)
+
     def look(self) -> None:
         """Read the first client. Whether one can be read at all is the affair of its round.
 

@@ -52,7 +52,7 @@ class ImageFolder(Stored):
             raise
         except ValueError as error:
             hint = "; data.size=N resizes all of them to N x N" if "height x width)" in str(error) else ""
-            hint = "; data.size=N with a small N makes them fit" if "GB of memory" in str(error) else hint
+            hint = "; data.size=N with a small N makes them fit" if "of memory that are free" in str(error) else hint
             raise InputError("root", str(root), f"{error}{hint}") from None
         if test_at.name != TESTS[0]:
             note(f"{root}: there is no test/ in it; the test images are those of {test_at.name}/")

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+from fedsam.budget import amount, free_memory
+
 log = logging.getLogger("fedsam")
 
 WORTH_KEEPING = 10_000  # images; decoding that many small ones takes half a second
@@ -86,15 +88,15 @@ def pixels_of(image: object, size: int | None) -> np.ndarray:
 
 
 def _check_room(*shape: int) -> None:
-    """Refuse more bytes than the machine has.
+    """Refuse more bytes than this process can have.
 
     Raises:
         ValueError: memory cannot hold an array of this shape.
     """
-    needed, there = math.prod(shape), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    needed, there = math.prod(shape), free_memory()
     if needed > there:
         images = f"{shape[0]} images of {shape[1]} x {shape[2]}"
-        raise ValueError(f"{images} need {needed / 1e9:.3g} GB, there are {there / 1e9:.3g} GB of memory")
+        raise ValueError(f"{images} need {amount(needed)}, of {amount(there)} of memory that are free")
 
 
 def decode_kept(files: Sequence[bytes], name: Callable[[int], str]) -> np.ndarray:

@@ -91,7 +91,8 @@ def _all(commands: Sequence[list[str]], folder: Path) -> list[tuple[int, str]]:
             env=_environment(),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
         )
         for words in commands
     ]

@@ -41,7 +41,9 @@ def _let_in(address: str, more: dict[str, str], folder: Path) -> str | None:
     """What a stranger's code printed, if it ran; it is given a minute, in which Ray tries again."""
     known = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     words = [sys.executable, "-c", ATTEMPT, address]
-    begun = subprocess.Popen(words, env={**known, "HOME": str(folder), **more}, stdout=-1, stderr=-1, text=True)
+    begun = subprocess.Popen(
+        words, env={**known, "HOME": str(folder), **more}, stdout=-1, stderr=-1, encoding="utf-8", errors="replace"
+    )
     try:
         printed, _ = begun.communicate(timeout=60)
     except subprocess.TimeoutExpired:
