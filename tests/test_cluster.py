@@ -91,13 +91,16 @@ def listening(pids: set[int]) -> set[str]:
     return found
 
 
+LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
+
+
 def test_it_listens_on_the_loopback_interface_alone(own: Own) -> None:
     members = keeper.members(own.folder)
     assert len(members) >= 5
     assert os.getpid() not in members
     addresses = listening(members | {os.getpid()})
     assert addresses
-    assert addresses <= {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
+    assert addresses <= LOOPBACK
 
 
 def test_its_token_is_written_down_nowhere(own: Own) -> None:

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from fedsam import Run, simulate
+from tests.test_cluster import LOOPBACK, listening
+from tests.test_started_engines import descendants
 
 pytest.importorskip("flwr")
 pytest.importorskip("ray")
@@ -101,15 +103,19 @@ def wait_for_an_answer_at(port: int) -> None:
 def test_flwr_run_works_from_a_checkout(processes: Processes, tmp_path: Path) -> None:
     """In Flower's simulation runtime, behind a SuperLink; bit for bit the loop's result, at one thread."""
     port, out = free_port(), tmp_path / "run"
-    processes.start("superlink", "flower-superlink", "--insecure", "--simulation", "--port", str(port))
+    link = processes.start("superlink", "flower-superlink", "--insecure", "--simulation", "--port", str(port))
     processes.superlink("here", f"127.0.0.1:{port}")
-    settings = f"client.name='asam' client.rho=0.7 data.alpha=0.1 rounds=5 engine.threads=1 out='{out}'"
+    settings = f"client.name='asam' client.rho=0.7 data.alpha=0.1 rounds=40 engine.threads=1 out='{out}'"
     nodes = "num-supernodes=20 client-resources-num-cpus=1"
     wait_for_an_answer_at(port)
     arguments = ["flwr", "run", ".", "here", "--stream", "--run-config", settings, "--federation-config", nodes]
     client = processes.start("run", *arguments)
+    wait_for(client, 240, out / "metrics.jsonl")
+    ours = descendants(link.pid)
+    assert {"gcs_server", "raylet"} <= set(ours)
+    assert listening({*ours.values(), link.pid}) <= LOOPBACK  # Ray's ports, which Flower opens, included
     wait_for(client, 240)
-    keys = {"client.name": "asam", "client.rho": 0.7, "data.alpha": 0.1, "rounds": 5, "data.clients": 20}
+    keys = {"client.name": "asam", "client.rho": 0.7, "data.alpha": 0.1, "rounds": 40, "data.clients": 20}
     here = simulate(Run.from_keys({**keys, "engine.name": "loop", "engine.threads": 1}))
     assert f"digest: {here.digest}" in processes.log("run"), processes.log("run")
     assert json.loads((out / "run.json").read_text())["keys"]["engine.name"] == "flower"

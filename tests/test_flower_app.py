@@ -165,6 +165,19 @@ def test_a_client_that_raises_stops_the_run_and_is_named(tmp_path: Path) -> None
     assert there.digest == simulate(described(**skipping)).digest
 
 
+def test_a_process_of_flower_that_died_is_told_in_words() -> None:
+    grid = Nodes(7)
+    died = "<class 'ray.exceptions.ActorDiedError'>:<'The actor died before finishing this task.\n\tclass'>"
+    grid.before = lambda message, partition: (
+        error(message, ErrorCode.UNKNOWN, died)
+        if partition == 4 and message.metadata.message_type == MessageType.TRAIN
+        else None
+    )
+    said = r"round 1: client 4: the Ray process that worked on it died each time it was tried \(ActorDiedError\); if"
+    with pytest.raises(RunError, match=said):
+        simulate(over(described(cohort=7), grid))
+
+
 def test_nodes_that_contradict_each_other_are_refused() -> None:
     grid = Nodes(3)
     grid.join(1)
@@ -188,7 +201,7 @@ def test_a_node_that_is_lost_while_it_is_asked_is_asked_again() -> None:
         return error(message, ErrorCode.NODE_UNAVAILABLE, "Node Unavailable")
 
     grid.before = flaky
-    simulation = Simulation(over(described(cohort=7), grid))
+    simulation = Simulation(over(described(cohort=7), grid, wait=0.0))  # for others; those that connect are heard out
     ids, _ = simulation.advance()
     assert ids == list(range(7))
     assert [kind for kind, partition in grid.log if partition == 3] == ["query"] * 3 + ["train"]
@@ -282,6 +295,13 @@ def test_the_server_app_runs_what_its_configuration_describes(inside: Path, caps
     (inside / "short" / "model.safetensors").unlink()
     run_app(Nodes(8, seed=5), resume="short")
     assert (inside / "short" / "model.safetensors").exists()
+
+
+def test_the_server_app_says_which_node_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    grid = Nodes(1)
+    monkeypatch.setattr(grid, "send_and_receive", lambda messages, timeout: [])
+    with pytest.raises(RunError, match=r"Flower node \d+ connected, and has not answered for 600 s"):
+        run_app(grid, rounds=1)
 
 
 def test_the_server_app_refuses_another_number_of_clients(inside: Path) -> None:

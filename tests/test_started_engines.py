@@ -73,8 +73,90 @@ def test_an_interrupt_stops_everything_that_was_started(engine: str, inside: Pat
     _, said = process.communicate(timeout=120)
     assert process.returncode == 130, said
     assert "continue with: fedsam run --resume" in said
-    for _ in range(50):
+    wait_until_nothing_is_left()
+
+
+def wait_until_nothing_is_left() -> None:
+    for _ in range(300):
         if not left():
             break
         time.sleep(0.2)
     assert not left()
+
+
+def descendants(pid: int) -> dict[str, int]:
+    """Those of a process, by name."""
+    found: dict[str, int] = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            name, _, rest = (entry / "stat").read_text().partition("(")[2].rpartition(")")
+            if int(rest.split()[1]) == pid:
+                found |= {name: int(entry.name), **descendants(int(entry.name))}
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for processes in /proc")
+@pytest.mark.parametrize(
+    ("engine", "killed", "says"),
+    [
+        ("ray", "gcs_server", "error: Ray has stopped working: its gcs_server was killed by SIGKILL"),
+        ("ray", "", ""),
+        ("flower", "gcs_server", "error: Ray has stopped working: its gcs_server was killed by SIGKILL"),
+        ("flower", "raylet", "error: Ray has stopped working: its raylet was killed by SIGKILL"),
+        ("flower", "", ""),
+    ],
+)
+def test_what_is_killed_is_named_and_nothing_is_left(engine: str, killed: str, says: str, inside: Path) -> None:
+    """A process of Ray, or all of Ray's owner at once; long before `engine.timeout` and Ray's own minute."""
+    environment = {**os.environ, MARK: "1"}
+    process = subprocess.Popen(command(engine, "rounds=100000"), stderr=subprocess.PIPE, text=True, env=environment)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "round" in line and "rounds/s" in line:
+            break
+    os.kill(descendants(process.pid)[killed] if killed else process.pid, signal.SIGKILL)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == (1 if killed else -signal.SIGKILL), said
+    assert says in (said.splitlines() or [""])[-1]
+    wait_until_nothing_is_left()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for processes in /proc")
+def test_a_process_of_flower_that_is_killed_costs_no_bit(inside: Path) -> None:
+    process = subprocess.Popen(command("flower", "rounds=200", "--json"), stdout=-1, stderr=-1, text=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "round" in line and "rounds/s" in line:
+            break
+    (actor, *_) = [pid for name, pid in descendants(process.pid).items() if name.startswith("ray::ClientApp")]
+    os.kill(actor, signal.SIGKILL)
+    printed, said = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+    assert (
+        json.loads(printed)["digest"] == simulate(Run.from_keys({**KEYS, "rounds": 200, "engine.name": "loop"})).digest
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for processes in /proc")
+@pytest.mark.parametrize("slow", ["raylet", "gcs_server"])
+def test_ray_that_starts_slowly_is_waited_for(slow: str, inside: Path) -> None:
+    """Longer than the 30 s that Ray itself waits; the third note comes after 45 s."""
+    process = subprocess.Popen(command("ray", "--json"), stdout=-1, stderr=-1, text=True)
+    while slow not in (found := descendants(process.pid)):
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.kill(found[slow], signal.SIGSTOP)
+    assert process.stderr is not None
+    told = [process.stderr.readline() for _ in range(3)]
+    os.kill(found[slow], signal.SIGCONT)
+    assert all(line.startswith("note: waiting for Ray to start for ") for line in told), told
+    printed, said = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+    here = simulate(Run.from_keys({**KEYS, "engine.name": "cohort"}))
+    assert json.loads(printed)["engine"] == "ray"
+    assert json.loads(printed)["test_accuracy"] == pytest.approx(here.metrics[-1]["test_accuracy"], abs=0.01)

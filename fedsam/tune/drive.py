@@ -12,6 +12,7 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Callable
+from contextvars import copy_context
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,8 @@ def _watched(work: Callable[[], None], cluster: Cluster) -> None:
         except BaseException as error:
             errors.append(error)
 
-    thread = threading.Thread(target=run, name="tune", daemon=True)
+    here = copy_context()  # what may be imported is as it is here
+    thread = threading.Thread(target=here.run, args=(run,), name="tune", daemon=True)
     thread.start()
     while thread.is_alive():
         cluster.check()
