@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from fedsam import InputError, Run, RunError, simulate
+from fedsam.cluster import patience
 from fedsam.cluster.join import join
 from fedsam.engine import ray as ray_engine
 from fedsam.result import Listener, Result
@@ -159,6 +160,37 @@ def test_a_client_that_raises_is_named_and_can_be_left_out(cluster: Any) -> None
 def test_what_the_cluster_lacks_is_an_input_error(cluster: Any) -> None:
     with pytest.raises(InputError, match=r"engine\.threads = 64: the cluster has \d cores"):
         simulate(described("ray", **{"engine.threads": 64}))
+
+
+def test_workers_are_waited_for_as_long_as_is_said(
+    cluster: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Others have the cores, and give them back once it has been said that they are waited for."""
+    monkeypatch.setattr(patience, "EVERY", 0.5)
+
+    @ray.remote(num_cpus=1, max_restarts=0)
+    class Other:
+        def there(self) -> bool:
+            return True
+
+    others = [Other.remote() for _ in range(2)]
+    ray.get([other.there.remote() for other in others])
+    changes, one = {"engine.block": 3, "rounds": 1}, {"engine.workers": 1}
+    with pytest.raises(
+        RunError, match=r"none came up within 1 s \(engine\.wait\); 0 of the cluster's 2 cores are free"
+    ):
+        simulate(described("ray", **changes, **one, **{"engine.wait": 1.0}))
+
+    class Leaves(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            while others:
+                ray.kill(others.pop())
+
+    monkeypatch.setattr(logging.getLogger("fedsam"), "handlers", [Leaves()])
+    here, there = simulate(described("cohort", **changes)), simulate(described("ray", **changes, **one))
+    assert here.digest == there.digest
+    assert not others
+    assert any("waiting for a Ray worker to come up for " in message for message in caplog.messages)
 
 
 def test_blocks_grow_as_the_work_of_a_client_shrinks() -> None:
