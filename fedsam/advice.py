@@ -24,4 +24,7 @@ def on_divergence(run: Run, usual: str = "lower client.lr or set client.clip_nor
         for name, value in outsized(part, UNUSUAL).items()
         if name not in NO_CAUSE
     ]
-    return f"lower {' and '.join(far[:2])}, or {usual}" if far else usual
+    if not far:
+        return usual
+    others = " or set client.clip_norm" if any(name.startswith("client.lr ") for name in far[:2]) else f", or {usual}"
+    return f"lower {' and '.join(far[:2])}{others}"

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+LONGEST = 1000  # letters of what is at fault, which may be the path of a file
+
 
 class FedsamError(Exception):
     """Something that a user can act on; the command line prints its message and no traceback."""
@@ -31,7 +33,7 @@ class InputError(FedsamError, ValueError):
 
     def __str__(self) -> str:
         shown = "" if self.given is InputError.ABSENT else f" = {shortened(self.given)}"
-        return f"{shortened(self.key)}{shown}: {self.allowed}" if self.key else self.allowed
+        return f"{shortened(self.key, LONGEST)}{shown}: {self.allowed}" if self.key else self.allowed
 
     def under(self, group: str) -> InputError:
         """The same error with its key under `group`."""

@@ -194,7 +194,7 @@ def test_a_model_that_looks_at_no_pixel_can_be_attacked() -> None:
     [
         ({"client.name": "sam", "client.rho": 1e30}, "lower client.rho = 1e+30, or"),
         ({"server.name": "fedprox", "server.mu": 1e15}, "lower server.mu = 1e+15, or"),
-        ({"client.lr": 1e20}, "lower client.lr = 1e+20, or"),
+        ({"client.lr": 1e20}, "lower client.lr = 1e+20 or set client.clip_norm"),
         ({"client.lr": 5, "client.momentum": 0.99, "data.noise": 0.1, "data.name": "synthetic"}, ""),
     ],
 )
