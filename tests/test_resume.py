@@ -270,7 +270,7 @@ def test_a_diverging_run_names_round_and_clients_and_keeps_the_checkpoint(tmp_pa
     run = described(out).replace(client=SGD(lr=1e19), average="none", checkpoint_every=1)
     with pytest.raises(
         RunError,
-        match=r"round \d+: loss or update of clients? \d+(, \d+)* is not finite; lower client.lr = 1e\+19 or set client",
+        match=r"round \d+: loss or update of clients? \d+(, \d+)* is not finite; lower client.lr = 1e\+19 or set",
     ):
         simulate(run)
     assert not (out / "model.safetensors").exists()
