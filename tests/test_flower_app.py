@@ -118,9 +118,23 @@ def test_a_node_that_is_gone_costs_its_client_alone(caplog: pytest.LogCaptureFix
     assert ids == list(range(7))
 
 
+class Clock:
+    """Time that passes while one sleeps, and not otherwise."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
 def test_a_node_that_dies_or_is_slow_in_mid_round_is_reported(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("fedsam.flower.grid.time", Clock())
     monkeypatch.setattr("fedsam.flower.grid.ALIVE", 0.05)
     grid = Nodes(7)
     simulation = Simulation(over(described(cohort=7), grid, timeout=0.5))
