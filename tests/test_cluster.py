@@ -156,7 +156,9 @@ def killed_owner(kind: str) -> tuple[Path, int]:
     assert owner.stdout is not None
     folder, child = owner.stdout.readline().split()
     assert (Path(folder), 1) not in keeper.clear_dead()  # it is alive
-    assert int(child) in keeper.members(Path(folder))
+    while int(child) not in keeper.members(Path(folder)):  # its environment is there a moment after itself
+        assert owner.poll() is None
+        time.sleep(0.01)
     owner.send_signal(signal.SIGKILL)
     owner.wait()
     owner.stdout.close()

@@ -34,9 +34,11 @@ WITH_CHILD = (
     "import os, subprocess, sys; from pathlib import Path; from fedsam.lock import locked\n"
     "with locked(Path(sys.argv[1])):\n"
     "    child = subprocess.Popen([sys.executable, '-c', 'import sys; sys.stdin.read()'], stdin=subprocess.PIPE)\n"
+    "    there, begun = os.pipe()\n"
     "    fork = os.fork()\n"
     "    if not fork:\n"
-    "        sys.stdin.read(); os._exit(0)\n"
+    "        os.write(begun, b'.'); sys.stdin.read(); os._exit(0)\n"
+    "    os.read(there, 1)  # it goes its own way by now\n"
     "    print(fork, child.pid, flush=True); os.kill(os.getpid(), 9)\n"
 )
 

@@ -52,7 +52,8 @@ def test_flower_gives_the_bits_of_the_loop(inside: Path) -> None:
     assert result["engine"] == "flower"
     assert (inside / result["out"] / "model.safetensors").exists()
     slow = ("nodes have connected", "given up after 600 s")  # of notes, where that takes long
-    lines = [line for line in done.stderr.splitlines() if not line.endswith(slow)]
+    theirs = "Failed to push error to driver"  # of Ray's core, of a worker that ends later than its cluster
+    lines = [line for line in done.stderr.splitlines() if not line.endswith(slow) and theirs not in line]
     assert lines[0] == f"{Run.from_keys(KEYS).title()}: engine flower (20 nodes, each running loop)"
     assert all("round" in line for line in lines[1:]), done.stderr
     other = simulate(Run.from_keys({**KEYS, "engine.name": "cohort"}))
