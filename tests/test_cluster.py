@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -62,6 +63,7 @@ def own() -> Iterator[Own]:
         found = Own()
     yield found
     found.cluster.leave()
+    gc.collect()  # what Ray leaves, while that is nobody's fault
 
 
 def test_strangers_are_refused_and_the_token_opens(own: Own, tmp_path: Path) -> None:
@@ -134,6 +136,7 @@ def test_one_cluster_after_the_other_in_one_process(own: Own) -> None:
         assert next_one.folder != own.folder
     finally:
         next_one.cluster.leave()
+        gc.collect()
 
 
 # what is left by those that are killed
