@@ -40,7 +40,7 @@ class Scale:
 
 
 SHORT = Scale("short", every=7, moments=2, methods=1, inputs=40, deaths=0)
-USUAL = Scale("usual", every=1, moments=100, methods=13, inputs=250, deaths=3)
+USUAL = Scale("usual", every=1, moments=100, methods=13, inputs=250, deaths=2)
 LONG = Scale("long", every=1, moments=1000, methods=13, inputs=2000, deaths=10)
 
 Campaign = Callable[[Path, Scale], Iterator[Trial]]

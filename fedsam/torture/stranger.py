@@ -38,14 +38,14 @@ def campaign(folder: Path, scale: Scale) -> Iterator[Trial]:
 
 
 def _let_in(address: str, more: dict[str, str], folder: Path) -> str | None:
-    """What a stranger's code printed, if it ran; it is given a minute, in which Ray tries again."""
+    """What a stranger's code printed, if it ran; it is given half a minute, in which Ray tries again."""
     known = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     words = [sys.executable, "-c", ATTEMPT, address]
     begun = subprocess.Popen(
         words, env={**known, "HOME": str(folder), **more}, stdout=-1, stderr=-1, encoding="utf-8", errors="replace"
     )
     try:
-        printed, _ = begun.communicate(timeout=60)
+        printed, _ = begun.communicate(timeout=30)
     except subprocess.TimeoutExpired:
         begun.kill()
         printed, _ = begun.communicate()
