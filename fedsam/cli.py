@@ -19,7 +19,7 @@ from fedsam.foreign import import_nothing_of_others, no_imports
 from fedsam.options import Address, Debug, Json, Keys, Quiet, Trust, Workers, file_to_write
 from fedsam.paths import expanded
 from fedsam.study.command import study
-from fedsam.text import must_be_file, read_text
+from fedsam.text import read_text
 
 LONGEST = 2**22  # bytes of a file of settings
 MANY = 1000  # seeds
@@ -333,7 +333,6 @@ def _read(path: Path) -> dict[str, Any]:
         import_nothing_of_others(path)
         if not path.exists():
             raise InputError("", InputError.ABSENT, f"there is no file {path}")
-        must_be_file(path)
         if path.stat().st_size > LONGEST:
             raise refused(f"settings have at most {LONGEST:,} bytes")
         text = read_text(path)

@@ -61,15 +61,21 @@ def test_flower_gives_the_bits_of_the_loop(inside: Path) -> None:
         assert (tensor - here.state[name]).norm() <= 1e-5 * here.state[name].norm()
 
 
-@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for processes in /proc")
-@pytest.mark.parametrize("engine", ["ray", pytest.param("flower", marks=pytest.mark.slow)])
-def test_an_interrupt_stops_everything_that_was_started(engine: str, inside: Path) -> None:
+def under_way(engine: str) -> subprocess.Popen[str]:
+    """A run without end that has told of its first rounds."""
     environment = {**os.environ, MARK: "1"}
     process = subprocess.Popen(command(engine, "rounds=100000"), stderr=subprocess.PIPE, text=True, env=environment)
     assert process.stderr is not None
     for line in process.stderr:
         if "round" in line and "rounds/s" in line:
             break
+    return process
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for processes in /proc")
+@pytest.mark.parametrize("engine", ["ray", pytest.param("flower", marks=pytest.mark.slow)])
+def test_an_interrupt_stops_everything_that_was_started(engine: str, inside: Path) -> None:
+    process = under_way(engine)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=120)
     assert process.returncode == 130, said
@@ -112,12 +118,7 @@ def descendants(pid: int) -> dict[str, int]:
 )
 def test_what_is_killed_is_named_and_nothing_is_left(engine: str, killed: str, says: str, inside: Path) -> None:
     """A process of Ray, or all of Ray's owner at once; long before `engine.timeout` and Ray's own minute."""
-    environment = {**os.environ, MARK: "1"}
-    process = subprocess.Popen(command(engine, "rounds=100000"), stderr=subprocess.PIPE, text=True, env=environment)
-    assert process.stderr is not None
-    for line in process.stderr:
-        if "round" in line and "rounds/s" in line:
-            break
+    process = under_way(engine)
     os.kill(descendants(process.pid)[killed] if killed else process.pid, signal.SIGKILL)
     _, said = process.communicate(timeout=120)
     assert process.returncode == (1 if killed else -signal.SIGKILL), said

@@ -32,7 +32,7 @@ def campaign(folder: Path, scale: Scale) -> Iterator[Trial]:
 def _trial(name: str, at: int, out: Path, whole: Path) -> Trial:
     what = f"{name.strip(':')} killed after round {at}"
     words = [*COMMAND, "run", *RAY, f"out={out}"]
-    begun = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    begun = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, encoding="utf-8")
     while begun.poll() is None and _rounds(out) < at:
         time.sleep(0.01)
     members = _members(begun.pid, name)
