@@ -21,7 +21,7 @@ test: $(READY)-dev lint
 	$(BIN)/python -m pytest $(SPREAD)
 
 slow: $(READY)-dev
-	$(BIN)/python -m pytest -m slow $(SPREAD) $$(grep -l mark.slow tests/*.py)
+	$(BIN)/python -m pytest -m slow $(SPREAD) $$(grep -rl mark.slow tests --include='*.py')
 
 gpu: $(READY)-dev
 	$(BIN)/python -m pytest -m gpu

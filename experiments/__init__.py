@@ -1,5 +1,5 @@
 """Experiments: what `fedsam` runs to answer a question. One question, one module."""
 
-from fedsam.beside import same
+from fedsam.border.beside import same
 
 same(__name__)

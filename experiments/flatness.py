@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from fedsam import streams
-from fedsam.compare import Comparison, compare
-from fedsam.console import Progress
-from fedsam.curves import COLOURS
+from fedsam.cli import streams
 from fedsam.experiments.digits import COMMON
 from fedsam.run import Run
+from fedsam.runs.progress import Progress
+from fedsam.sweeps.compare import Comparison, compare
+from fedsam.sweeps.curves import COLOURS
 
 ALPHAS = (0.0, 0.1, 0.5, 1.0, 100.0)
 METHODS: dict[str, dict[str, Any]] = {

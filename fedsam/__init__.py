@@ -18,13 +18,13 @@ if _as_command and sys.path[0] in ("", os.getcwd()):
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from fedsam import beside
+from fedsam.border import beside
 
 if TYPE_CHECKING:
     from fedsam.errors import FedsamError, InputError, RunError
-    from fedsam.result import Result
+    from fedsam.federated.simulate import resume, simulate
     from fedsam.run import Run
-    from fedsam.runner import resume, simulate
+    from fedsam.runs.result import Result
 
 __version__ = "0.1.0"
 __all__ = ["FedsamError", "InputError", "Result", "Run", "RunError", "resume", "simulate"]
@@ -34,11 +34,11 @@ beside.install()
 _HOME = {
     "FedsamError": "errors",
     "InputError": "errors",
-    "Result": "result",
+    "Result": "runs.result",
     "Run": "run",
     "RunError": "errors",
-    "resume": "runner",
-    "simulate": "runner",
+    "resume": "federated.simulate",
+    "simulate": "federated.simulate",
 }
 
 

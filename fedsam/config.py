@@ -21,9 +21,9 @@ from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, Validat
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 
-from fedsam.border import PATH, admitted, plain_text
+from fedsam.border.foreign import imported
+from fedsam.border.values import PATH, admitted, plain_text
 from fedsam.errors import InputError
-from fedsam.foreign import imported
 
 LARGE = 1e30
 """The largest number that a key takes which goes into the arithmetic of training: float32 ends at 3.4e38."""
@@ -35,7 +35,7 @@ def key(default: Any, help: str, source: str = "", path: bool = False, **bounds:
     Args:
         path: whether it is the path of a file or folder.
         bounds: `ge`, `gt`, `le`, `lt`; whatever multiplies work or memory has an upper one, or an estimate that goes
-            before it (`fedsam.budget`).
+            before it (`fedsam.border.budget`).
     """
     extra: dict[str, Any] = {"source": source, **({PATH: True} if path else {})}
     return Field(default=default, description=help, json_schema_extra=extra, validate_default=True, **bounds)

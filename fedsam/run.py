@@ -12,19 +12,19 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import AfterValidator
 from pydantic.fields import FieldInfo
 
+from fedsam.algorithm.strategy import Average, Strategy
 from fedsam.attack.base import Attack
 from fedsam.config import Component, Groups, choices, find, key, names, root_of
 from fedsam.data.base import Dataset
-from fedsam.diagnostics.base import Diagnostics
 from fedsam.engine.base import Engine
 from fedsam.errors import InputError
+from fedsam.measure.diagnostics import Diagnostics
+from fedsam.measure.local_probe import LocalProbe
+from fedsam.measure.probe import Probe
 from fedsam.models.base import Model
-from fedsam.naming import title
 from fedsam.optim.base import ClientOptimizer
-from fedsam.paths import expanded
-from fedsam.probes.base import Probe
-from fedsam.probes.local.base import LocalProbe
-from fedsam.strategy import Average, Strategy
+from fedsam.runs.naming import title
+from fedsam.storage.paths import expanded
 from fedsam.system.base import System
 
 

@@ -1,5 +1,5 @@
 """Server strategies, and averages that wrap any of them. One algorithm, one module."""
 
-from fedsam.beside import same
+from fedsam.border.beside import same
 
 same(__name__)

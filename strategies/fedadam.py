@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from fedsam.algorithm.strategy import State
 from fedsam.config import key
 from fedsam.schedule.base import Clock
 from fedsam.strategies.fedadagrad import FedAdagrad
-from fedsam.strategy import State
 
 
 class FedAdam(FedAdagrad):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from fedsam.algorithm.strategy import State, Strategy
 from fedsam.config import LARGE, key
 from fedsam.schedule.base import Clock
-from fedsam.strategy import State, Strategy
 
 
 class FedAvg(Strategy):

@@ -7,10 +7,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from fedsam.client_half import Here
+from fedsam.algorithm.client_hooks import Here
+from fedsam.algorithm.strategy import Gathered, State, Strategy
 from fedsam.config import LARGE, key
 from fedsam.schedule.base import Clock
-from fedsam.strategy import Gathered, State, Strategy
 
 
 class FedGloSS(Strategy):

@@ -7,11 +7,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from fedsam.client_half import ClientHalf, Here
+from fedsam.algorithm.client_hooks import ClientHalf, Here
+from fedsam.algorithm.strategy import State
 from fedsam.config import LARGE, key
 from fedsam.optim.base import ClientOptimizer, must_not_perturb, norm
 from fedsam.strategies.fedavg import FedAvg
-from fedsam.strategy import State
 
 
 class LESAM(ClientHalf):

@@ -6,10 +6,10 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from fedsam.client_half import Here
+from fedsam.algorithm.client_hooks import Here
+from fedsam.algorithm.strategy import State
 from fedsam.strategies.feddyn import FedDyn
 from fedsam.strategies.fedlesam import LESAM
-from fedsam.strategy import State
 
 
 class FedLESAMD(LESAM, FedDyn):

@@ -6,11 +6,11 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from fedsam.client_half import Here
+from fedsam.algorithm.client_hooks import Here
+from fedsam.algorithm.strategy import State
 from fedsam.optim.base import ClientOptimizer
 from fedsam.strategies.fedlesam import LESAM
 from fedsam.strategies.scaffold import Scaffold
-from fedsam.strategy import State
 
 
 class FedLESAMS(LESAM, Scaffold):

@@ -7,12 +7,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from fedsam.client_half import Here
+from fedsam.algorithm.client_hooks import Here
+from fedsam.algorithm.strategy import Gathered, State
 from fedsam.errors import InputError
 from fedsam.optim.base import ClientOptimizer
 from fedsam.optim.sam import SAM
 from fedsam.strategies.fedspeed import FedSpeed
-from fedsam.strategy import Gathered, State
 
 
 class FedSMOO(FedSpeed):

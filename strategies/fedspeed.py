@@ -7,11 +7,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from fedsam.client_half import Here
+from fedsam.algorithm.client_hooks import Here
+from fedsam.algorithm.strategy import Gathered, State, Strategy
 from fedsam.config import LARGE, key
 from fedsam.optim.base import ClientOptimizer, must_perturb
 from fedsam.schedule.base import Clock
-from fedsam.strategy import Gathered, State, Strategy
 
 
 class FedSpeed(Strategy):

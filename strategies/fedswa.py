@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fedsam.client_half import Here
+from fedsam.algorithm.client_hooks import Here
 from fedsam.config import LARGE, key
 from fedsam.strategies.fedavg import FedAvg
 

@@ -7,11 +7,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from fedsam.client_half import Here
+from fedsam.algorithm.client_hooks import Here
+from fedsam.algorithm.strategy import Gathered, State
 from fedsam.config import LARGE, key
 from fedsam.optim.base import ClientOptimizer, dot, must_not_perturb, must_step_with_sgd, norm
 from fedsam.strategies.fedavg import FedAvg
-from fedsam.strategy import Gathered, State
 
 
 class FedWMSAM(FedAvg):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from fedsam.data.corruptions import SEVERITIES
+from fedsam.data.images.corruptions import SEVERITIES
 from fedsam.experiments.caldarola2022.answers import CORRUPTED, accuracy
 from fedsam.experiments.caldarola2022.settings import CENTRAL, CLIENTS, ENDS, IMAGES, METHODS, PARTS, Part
 from fedsam.reproduce.base import Preset

@@ -22,7 +22,7 @@ import numpy as np
 from fedsam.data.stored import data_folder
 from fedsam.errors import InputError
 from fedsam.experiments.caldarola2022.settings import SPLITS
-from fedsam.files import on_disk, replace_file
+from fedsam.storage.files import on_disk, replace_file
 
 PLACE = f"cifar10/splits/{SPLITS}"
 """Where it is looked for, from `data.root`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from fedsam.data.corruptions import CORRUPTIONS, SEVERITIES
+from fedsam.data.images.corruptions import CORRUPTIONS, SEVERITIES
 from fedsam.experiments.caldarola2022.answers import CORRUPTED, accuracy, clean, drop, robust
 from fedsam.experiments.caldarola2022.settings import CENTRAL, CLIENTS, ENDS, IMAGES, LEAKY, METHODS, PARTS, Part
 from fedsam.reproduce.base import Preset

@@ -21,7 +21,7 @@ from fedsam.experiments.kwon2021.settings import (
 )
 from fedsam.reproduce.adaptive import BallSharpness, RescaledSharpness, rank_correlation
 from fedsam.reproduce.base import Claim, Preset
-from fedsam.reproduce.measures import TrainingLoss
+from fedsam.reproduce.measurements import TrainingLoss
 from fedsam.reproduce.results import Results
 
 

@@ -49,8 +49,8 @@ Training is centralised: a federation of one client that keeps its momentum, a r
 | lookbehind task * | client.name=lookbehind client.k=2 client.rho=0.1/0.05/0.05 client.alpha=adaptive |
 | lookbehind-asam task * | client.name=lookbehind client.k=2 client.rho=0.5 client.alpha=adaptive |
 | * task {task} | data.turns={task-1} rounds=50 |
-| * task * | data.name=fedsam.reproduce.tasks:RotatedDigits | cpu |
-| * task * | data.name=fedsam.reproduce.tasks:RotatedCIFAR10 | gpu, paper |
+| * task * | data.name=fedsam.data.images.rotated:RotatedDigits | cpu |
+| * task * | data.name=fedsam.data.images.rotated:RotatedCIFAR10 | gpu, paper |
 | * task 2, * task 3, * task 4 | model.name=fedsam.reproduce.continued:Continued model.depth=- model.norm=- |
 | {method} task 2 | model.of={method} task 1 |
 | {method} task 3 | model.of={method} task 2 |

@@ -20,7 +20,7 @@ from fedsam.experiments.mordido2024.settings import (
     sam,
 )
 from fedsam.reproduce.base import Claim, Preset
-from fedsam.reproduce.measures import NoisyAccuracy, Sharpness, TestAccuracy
+from fedsam.reproduce.measurements import NoisyAccuracy, Sharpness, TestAccuracy
 from fedsam.reproduce.results import Results
 
 

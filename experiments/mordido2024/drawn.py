@@ -25,7 +25,7 @@ from fedsam.experiments.mordido2024.settings import (
 )
 from fedsam.reproduce.base import Preset
 from fedsam.reproduce.figures import Line, Panel
-from fedsam.reproduce.measures import NoisyAccuracy, Sharpness, TestAccuracy
+from fedsam.reproduce.measurements import NoisyAccuracy, Sharpness, TestAccuracy
 from fedsam.reproduce.results import Results
 
 Figures = dict[str, Callable[[Results], list[Panel]]]

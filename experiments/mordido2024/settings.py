@@ -107,7 +107,7 @@ def _around_asam(k: int, rho: float) -> dict[str, Any]:
 
 def _sequences(preset: Preset) -> dict[str, Run]:
     common = COMMON[preset] | {"rounds": TASK_ROUNDS}
-    common["data.name"] = f"fedsam.reproduce.tasks:Rotated{'Digits' if preset == 'cpu' else 'CIFAR10'}"
+    common["data.name"] = f"fedsam.data.images.rotated:Rotated{'Digits' if preset == 'cpu' else 'CIFAR10'}"
     base, adapted = BASE[preset], ADAPTED[preset][0]
     own: dict[str, dict[str, Any]] = {
         "sgd": {"client.name": "sgd"},

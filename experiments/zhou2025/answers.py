@@ -6,7 +6,7 @@ import math
 
 from fedsam.experiments.zhou2025.settings import IMAGES, LATE, PREFIXES, TEST_IMAGES, first_steps, percent, plain
 from fedsam.reproduce.base import Claim, Preset
-from fedsam.reproduce.measures import LambdaMax, LineTo, barrier
+from fedsam.reproduce.measurements import LambdaMax, LineTo, barrier
 from fedsam.reproduce.results import Results
 
 ABSENT = "not available"

@@ -8,7 +8,7 @@ from fedsam.experiments.zhou2025.answers import error, loss
 from fedsam.experiments.zhou2025.settings import ADVERSARIAL, EARLY, IMAGES, LATE, PREFIXES, first_steps, percent, plain
 from fedsam.reproduce.base import Preset
 from fedsam.reproduce.figures import Line, Panel
-from fedsam.reproduce.measures import LambdaMax, LineTo
+from fedsam.reproduce.measurements import LambdaMax, LineTo
 from fedsam.reproduce.results import Results
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from fedsam.optim.sam import SAM
 from fedsam.optim.sgd import SGD
 from fedsam.reproduce.base import Preset
-from fedsam.reproduce.measures import FirstSteps
+from fedsam.reproduce.measurements import FirstSteps
 from fedsam.run import Run
 
 SEEDS: dict[Preset, int] = {"cpu": 7, "gpu": 3, "paper": 5}

@@ -87,7 +87,7 @@ def measure(name: str, rounds: int, as_json: bool, versus: bool = False) -> None
         InputError: there is no such case.
     """
     rows = rows_of(name, rounds, versus)
-    from fedsam.environment import hardware, versions
+    from fedsam.runs.environment import hardware, versions
 
     about, built = hardware(), versions()
     if versus:

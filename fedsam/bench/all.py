@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=3, help="measured rounds of each variant (default 3)")
     parser.add_argument("--versus", action="store_true", help="measure peers too")
     chosen = parser.parse_args(arguments)
-    from fedsam.environment import hardware, versions
+    from fedsam.runs.environment import hardware, versions
 
     about, built = hardware(), versions() | (peers.versions() if chosen.versus else {})
     began, failed = time.monotonic(), 0

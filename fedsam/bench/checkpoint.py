@@ -15,10 +15,10 @@ from statistics import median
 
 from fedsam.bench import Row, alternate
 from fedsam.bench.common.work import Work
-from fedsam.checkpoint import Checkpoint
 from fedsam.params import theta_of
-from fedsam.record import RunDirectory
 from fedsam.run import Run
+from fedsam.runs.checkpoint import Checkpoint
+from fedsam.runs.directory import RunDirectory
 
 MODELS = ("cnn", "resnet18")
 

@@ -12,9 +12,9 @@ import torch
 
 from fedsam.bench import Row, alternate
 from fedsam.data.synthetic import Synthetic
-from fedsam.engine.task import numerics
+from fedsam.engine.context import numerics
+from fedsam.federated.round_loop import Simulation
 from fedsam.run import Run
-from fedsam.simulation import Simulation
 
 GREY = {"channels": 1, "size": 28}
 COLOUR = {"channels": 3, "size": 32}

@@ -14,10 +14,10 @@ from torch.nn import functional as F  # noqa: N812
 from fedsam.bench import Row, alternate, wait_for
 from fedsam.bench.common.by_hand import LAYOUTS, Layout
 from fedsam.bench.common.work import MEAN, STD, Work
-from fedsam.engine.task import Store, numerics
-from fedsam.evaluate import BATCH, evaluate
+from fedsam.engine.context import Store, numerics
+from fedsam.federated.round_loop import Simulation
+from fedsam.measure.evaluate import BATCH, evaluate
 from fedsam.optim.sgd import SGD
-from fedsam.simulation import Simulation
 
 IMAGES = 10_000
 WORK = Work(clients=10, samples=1)

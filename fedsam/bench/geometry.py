@@ -19,7 +19,8 @@ from torch.nn import functional as F  # noqa: N812
 from fedsam.bench import Row, alternate, wait_for
 from fedsam.data.synthetic import Synthetic
 from fedsam.engine.auto import Auto
-from fedsam.engine.task import numerics
+from fedsam.engine.context import numerics
+from fedsam.federated.round_loop import Simulation
 from fedsam.geometry.directions import random_direction
 from fedsam.geometry.landscape import Landscape, examples_of
 from fedsam.geometry.spectrum import top_eigenvalues
@@ -27,7 +28,6 @@ from fedsam.geometry.surface import plane
 from fedsam.optim.sgd import SGD
 from fedsam.params import named
 from fedsam.run import Run
-from fedsam.simulation import Simulation
 
 IMAGES, BATCH = 1000, 128  # of the landscape, as `fedsam geometry` takes it for models with convolutions
 TRAINING = 20  # rounds before

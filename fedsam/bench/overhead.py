@@ -15,12 +15,12 @@ from fedsam.bench import Row, alternate
 from fedsam.data.base import Dataset, Facts, Federation, Split
 from fedsam.data.partition.base import Assignment
 from fedsam.data.stored import StoredFederation
-from fedsam.engine.task import numerics
+from fedsam.engine.context import numerics
+from fedsam.federated.round_loop import Simulation
 from fedsam.optim.base import Oracle, State
 from fedsam.optim.sgd import SGD
 from fedsam.rng import stream
 from fedsam.run import Run
-from fedsam.simulation import Simulation
 
 CASES = ((5, 100), (10, 10_000), (50, 100))  # cohort, clients
 WIDTH = 10_640  # of an MLP with 798,010 parameters

@@ -54,10 +54,10 @@ def measured(clients: int, rounds: int) -> dict[str, Any]:
 def report(clients: int, cohort: int, rounds: int) -> None:
     """Run in this process; print the seconds of each round but the first, the engine and the peak memory in bytes."""
     from fedsam.data.synthetic import Synthetic
-    from fedsam.engine.task import numerics
+    from fedsam.engine.context import numerics
+    from fedsam.federated.round_loop import Simulation
     from fedsam.optim.sgd import SGD
     from fedsam.run import Run
-    from fedsam.simulation import Simulation
 
     client = SGD(lr=0.1, batch_size=10, epochs=1)
     with numerics("fp32"):

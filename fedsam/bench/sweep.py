@@ -11,11 +11,11 @@ from statistics import median
 
 from fedsam.bench import Row, alternate
 from fedsam.engine.auto import Auto
-from fedsam.engine.joint import Joint
-from fedsam.engine.task import numerics
+from fedsam.engine.context import numerics
+from fedsam.engine.multi_run import Joint
+from fedsam.federated.round_loop import Simulation
 from fedsam.optim.sam import SAM
 from fedsam.run import Run
-from fedsam.simulation import Simulation
 
 SETTINGS = (4, 16, 64)
 

@@ -17,13 +17,13 @@ from fedsam.bench import Row, alternate, cross_device, paper_cnn, wait_for
 from fedsam.bench.common.work import Work
 from fedsam.engine.base import Engine, Precision
 from fedsam.engine.cohort import Cohort
+from fedsam.engine.context import numerics
+from fedsam.engine.kernels.cnn_im2col import Unfolded
 from fedsam.engine.loop import Loop
-from fedsam.engine.task import numerics
-from fedsam.engine.unfolded import Unfolded
+from fedsam.federated.round_loop import Simulation
 from fedsam.optim.asam import ASAM
 from fedsam.optim.base import ClientOptimizer
 from fedsam.optim.sgd import SGD
-from fedsam.simulation import Simulation
 
 WORKS = {"paper-cnn": paper_cnn.WORK, **cross_device.WORKS}
 PRECISIONS: tuple[Precision, ...] = ("fp32", "tf32", "bf16")

@@ -14,12 +14,12 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from fedsam.budget import Need
+from fedsam.border.budget import Need
 from fedsam.config import Component, key
 from fedsam.data.augment.base import Augment
 from fedsam.data.digest import digest, joined
 from fedsam.data.label_noise import NoiseKind
-from fedsam.measured import TEST
+from fedsam.measure.names import TEST
 
 
 @dataclass(frozen=True)

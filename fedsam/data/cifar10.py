@@ -8,9 +8,9 @@ import numpy as np
 
 from fedsam.config import key
 from fedsam.data.base import Facts, Split
-from fedsam.data.parquet_files import read_parquet, remark, shards
+from fedsam.data.images.parquet_files import read_parquet, remark, shards
+from fedsam.data.images.vision import check_fit, from_torchvision
 from fedsam.data.stored import Stored
-from fedsam.data.vision import check_fit, from_torchvision
 
 # Of the training images. As in the FedSAM authors' code and many others, std is the mean of the images' own deviations;
 # over all pixels it is (0.2470, 0.2435, 0.2616).

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from fedsam.data.base import Facts, Split
+from fedsam.data.images.vision import from_torchvision
 from fedsam.data.stored import Stored
-from fedsam.data.vision import from_torchvision
 
 # of the training images, to the digits in the FedSAM authors' code
 FACTS = Facts(100, (32, 32, 3), (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761))

@@ -9,11 +9,11 @@ import numpy as np
 
 from fedsam.config import key
 from fedsam.data.base import Facts, Split
-from fedsam.data.image_tree import TESTS, class_folders, images_of, tests_of
-from fedsam.data.images import decode
-from fedsam.data.parquet_files import note
+from fedsam.data.images.decode import decode
+from fedsam.data.images.parquet_files import note
+from fedsam.data.images.tree import TESTS, class_folders, images_of, tests_of
+from fedsam.data.images.vision import alike, check_fit, facts_of
 from fedsam.data.stored import Stored
-from fedsam.data.vision import alike, check_fit, facts_of
 from fedsam.errors import InputError
 
 LAYOUT = "it must hold train/CLASS/*.png and test/CLASS/*.png (or .jpg, ...)"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from fedsam.data.base import Facts, Split
+from fedsam.data.images.vision import from_torchvision
 from fedsam.data.stored import Stored
-from fedsam.data.vision import from_torchvision
 
 FACTS = Facts(10, (28, 28, 1), (0.1307,), (0.3081,))  # of all pixels of the training images
 

@@ -9,9 +9,9 @@ from pydantic import BeforeValidator
 
 from fedsam.config import key
 from fedsam.data.base import Facts, Split
-from fedsam.data.parquet_files import note, read_parquet, shards
+from fedsam.data.images.parquet_files import note, read_parquet, shards
+from fedsam.data.images.vision import alike, check_fit, facts_of
 from fedsam.data.stored import Partitioned
-from fedsam.data.vision import alike, check_fit, facts_of
 from fedsam.errors import InputError
 
 

@@ -87,7 +87,7 @@ def _numbers(parts: list[Any]) -> np.ndarray:
 
 
 def _of_images(parts: list[Any], channels: int) -> np.ndarray:
-    from fedsam.data.images import pixels_of
+    from fedsam.data.images.decode import pixels_of
 
     try:
         arrays = [pixels_of(part, None) for part in parts]

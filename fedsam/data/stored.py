@@ -20,9 +20,9 @@ from fedsam.data.label_noise import with_label_noise
 from fedsam.data.partition.base import Assignment, Partition
 from fedsam.data.skew.base import Skew
 from fedsam.errors import InputError
-from fedsam.measured import TEST
-from fedsam.paths import expanded
+from fedsam.measure.names import TEST
 from fedsam.rng import stream
+from fedsam.storage.paths import expanded
 
 
 class StoredFederation(Federation):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from fedsam.data.base import Facts, Split
+from fedsam.data.images.vision import from_torchvision
 from fedsam.data.stored import Stored
-from fedsam.data.vision import from_torchvision
 
 # of all pixels of the training images
 FACTS = Facts(10, (32, 32, 3), (0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970))

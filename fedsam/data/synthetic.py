@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fedsam.budget import Need
+from fedsam.border.budget import Need
 from fedsam.config import key
 from fedsam.data.base import Dataset, Facts, Federation, Split
 from fedsam.data.label_noise import with_label_noise

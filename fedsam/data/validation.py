@@ -10,13 +10,13 @@ from functools import cached_property
 
 import numpy as np
 
-from fedsam.budget import must_fit
+from fedsam.border.budget import must_fit
 from fedsam.data.base import Dataset, Federation, Split
 from fedsam.data.digest import digest
 from fedsam.data.gate import Gate
 from fedsam.data.stored import stratified
 from fedsam.errors import FedsamError, InputError, RunError
-from fedsam.measured import VALIDATION
+from fedsam.measure.names import VALIDATION
 from fedsam.rng import stream
 
 MOST = 1000

@@ -10,10 +10,10 @@ from torch.nn.modules.conv import _ConvNd
 
 from fedsam.data.base import Federation
 from fedsam.engine.base import Engine, Trainer
+from fedsam.engine.blocks import why_not
 from fedsam.engine.cohort import Cohort
-from fedsam.engine.in_blocks import why_not
+from fedsam.engine.context import Task
 from fedsam.engine.loop import Loop
-from fedsam.engine.task import Task
 from fedsam.params import theta_of
 
 PERCEPTRON = 2**22  # parameters of a perceptron whose gradient for a block is written out

@@ -16,14 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedsam.client_half import State
+from fedsam.algorithm.client_hooks import State
 from fedsam.config import Component, key
 from fedsam.data.base import Federation
 from fedsam.errors import InputError
 from fedsam.params import weighted_sum
 
 if TYPE_CHECKING:
-    from fedsam.engine.task import Task
+    from fedsam.engine.context import Task
 
 DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,2})?")
 CROWD = 64  # threads, at least, that every machine takes; torch ends the process where there can be no more of them

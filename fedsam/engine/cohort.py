@@ -14,11 +14,11 @@ from torch import Tensor
 from fedsam.data.base import Federation
 from fedsam.data.plan import ClientPlan
 from fedsam.engine.base import Engine, Order, Trained, Trainer
-from fedsam.engine.blame import attempt, out_of_memory, planned
-from fedsam.engine.graph import Graphs
-from fedsam.engine.in_blocks import train_block, why_not
-from fedsam.engine.local import Done, train_client
-from fedsam.engine.task import Store, Task
+from fedsam.engine.blocks import train_block, why_not
+from fedsam.engine.context import Store, Task
+from fedsam.engine.isolate import attempt, out_of_memory, planned
+from fedsam.engine.support.cuda_graph import Graphs
+from fedsam.engine.train_client import Done, train_client
 from fedsam.errors import InputError, RunError
 
 log = logging.getLogger("fedsam")

@@ -9,7 +9,7 @@ from pydantic import PrivateAttr
 from fedsam.config import key
 from fedsam.data.base import Federation
 from fedsam.engine.base import Engine, Trainer
-from fedsam.engine.task import Task
+from fedsam.engine.context import Task
 from fedsam.errors import InputError
 
 

@@ -13,15 +13,15 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from fedsam.client_half import Here
+from fedsam.algorithm.client_hooks import Here
 from fedsam.data.base import Federation
 from fedsam.data.plan import ClientPlan
 from fedsam.engine.base import Engine, Order, Trained, Trainer
-from fedsam.engine.blame import attempt, planned
-from fedsam.engine.graph import Graphs
-from fedsam.engine.local import Done, Step, train_client
-from fedsam.engine.task import Store, Task
-from fedsam.engine.threads import Threads
+from fedsam.engine.context import Store, Task
+from fedsam.engine.isolate import attempt, planned
+from fedsam.engine.support.cuda_graph import Graphs
+from fedsam.engine.support.threads import Threads
+from fedsam.engine.train_client import Done, Step, train_client
 
 
 class Loop(Engine):

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from fedsam.budget import must_have_cores
+from fedsam.border.budget import must_have_cores
 from fedsam.cluster.join import LOOK, brief, join
 from fedsam.cluster.patience import LIMIT, Patience
 from fedsam.config import key
@@ -27,11 +27,11 @@ from fedsam.data.base import Federation
 from fedsam.data.plan import local_steps
 from fedsam.engine.auto import Auto
 from fedsam.engine.base import Engine, Order, Trained, Trainer
-from fedsam.engine.board import Board, Place, board_of
+from fedsam.engine.blocks import why_not
 from fedsam.engine.cohort import Cohort, block_for, default_block, longest_first
-from fedsam.engine.in_blocks import why_not
-from fedsam.engine.task import Task
-from fedsam.engine.worker import Blueprint, Packed, Worker
+from fedsam.engine.context import Task
+from fedsam.engine.support.shared_memory import Board, Place, board_of
+from fedsam.engine.support.worker import Blueprint, Packed, Worker
 from fedsam.errors import InputError, RunError
 
 log = logging.getLogger("fedsam")

@@ -16,13 +16,13 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg, Result
 from torch import Tensor
 
+from fedsam.algorithm.strategy import Average, State, Strategy
 from fedsam.config import Groups, key
 from fedsam.errors import InputError, RunError, under
 from fedsam.flower.names import PARTITION
 from fedsam.flower.records import theta_from
 from fedsam.params import Layout
 from fedsam.schedule.base import Clock
-from fedsam.strategy import Average, State, Strategy
 
 
 class _Parts(Groups):

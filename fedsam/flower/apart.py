@@ -15,8 +15,8 @@ import torch
 from flwr.app import Array, ArrayRecord
 from flwr.supercore.task_identity import TaskIdentity
 
+from fedsam.algorithm.strategy import State
 from fedsam.errors import RunError
-from fedsam.strategy import State
 
 
 @contextmanager

@@ -22,8 +22,8 @@ from torch import Tensor
 from fedsam.cluster.join import MEMORY
 from fedsam.data.base import Federation
 from fedsam.engine.base import Failure, Order, Trained, Trainer
+from fedsam.engine.context import Task
 from fedsam.engine.flower import Flower
-from fedsam.engine.task import Task
 from fedsam.errors import RunError
 from fedsam.flower.names import ARRAYS, CONFIG, EXAMPLES, METRICS, PARTITION, SENT, STEPS, UPLOADS
 from fedsam.flower.records import arrays_of, theta_from, vectors_from, vectors_of

@@ -16,17 +16,15 @@ from flwr.app import ArrayRecord, ConfigRecord, Context, Error, Message, MetricR
 from flwr.common.constant import ErrorCode
 from torch import Tensor
 
-from fedsam.assemble import assemble
-from fedsam.batchnorm import NAME as BATCHNORM
-from fedsam.client_half import State
+from fedsam.algorithm.client_hooks import State
 from fedsam.data.base import Federation, Split
 from fedsam.engine.base import Order
-from fedsam.engine.blame import failure
+from fedsam.engine.context import Task, numerics
+from fedsam.engine.isolate import failure
 from fedsam.engine.loop import Loop, LoopTrainer
-from fedsam.engine.memory import keep_freed_memory
-from fedsam.engine.task import Task, numerics
+from fedsam.engine.support.allocator import keep_freed_memory
 from fedsam.errors import InputError
-from fedsam.evaluate import evaluate as evaluate_on
+from fedsam.federated.build import assemble
 from fedsam.flower.names import (
     ARRAYS,
     EXAMPLES,
@@ -41,6 +39,8 @@ from fedsam.flower.names import (
     introduce,
 )
 from fedsam.flower.records import arrays_of, statistics_from, theta_from, vectors_from, vectors_of
+from fedsam.measure.evaluate import evaluate as evaluate_on
+from fedsam.models.batchnorm import NAME as BATCHNORM
 from fedsam.params import theta_of
 from fedsam.run import Run
 

@@ -12,10 +12,10 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, RecordDict
 from torch import Tensor
 
-from fedsam.batchnorm import BatchNorms
-from fedsam.client_half import State
-from fedsam.engine.task import shared
+from fedsam.algorithm.client_hooks import State
+from fedsam.engine.context import shared
 from fedsam.errors import InputError
+from fedsam.models.batchnorm import BatchNorms
 from fedsam.params import Layout
 
 

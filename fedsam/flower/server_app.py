@@ -10,15 +10,15 @@ from pathlib import Path
 from flwr.app import Context, Message, MessageType, RecordDict
 from flwr.serverapp import Grid, ServerApp
 
-from fedsam.console import Progress
 from fedsam.engine.flower import Flower
 from fedsam.errors import InputError, RunError
+from fedsam.federated.simulate import resume, simulate
 from fedsam.flower.names import METRICS, PARTITIONS
 from fedsam.flower.settings import OWN, RESUME, run_of
-from fedsam.record import RunDirectory, fresh
-from fedsam.result import Result
 from fedsam.run import Run
-from fedsam.runner import resume, simulate
+from fedsam.runs.directory import RunDirectory, fresh
+from fedsam.runs.progress import Progress
+from fedsam.runs.result import Result
 
 log = logging.getLogger("fedsam")
 

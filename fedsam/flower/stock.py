@@ -20,6 +20,7 @@ from flwr.serverapp import strategy as stock
 from pydantic import Field, create_model
 from torch import Tensor
 
+from fedsam.algorithm.strategy import State, Strategy
 from fedsam.config import find
 from fedsam.errors import InputError, RunError
 from fedsam.flower.apart import apart, kept, restore, same
@@ -27,7 +28,6 @@ from fedsam.flower.names import ARRAYS, EXAMPLES, METRICS
 from fedsam.flower.records import arrays_of, theta_from
 from fedsam.params import Layout
 from fedsam.schedule.base import Clock
-from fedsam.strategy import State, Strategy
 
 log = logging.getLogger("fedsam")
 
@@ -187,7 +187,7 @@ def adopted(found: Any, name: str) -> type[Stock]:
     """
     if not inspect.isclass(found) or not issubclass(found, stock.Strategy) or inspect.isabstract(found):
         raise InputError(
-            "name", name, "must be a subclass of fedsam.strategy.Strategy, or a strategy class of Flower's"
+            "name", name, "must be a subclass of fedsam.algorithm.strategy.Strategy, or a strategy class of Flower's"
         )
     if _name(found) != name and _name(found).startswith("flwr:"):
         return cast(type[Stock], find(Strategy, _name(found)))

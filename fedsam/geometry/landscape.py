@@ -15,8 +15,8 @@ from torch.func import vmap
 from torch.nn import functional as F  # noqa: N812
 
 from fedsam.data.base import Federation, Split
-from fedsam.engine.in_blocks import why_not_together
-from fedsam.engine.task import Task, shared
+from fedsam.engine.blocks import why_not_together
+from fedsam.engine.context import Task, shared
 from fedsam.geometry.attention import PlainAttention
 from fedsam.rng import stream
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from fedsam.console import show_facts
+from fedsam.runs.progress import show_facts
 
 
 def show(found: dict[str, Any], run_dir: Path, page: Path) -> None:

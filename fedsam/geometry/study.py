@@ -11,20 +11,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from fedsam.budget import DAY, Need, must_end, must_fit
-from fedsam.engine.task import numerics
+from fedsam.border.budget import DAY, Need, must_end, must_fit
+from fedsam.engine.context import numerics
 from fedsam.errors import InputError
-from fedsam.files import on_disk, replace_file
 from fedsam.geometry.directions import random_direction
 from fedsam.geometry.landscape import Landscape
+from fedsam.geometry.loaded_run import Model, Site
 from fedsam.geometry.measure import measure
 from fedsam.geometry.sharpness import flatness_distance, m_sharpness, noise, worst_in_ball
-from fedsam.geometry.site import Model, Site
 from fedsam.geometry.spectrum import density, top_eigenvalues
 from fedsam.geometry.surface import Plane, between, plane, through
+from fedsam.measure.hessian import Hessian
 from fedsam.optim.asam import ASAM
 from fedsam.optim.sam import SAM
-from fedsam.probes.hessian import Hessian
+from fedsam.storage.files import on_disk, replace_file
 
 FORMAT = 1
 FEW = 2500  # points or products that need no estimate

@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import nn
 
-from fedsam.budget import Need, must_fit
+from fedsam.border.budget import Need, must_fit
 from fedsam.config import Component, outsized
-from fedsam.initialise import built, images_of, initialised
+from fedsam.models.initialise import built, images_of, initialised
 
 
 class Model(Component):
@@ -35,7 +35,7 @@ class Model(Component):
         """The module on the CPU, its initial weights keyed by `seed`, and checked to be one that can be trained here.
 
         Raises:
-            InputError: it cannot; see `fedsam.initialise.initialised`.
+            InputError: it cannot; see `fedsam.models.initialise.initialised`.
         """
         ours = ":" not in self.name
         if ours:  # others' code is called once only, since it may do more than build

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from fedsam.errors import InputError
-from fedsam.network import Network
+from fedsam.models.functional import Network
 from fedsam.params import layout_of, theta_of
 
 CLOSE = 1e-4

@@ -22,11 +22,11 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, 
 from pydantic import Field, create_model
 from torch import nn
 
+from fedsam.border.foreign import must_build
 from fedsam.config import Component, find
 from fedsam.errors import InputError
-from fedsam.foreign import must_build
-from fedsam.initialise import built, images_of, initialised
 from fedsam.models.base import Model
+from fedsam.models.initialise import built, images_of, initialised
 
 M = TypeVar("M", bound=Model)
 

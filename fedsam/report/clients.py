@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from statistics import fmean, median
 from typing import Any
 
-from fedsam.data.label_figure import BARS, MUTED
 from fedsam.report.figure import Axis, Figure
+from fedsam.report.label_figure import BARS, MUTED
 from fedsam.report.marks import Bars, Line, Map, Mark, Points
 from fedsam.report.numbers import number, spread
 from fedsam.report.section import Section, Table, in_words, percent, plus_minus, significant

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from fedsam.curves import COLOURS
 from fedsam.errors import InputError
 from fedsam.report.adaptation import last
 from fedsam.report.figure import Axis, Figure
@@ -17,6 +16,7 @@ from fedsam.report.numbers import final, number, spread
 from fedsam.report.read import Loaded
 from fedsam.report.section import Section, Table, plus_minus, significant
 from fedsam.report.settings import Setting, described, differing, plain
+from fedsam.sweeps.curves import COLOURS
 
 MEASURES = {
     "js": ("js_mean", "Jensen-Shannon divergence of labels from the whole (bits)"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
-from fedsam.measured import accuracy_of
+from fedsam.measure.names import accuracy_of
 from fedsam.report.figure import Axis, Figure
 from fedsam.report.marks import Line, Mark
 from fedsam.report.numbers import (

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-from fedsam.measured import accuracy_of, split_of
-from fedsam.records import Record
+from fedsam.measure.names import accuracy_of, split_of
 from fedsam.report.read import Loaded
 from fedsam.report.settings import Setting
+from fedsam.runs.records import Record
 
 LAST = 20  # rounds
 SHARES = (0.9, 0.95, 1.0)

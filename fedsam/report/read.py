@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from fedsam.errors import Damaged, InputError
-from fedsam.files import read_object
-from fedsam.manifest import read_manifest
-from fedsam.measured import accuracy_of, split_of
-from fedsam.naming import directory_names
-from fedsam.records import FILE as METRICS
-from fedsam.records import read
+from fedsam.measure.names import accuracy_of, split_of
 from fedsam.report.schema import Clients, Environment, Geometry, Keys, Partition, Record, check
+from fedsam.runs.manifest import read_manifest
+from fedsam.runs.naming import directory_names
+from fedsam.runs.records import FILE as METRICS
+from fedsam.runs.records import read
+from fedsam.storage.files import read_object
 
 FORMAT = 1  # of run.json and geometry.json
 

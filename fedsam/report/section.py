@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from fedsam.measured import split_of
+from fedsam.measure.names import split_of
 from fedsam.report.figure import Axis, Figure
 from fedsam.report.marks import Line, Mark
 from fedsam.report.numbers import Curve, Get, curve, number

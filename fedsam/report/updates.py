@@ -28,7 +28,7 @@ DRAWN = {
         "share of clients",
     ),
 }
-"""Title, caption and unit of what `fedsam.diagnostics.updates` measures."""
+"""Title, caption and unit of what `fedsam.measure.updates` measures."""
 
 
 def updates_section(settings: Sequence[Setting]) -> Section | None:

@@ -22,7 +22,7 @@ from fedsam.report.section import Maker, Section
 from fedsam.report.settings import Setting, group
 from fedsam.report.turnout import turnout_section
 from fedsam.report.updates import updates_section
-from fedsam.text import encoded
+from fedsam.storage.text import encoded
 
 MAKERS: tuple[Maker, ...] = (
     what_was_run,

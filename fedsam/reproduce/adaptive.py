@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from fedsam.errors import InputError
+from fedsam.geometry.loaded_run import Site
 from fedsam.geometry.sharpness import worst_in_ball
-from fedsam.geometry.site import Site
 from fedsam.optim.asam import ASAM
 from fedsam.optim.sam import SAM
 from fedsam.params import Layout
-from fedsam.reproduce.measures import Measure
+from fedsam.reproduce.measurements import Measure
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ holds `TITLE`, `SEEDS` and three functions, see `Paper`:
 - `figures(preset)` gives for each figure a function that makes its panels of `Results`.
 
 A claim or a figure asks `Results` for what it needs by run names: `last`, `mean`, `curve` for recorded rounds, and
-`measure` for what is measured at the end of training with a `Measure` (`fedsam.reproduce.measures`), once. If a run is
-not there or a number cannot be had (`UNANSWERED`), the claim is left open and the figure left out, with the reason;
+`measure` for what is measured at the end of training with a `Measure` (`fedsam.reproduce.measurements`), once. If a run
+is not there or a number cannot be had (`UNANSWERED`), the claim is left open and the figure left out, with the reason;
 neither has to care.
 
 Published tables, to be shown beside ours, are a function more: `fedsam.reproduce.beside`.

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from fedsam.compare import train
-from fedsam.console import Progress
 from fedsam.errors import InputError
 from fedsam.reproduce.base import UNANSWERED, Answer, Claim, MissingRun, Open, Paper, Preset
 from fedsam.reproduce.clock import timed
 from fedsam.reproduce.continued import Continued
 from fedsam.reproduce.results import Results
 from fedsam.run import Run
-from fedsam.sweep import Job, finished, plan
+from fedsam.runs.progress import Progress
+from fedsam.sweeps.compare import train
+from fedsam.sweeps.sweep import Job, finished, plan
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def carry_out(
         seeds: how many, from each run's own `seed` on.
         out: the directory; runs lie in `out`/runs.
         only: pattern of run names (as a shell's): train these alone.
-        stop, workers, address: as for `fedsam.compare.compare`.
+        stop, workers, address: as for `fedsam.sweeps.compare.compare`.
         tell: is called with a line before each measurement.
     """
     runs = paper.runs(preset)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from fedsam.files import on_disk, replace_file
+from fedsam.storage.files import on_disk, replace_file
 
 FILE = "wall.json"
 """In the directory of results."""

@@ -30,10 +30,10 @@ def reproduce(
     """
     chosen, module = preset_of(preset), paper(bibkey)
     place = out or Path("results") / bibkey / chosen
-    from fedsam.console import Progress, graceful
-    from fedsam.lock import locked
     from fedsam.reproduce.carry_out import carry_out
     from fedsam.reproduce.write import rows, show, write
+    from fedsam.runs.progress import Progress, graceful
+    from fedsam.storage.lock import locked
 
     def tell(line: str) -> None:
         if not quiet:

@@ -9,7 +9,7 @@ from torch import nn
 from fedsam.config import key
 from fedsam.errors import InputError
 from fedsam.models.base import Model
-from fedsam.record import RunDirectory
+from fedsam.runs.directory import RunDirectory
 
 
 class Continued(Model):

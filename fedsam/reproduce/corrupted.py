@@ -8,16 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from fedsam.data.corruptions import CORRUPTIONS, SEVERITIES
+from fedsam.data.images.corruptions import CORRUPTIONS, SEVERITIES
 from fedsam.geometry.landscape import Landscape
-from fedsam.geometry.site import Site
-from fedsam.reproduce.measures import Measure
+from fedsam.geometry.loaded_run import Site
+from fedsam.reproduce.measurements import Measure
 from fedsam.rng import stream
 
 
 @dataclass(frozen=True)
 class CorruptedAccuracy(Measure):
-    """Accuracy on the first test images under each corruption of `fedsam.data.corruptions`, at severities 1 to 5.
+    """Accuracy on the first test images under each corruption of `fedsam.data.images.corruptions`, severities 1 to 5.
 
     What is random is keyed by the corruption and the severity alone, so that all models see the same images.
 

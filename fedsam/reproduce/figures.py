@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from fedsam.curves import COLOURS
-from fedsam.files import on_disk, replace_file
-from fedsam.text import encoded
+from fedsam.storage.files import on_disk, replace_file
+from fedsam.storage.text import encoded
+from fedsam.sweeps.curves import COLOURS
 
 Line = tuple[Sequence[float], Sequence[Sequence[float]]]
 """x, and the values: a row per seed."""

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from fedsam.geometry.site import Site
-from fedsam.reproduce.measures import Measure
+from fedsam.geometry.loaded_run import Site
+from fedsam.reproduce.measurements import Measure
 
 
 @dataclass(frozen=True)

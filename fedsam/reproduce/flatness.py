@@ -11,11 +11,11 @@ import numpy as np
 import torch
 
 from fedsam.geometry.directions import random_direction
-from fedsam.geometry.site import Site
+from fedsam.geometry.loaded_run import Site
 from fedsam.geometry.spectrum import Eigen, top_eigenvalues
 from fedsam.geometry.surface import plane
 from fedsam.reproduce.figures import Panel
-from fedsam.reproduce.measures import Measure
+from fedsam.reproduce.measurements import Measure
 
 
 @dataclass(frozen=True)

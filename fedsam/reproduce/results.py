@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fedsam.errors import RunError
-from fedsam.files import on_disk, replace_file
-from fedsam.records import Record
 from fedsam.reproduce.base import MissingRun
 from fedsam.run import Run
-from fedsam.sweep import Job, finished
+from fedsam.runs.records import Record
+from fedsam.storage.files import on_disk, replace_file
+from fedsam.sweeps.sweep import Job, finished
 
 if TYPE_CHECKING:
-    from fedsam.geometry.site import Site
-    from fedsam.reproduce.measures import Measure
+    from fedsam.geometry.loaded_run import Site
+    from fedsam.reproduce.measurements import Measure
 
 KEPT = "measured.json"
 """In a run directory, what was measured there."""
@@ -104,7 +104,7 @@ class Results:
 
     @staticmethod
     def _open(path: Path) -> Site:
-        from fedsam.geometry.site import Site
+        from fedsam.geometry.loaded_run import Site
 
         return Site(path)
 

@@ -10,14 +10,14 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fedsam.files import on_disk, remove, replace_file
-from fedsam.record import RunDirectory
 from fedsam.reproduce.base import UNANSWERED, Answer, Open, Paper
 from fedsam.reproduce.beside import as_markdown as tables_beside
 from fedsam.reproduce.carry_out import Outcome, reason
 from fedsam.reproduce.clock import timed, wall
 from fedsam.reproduce.figures import save
-from fedsam.text import encoded
+from fedsam.runs.directory import RunDirectory
+from fedsam.storage.files import on_disk, remove, replace_file
+from fedsam.storage.text import encoded
 
 NUMBERS = ("mean", "interval", "side", "limit", "holds", "seeds", "values", "reason")
 FIELDS = ("claim", "place", "published", "measured", *NUMBERS)

@@ -16,7 +16,7 @@ from typing import Any
 
 from fedsam import simulate
 from fedsam.errors import Interrupted
-from fedsam.result import Listener
+from fedsam.runs.result import Listener
 from fedsam.torture.base import Scale, Trial, forked
 from fedsam.torture.runs import METHODS, described, difference
 
@@ -132,7 +132,7 @@ def _command(words: list[str], folder: Path, errors: Path) -> None:
     os.chdir(folder)
     written = os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(written, 2)
-    from fedsam.cli import main
+    from fedsam.cli.app import main
 
     try:
         main(words)

@@ -183,7 +183,7 @@ def of_options() -> Iterator[Input]:
     import click
     import typer
 
-    from fedsam.cli import app
+    from fedsam.cli.app import app
 
     def commands(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
         for name, inner in getattr(command, "commands", {}).items():
@@ -314,7 +314,7 @@ class _TooLong(BaseException):
 
 def _inside(arguments: Sequence[str], folder: Path) -> tuple[int | None, str]:
     """Status and standard error of a command in this process."""
-    from fedsam import cli
+    from fedsam.cli import app
 
     def late(number: int, frame: FrameType | None) -> None:
         raise _TooLong
@@ -327,7 +327,7 @@ def _inside(arguments: Sequence[str], folder: Path) -> tuple[int | None, str]:
         try:
             if bounded:
                 signal.setitimer(signal.ITIMER_VIRTUAL, SECONDS)
-            cli.main(list(arguments))
+            app.main(list(arguments))
         except SystemExit as ended:
             status = ended.code if isinstance(ended.code, int) else 0
         except _TooLong:
@@ -341,7 +341,7 @@ def _inside(arguments: Sequence[str], folder: Path) -> tuple[int | None, str]:
 
 LIMITED = (
     "import resource, sys; resource.setrlimit(resource.RLIMIT_AS, ({0}, {0}));"
-    "resource.setrlimit(resource.RLIMIT_CPU, ({1}, {1})); from fedsam.cli import main; main(sys.argv[1:])"
+    "resource.setrlimit(resource.RLIMIT_CPU, ({1}, {1})); from fedsam.cli.app import main; main(sys.argv[1:])"
 )
 
 

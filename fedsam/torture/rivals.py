@@ -15,7 +15,7 @@ from fedsam.torture.base import Scale, Trial
 from fedsam.torture.damage import judged
 from fedsam.torture.runs import COMMON, difference
 
-COMMAND = [sys.executable, "-c", "from fedsam.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "from fedsam.cli.app import main; main()"]
 KEYS = [f"{name}={value}" for name, value in COMMON.items() if name != "rounds"]
 ROUNDS = "rounds=200"
 

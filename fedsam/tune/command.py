@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fedsam.console import Progress, graceful, show_facts
+from fedsam.runs.progress import Progress, graceful, show_facts
 from fedsam.tune.tune import Settings, Tuned, tune
 
 

@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fedsam.budget import must_have_cores
+from fedsam.border.budget import must_have_cores
 from fedsam.cluster.join import LOOK, Cluster
 from fedsam.cluster.secret import environment
 from fedsam.errors import FedsamError, Interrupted, RunError

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fedsam.files import on_disk, replace_file
 from fedsam.run import Run
-from fedsam.text import encoded
+from fedsam.storage.files import on_disk, replace_file
+from fedsam.storage.text import encoded
 from fedsam.tune.ledger import Trial
 from fedsam.tune.space import Space, Values
 

@@ -9,8 +9,8 @@ from typing import Any
 from fedsam.cluster.join import brief, join
 from fedsam.errors import FedsamError, Interrupted
 from fedsam.run import Run
-from fedsam.sweep import Failed
-from fedsam.together import carry_out_together
+from fedsam.sweeps.batched import carry_out_together
+from fedsam.sweeps.sweep import Failed
 
 
 def side_by_side(

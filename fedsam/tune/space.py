@@ -17,12 +17,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fedsam import grid
-from fedsam.budget import MOST
+from fedsam.border.budget import MOST
 from fedsam.config import find, names, owned_keys
 from fedsam.data.augment.base import Augment
 from fedsam.errors import InputError
 from fedsam.run import Run
+from fedsam.sweeps import grid
 
 RANGE = re.compile(r"(log:|[-+]?\.?\d)[^,]*\.\.|log:")  # what is meant to be one; a path is not
 POINTS = 5  # of a range in a grid

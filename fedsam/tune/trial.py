@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, get_args
 
 from fedsam.errors import DivergedError
-from fedsam.files import damaged, on_disk, read_object, replace_file
-from fedsam.measured import accuracy_of, loss_of
-from fedsam.record import RunDirectory
-from fedsam.records import Record
-from fedsam.result import Listener
+from fedsam.measure.names import accuracy_of, loss_of
 from fedsam.run import Run
-from fedsam.sweep import carry_out, is_done
+from fedsam.runs.directory import RunDirectory
+from fedsam.runs.records import Record
+from fedsam.runs.result import Listener
+from fedsam.storage.files import damaged, on_disk, read_object, replace_file
+from fedsam.sweeps.sweep import carry_out, is_done
 from fedsam.tune.ledger import Report, Trial
 from fedsam.tune.search.base import State
 

@@ -12,15 +12,15 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from fedsam.budget import must_be_few
+from fedsam.border.budget import must_be_few
 from fedsam.config import find
-from fedsam.console import Progress
 from fedsam.errors import InputError, RunError
-from fedsam.files import damaged, leftovers, on_disk, read_object, replace_file
-from fedsam.lock import FILE as LOCK
-from fedsam.lock import locked
 from fedsam.run import Run
-from fedsam.sweep import records_of
+from fedsam.runs.progress import Progress
+from fedsam.storage.files import damaged, leftovers, on_disk, read_object, replace_file
+from fedsam.storage.lock import FILE as LOCK
+from fedsam.storage.lock import locked
+from fedsam.sweeps.sweep import records_of
 from fedsam.tune import outputs
 from fedsam.tune.halving import Halving
 from fedsam.tune.ledger import Ledger, Trial

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from fedsam import Run
-from fedsam.assemble import assemble
 from fedsam.data.base import Federation
 from fedsam.data.synthetic import Synthetic
-from fedsam.engine.task import Task
+from fedsam.engine.context import Task
+from fedsam.federated.build import assemble
 from fedsam.geometry.landscape import Landscape
 from fedsam.params import theta_of
 

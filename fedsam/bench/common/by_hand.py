@@ -18,7 +18,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from fedsam.bench import wait_for
 from fedsam.bench.common.work import MEAN, STD, Work
-from fedsam.engine.task import Store
+from fedsam.engine.context import Store
 from fedsam.rng import stream
 
 PAD = 4  # pixels around an image before it is cropped

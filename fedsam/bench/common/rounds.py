@@ -14,10 +14,10 @@ from fedsam.bench.common.by_hand import sgd as sgd_by_hand
 from fedsam.bench.common.work import Work
 from fedsam.data.augment.crop_flip import CropFlip
 from fedsam.engine.base import Precision
-from fedsam.engine.task import numerics
+from fedsam.engine.context import numerics
+from fedsam.federated.round_loop import Simulation
 from fedsam.optim.base import ClientOptimizer
 from fedsam.optim.sgd import SGD
-from fedsam.simulation import Simulation
 
 
 @dataclass(frozen=True)

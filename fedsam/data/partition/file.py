@@ -14,7 +14,7 @@ from fedsam.config import key
 from fedsam.data.partition.base import Assignment, Partition
 from fedsam.data.partition.lists import Wrong, read_lists
 from fedsam.errors import InputError
-from fedsam.paths import expanded
+from fedsam.storage.paths import expanded
 
 FORM = r"(?P<path>.+\.(npz|(json|csv|txt)(\.gz)?))(:(?P<member>.+))?"
 HOW = "`python -m fedsam.experiments.caldarola2022.splits` makes that of the FedSAM authors' lists"

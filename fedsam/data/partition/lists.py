@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from fedsam.text import decoded
+from fedsam.storage.text import decoded
 
 ROOM = 2**26  # bytes that an unpacked file may have, and for each example of the data set
 FOR_EACH = 64

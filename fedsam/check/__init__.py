@@ -1,0 +1,1 @@
+"""`fedsam check`: a run is tried before it is started."""

@@ -1,0 +1,46 @@
+"""Arguments and options that several commands have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedsam.border.foreign import trust
+from fedsam.errors import InputError
+
+Keys = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[FILE.toml] [KEY=VALUE]...", help="settings; later ones win", show_default=False),
+]
+Json = Annotated[bool, typer.Option("--json", help="JSON as the only thing on standard output")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress")]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust",
+        callback=trust,
+        is_eager=True,
+        help="use run directories and files of other users, which can name code that then runs as you",
+    ),
+]
+Debug = Annotated[bool, typer.Option("--debug", help="show the traceback of an error")]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=0, max=10_000, help="runs at a time, as Ray tasks; 0 = one for each core or GPU", show_default="in turn"
+    ),
+]
+Address = Annotated[str | None, typer.Option(help="of a Ray cluster to join: host:port, or auto", show_default=False)]
+
+
+def file_to_write(option: str, path: Path) -> Path:
+    """The path of a file that can be there, or is.
+
+    Raises:
+        InputError: it is a folder, or no name at all.
+    """
+    if not path.name or path.is_dir():
+        raise InputError(option, str(path), "is a folder, must be the name of a file")
+    return path

@@ -1,0 +1,1 @@
+"""What is only true of images: files, decoding, pixels, corruptions."""

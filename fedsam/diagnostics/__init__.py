@@ -1,1 +1,0 @@
-"""Measurements of the clients' updates in the course of a run, one class each."""

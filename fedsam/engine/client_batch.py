@@ -1,0 +1,101 @@
+"""The steps of a block of clients as tensors with a first dimension for the clients.
+
+Shapes: K clients of a block, T local steps, B batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fedsam.data.plan import ClientPlan
+from fedsam.engine.context import Store
+from fedsam.engine.train_client import Step
+
+GATHERED = 2**24  # bytes of images that are gathered for all steps at once, instead of step by step
+
+Rows = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The local steps of several clients, as many as the longest has.
+
+    A client without a step repeats its last one there, inactive; what a smaller batch lacks is filled up by its first
+    sample, invalid. Masks are used only in steps where clients differ.
+
+    Args:
+        rows: `index` [K, T, B], `count` [K, T], `valid` [K, T, B], `active` [K, T], the draws [K, T, B, ...] by
+            their names after "draw ", and `images` and `labels` [K, T, B, ...] if they are not too large.
+        batch_T: the largest batch of each step.
+        ragged_T: whether some client's batch is smaller in this step.
+        missing_T: whether some client has no such step.
+    """
+
+    rows: Rows
+    batch_T: list[int]
+    ragged_T: list[bool]
+    missing_T: list[bool]
+
+    @classmethod
+    def of(cls, plans: Sequence[ClientPlan], store: Store, dtype: torch.dtype) -> Stack:
+        """Of these clients, whose examples lie in the store; counts are numbers of the parameters' type."""
+        device = store.labels.device
+        steps, batch = max(len(plan.count_T) for plan in plans), max(plan.index_TB.shape[1] for plan in plans)
+        active_KT = np.arange(steps) < np.array([len(plan.count_T) for plan in plans])[:, None]
+        count_KT = np.stack([lengthened(plan.count_T, steps) for plan in plans])
+        batch_T = np.where(active_KT, count_KT, 0).max(axis=0)
+        valid_KTB = np.arange(batch) < count_KT[:, :, None]
+        arrays = {"index": _stacked([plan.index_TB for plan in plans], steps, batch)}
+        for name in plans[0].draws:
+            arrays[f"draw {name}"] = _stacked([plan.draws[name] for plan in plans], steps, batch)
+        arrays |= {"valid": valid_KTB, "active": active_KT}
+        rows = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
+        if rows["index"].numel() * store.images[0].numel() <= GATHERED:
+            rows |= {"images": store.images[rows["index"]], "labels": store.labels[rows["index"]]}
+        rows["count"] = torch.from_numpy(count_KT).to(device, dtype)
+        ragged_T = np.any((count_KT < batch_T) & active_KT, axis=0)
+        missing_T = np.any(~active_KT, axis=0)
+        return cls(rows, batch_T.tolist(), list(map(bool, ragged_T)), list(map(bool, missing_T)))
+
+    def steps(self, rows: Rows) -> Iterator[Step]:
+        """The steps of all clients, or of one.
+
+        Args:
+            rows: of all; or its own, without the first dimension, under `torch.func.vmap`.
+        """
+        dim = rows["count"].dim() - 1  # of the steps
+        for t, batch in enumerate(self.batch_T):
+
+            def of(name: str, t: int = t, batch: int = batch) -> Tensor:
+                array = rows[name].select(dim, t)
+                return array if array.dim() == dim or array.shape[dim] == batch else array.narrow(dim, 0, batch)
+
+            yield Step(
+                None if "images" in rows else of("index"),
+                of("count"),
+                {name[5:]: of(name) for name in rows if name.startswith("draw ")},
+                of("valid") if self.ragged_T[t] else None,
+                of("active") if self.missing_T[t] else None,
+                (of("images"), of("labels")) if "images" in rows else None,
+            )
+
+
+def lengthened(array: np.ndarray, length: int) -> np.ndarray:
+    """An array with its last entry repeated until it has this length."""
+    missing = length - len(array)
+    return np.concatenate([array, np.repeat(array[-1:], missing, axis=0)]) if missing else array
+
+
+def _stacked(arrays: Sequence[np.ndarray], steps: int, batch: int) -> np.ndarray:
+    return np.stack([filled(lengthened(array, steps), batch) for array in arrays])
+
+
+def filled(array_TB: np.ndarray, batch: int) -> np.ndarray:
+    """Batches [T, B, ...] lengthened to `batch` by the first sample of each."""
+    missing = batch - array_TB.shape[1]
+    return np.concatenate([array_TB, np.repeat(array_TB[:, :1], missing, axis=1)], axis=1) if missing else array_TB

@@ -1,0 +1,1 @@
+"""Gradients of the mini-batch loss, with and without autograd."""

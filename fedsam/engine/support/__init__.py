@@ -1,0 +1,1 @@
+"""What engines stand on: threads, memory, shared buffers, worker processes, captured graphs."""

@@ -1,0 +1,274 @@
+"""Local steps captured once and replayed: on a GPU as one CUDA graph, in place of launching each kernel from Python.
+
+Shapes: P parameters, S statistics of batch normalisation; of a block with a first dimension for its clients.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from fedsam.algorithm.client_hooks import Here
+from fedsam.engine.context import Store, Task
+from fedsam.engine.isolate import out_of_memory
+from fedsam.engine.train_client import Done, Local, Step, local_step, train_client
+from fedsam.schedule.base import Clock
+
+log = logging.getLogger("fedsam")
+
+MOST = 16
+"""Graphs at most, each of which holds its own memory; steps of more forms are launched."""
+
+Tree = Any
+"""Tensors in tuples and dictionaries; None where there is none."""
+
+Work = Callable[[], list[Tensor]]
+
+
+class Replay(Protocol):
+    """Work on fixed tensors that can be done again."""
+
+    outputs: list[Tensor]
+    """Where its results lie, each time."""
+
+    def replay(self) -> None:
+        """Do it."""
+
+
+class CudaGraph:
+    """Work as one CUDA graph, its memory its own (CUDA programming guide; `torch.cuda.CUDAGraph`).
+
+    Args:
+        work: on the current device; it must not wait for it.
+    """
+
+    def __init__(self, work: Work) -> None:
+        aside: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        current = torch.cuda.current_stream()
+        aside.wait_stream(current)
+        with torch.cuda.stream(aside):
+            for _ in range(2):  # libraries choose their kernels and take their memory in the first calls
+                work()
+        current.wait_stream(aside)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
+            self.outputs = work()
+
+    def replay(self) -> None:
+        """Launch it."""
+        self._graph.replay()
+
+
+class Captured:
+    """A step of one kind and shape, with its own inputs.
+
+    Args:
+        step: takes a tree of inputs and gives one of outputs; pure.
+        inputs: like those that it will be given.
+        capture: makes the replay.
+    """
+
+    def __init__(self, step: Callable[[Tree], Tree], inputs: Tree, capture: Callable[[Work], Replay]) -> None:
+        self._inputs = [leaf.clone() for leaf in leaves(inputs)]
+        self._last: list[Any] = [None] * len(self._inputs)
+        fixed = rebuilt(inputs, iter(self._inputs))
+        self._tree: Tree = None
+
+        def work() -> list[Tensor]:
+            self._tree = step(fixed)
+            return list(leaves(self._tree))
+
+        self._replay = capture(work)
+        places = {id(leaf): place for place, leaf in enumerate(self._inputs)}
+        self._passed = [places.get(id(leaf)) for leaf in self._replay.outputs]
+
+    def __call__(self, inputs: Tree, moving: set[int]) -> Tree:
+        """The outputs for these inputs; those that are made lie where the next call will put its own.
+
+        Args:
+            moving: tensors, by their ids, that change without their version's being counted: outputs of replays.
+        """
+        given = list(leaves(inputs))
+        for place, (mine, leaf) in enumerate(zip(self._inputs, given, strict=True)):
+            last = self._last[place]
+            if last is None or last[0] is not leaf or last[1] != leaf._version:
+                mine.copy_(leaf)
+                self._last[place] = None if id(leaf) in moving else (leaf, leaf._version)
+        passed = [None if at is None else given[at] for at in self._passed]
+        # this replay may overwrite what an earlier one made
+        passed = [one.clone() if one is not None and id(one) in moving else one for one in passed]
+        self._replay.replay()
+        found = [made if one is None else one for made, one in zip(self._replay.outputs, passed, strict=True)]
+        return rebuilt(self._tree, iter(found))
+
+    @property
+    def made(self) -> list[Tensor]:
+        """The outputs that it makes."""
+        return [made for made, at in zip(self._replay.outputs, self._passed, strict=True) if at is None]
+
+
+class Noting(Clock):
+    """A clock that takes note of being looked at."""
+
+    def __init__(self, clock: Clock) -> None:
+        object.__setattr__(self, "clock", clock)
+        object.__setattr__(self, "asked", False)
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in ("round", "rounds"):
+            object.__setattr__(self, "asked", True)
+            return getattr(object.__getattribute__(self, "clock"), name)
+        return object.__getattribute__(self, name)
+
+
+class Graphs:
+    """Local steps that are captured when a step of their form comes a second time, and replayed from then on.
+
+    What a step computes may depend on the tensors it is given; on the number of the local step, if the optimiser or the
+    strategy ask for it, in which case each has its own graph; and on the round, in which case it is not captured.
+
+    Args:
+        capture: makes a replay of work.
+    """
+
+    def __init__(self, capture: Callable[[Work], Replay] = CudaGraph) -> None:
+        self._capture: Callable[[Work], Replay] | None = capture
+        self._asked: dict[Hashable, set[str]] = {}
+        self._seen: set[Hashable] = set()
+        self._captured: dict[Hashable, Captured] = {}
+        self._made: set[int] = set()
+
+    @property
+    def count(self) -> int:
+        """How many graphs there are."""
+        return len(self._captured)
+
+    def clear(self) -> None:
+        """Free them."""
+        self._captured.clear()
+        self._asked.clear()
+        self._seen.clear()
+        self._made.clear()
+
+    def train(self, task: Task, store: Store, steps: Iterable[Step], here: Here, weight: Tensor | float) -> Done:
+        """As `train_client`, whose results it copies where a later step would overwrite them."""
+        steps_k, lr = (_tensor(number, here.sent_P) for number in (here.steps, here.lr))
+        here = replace(here, steps=steps_k, lr=lr)
+        with torch.cuda.device(here.sent_P.device) if here.sent_P.is_cuda else nullcontext():
+            done = train_client(task, store, steps, here, weight, self.step)
+        return rebuilt(done, (leaf.clone() if id(leaf) in self._made else leaf for leaf in leaves(done)))  # type: ignore[no-any-return]
+
+    def step(self, task: Task, store: Store, step: Step, t: int, local: Local) -> Local:
+        """As `local_step`; later steps may overwrite the result."""
+        count = _tensor(step.count, local.theta_P)  # as a number it would be rounded otherwise than as a graph's input
+        step = replace(step, index_B=None, examples=step.of(store), count=count)
+        inputs = {"step": _of_step(step), "local": _of_local(local)}
+        form = outline(inputs)
+        asked = self._asked.get(form)
+        key = self._key(form, t)
+        if asked is None or "clock" in asked or key not in self._seen:
+            return self._launched(task, store, step, t, local, form)
+        captured = self._captured.get(key) or self._new(key, task, store, step, t, local, inputs)
+        if captured is None:
+            return self._launched(task, store, step, t, local, form)
+        return _to_local(captured(inputs, self._made), local)
+
+    def _key(self, form: Hashable, t: int) -> Hashable:
+        return (form, t) if "t" in self._asked.get(form, ()) else (form,)
+
+    def _launched(self, task: Task, store: Store, step: Step, t: int, local: Local, form: Hashable) -> Local:
+        clock = Noting(local.here.clock)
+        after, asked_t = local_step(task, store, step, t, replace(local, here=replace(local.here, clock=clock)))
+        asked = {name for name, yes in (("t", asked_t), ("clock", clock.asked)) if yes}
+        self._asked[form] = self._asked.get(form, set()) | asked
+        self._seen.add(self._key(form, t))
+        return replace(after, here=replace(after.here, clock=local.here.clock))
+
+    def _new(
+        self, key: Hashable, task: Task, store: Store, step: Step, t: int, local: Local, inputs: Tree
+    ) -> Captured | None:
+        def one(fixed: Tree) -> Tree:
+            after, _ = local_step(task, store, _to_step(fixed["step"], step), t, _to_local(fixed["local"], local))
+            return _of_local(after)
+
+        if self._capture is None or len(self._captured) >= MOST:
+            return None
+        try:
+            captured = Captured(one, inputs, self._capture)
+        except RuntimeError as error:
+            if out_of_memory(error):
+                raise
+            log.warning("local steps cannot be captured as CUDA graphs and are launched kernel by kernel: %s", error)
+            self._capture = None
+            return None
+        self._captured[key] = captured
+        self._made = {id(tensor) for each in self._captured.values() for tensor in each.made}
+        return captured
+
+
+def leaves(tree: Tree) -> Iterator[Any]:
+    """The tensors of a tree, in its order."""
+    if isinstance(tree, dict):
+        tree = tuple(tree.values())
+    if isinstance(tree, tuple):
+        for branch in tree:
+            yield from leaves(branch)
+    elif tree is not None:
+        yield tree
+
+
+def rebuilt(tree: Tree, found: Iterator[Any]) -> Tree:
+    """A tree of the same form with other leaves."""
+    if isinstance(tree, dict):
+        return {name: rebuilt(branch, found) for name, branch in tree.items()}
+    if isinstance(tree, tuple):
+        return tuple(rebuilt(branch, found) for branch in tree)
+    return None if tree is None else next(found)
+
+
+def outline(tree: Tree) -> Any:
+    """What trees must have in common for one graph: form, shapes and types."""
+    if isinstance(tree, dict):
+        return tuple((name, outline(branch)) for name, branch in tree.items())
+    if isinstance(tree, tuple):
+        return tuple(outline(branch) for branch in tree)
+    return None if tree is None else (tree.shape, tree.dtype)
+
+
+def _tensor(number: Tensor | float, like: Tensor) -> Tensor:
+    return number if isinstance(number, Tensor) else like.new_full((), number)
+
+
+def _of_step(step: Step) -> Tree:
+    return {"count": step.count, "draws": step.draws, "valid": step.valid_B, "active": step.active, "of": step.examples}
+
+
+def _to_step(tree: Tree, like: Step) -> Step:
+    parts = {"count": tree["count"], "draws": tree["draws"], "valid_B": tree["valid"], "active": tree["active"]}
+    return replace(like, **parts, examples=tree["of"])
+
+
+HERE = "sent_P", "sent", "slot", "steps", "lr"
+
+
+def _of_local(local: Local) -> Tree:
+    here = {name: getattr(local.here, name) for name in HERE}
+    return {
+        "theta": local.theta_P,
+        "state": local.state,
+        "statistics": local.statistics,
+        "here": here,
+        "sums": (local.total, local.samples),
+    }
+
+
+def _to_local(tree: Tree, like: Local) -> Local:
+    here: Here = replace(like.here, **tree["here"])
+    total, samples = tree["sums"]
+    return Local(tree["theta"], tree["state"], here, tree["statistics"], total, samples)

@@ -1,0 +1,290 @@
+"""The training of one client, written once: every engine calls `train_client`. Also a block of clients as it stands.
+
+Shapes: P parameters, B batch, K clients of a block, S statistics of batch normalisation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import vmap
+
+from fedsam.algorithm.client_hooks import Here, State
+from fedsam.attack.base import Attack
+from fedsam.engine.context import KEPT, Store, Task
+from fedsam.models.batchnorm import NAME as BATCHNORM
+from fedsam.optim.adversarial import START
+from fedsam.params import Layout
+
+
+@dataclass(frozen=True)
+class Step:
+    """One local step; of a block of clients with one more dimension, the first, everywhere.
+
+    Args:
+        index_B: the batch, as positions in the store; None where its examples are given.
+        count: its valid samples, as a number of the parameters' type (at least 1).
+        draws: augmentation draws, [B, ...].
+        valid_B: which samples are valid; None = all.
+        active: whether the client has this step at all; None = it has. Only in a block whose clients differ.
+        examples: the batch's images and labels, where they were gathered beforehand.
+    """
+
+    index_B: Tensor | None
+    count: Tensor | float
+    draws: dict[str, Tensor] = field(default_factory=dict)
+    valid_B: Tensor | None = None
+    active: Tensor | None = None
+    examples: tuple[Tensor, Tensor] | None = None
+
+    def of(self, store: Store) -> tuple[Tensor, Tensor]:
+        """Its images and labels."""
+        if self.examples is not None:
+            return self.examples
+        return store.images[self.index_B], store.labels[self.index_B]
+
+
+@dataclass(frozen=True)
+class Local:
+    """A client in the middle of its round, or a block of clients.
+
+    Args:
+        theta_P: its weights.
+        state: of the optimiser.
+        here: what it was sent and what it keeps.
+        statistics: of batch normalisation, [S], if there are any.
+        total: the sum of the losses so far, over samples.
+        samples: how many these are.
+    """
+
+    theta_P: Tensor
+    state: State
+    here: Here
+    statistics: tuple[Tensor, ...]
+    total: Tensor
+    samples: Tensor
+
+
+class BatchOracle:
+    """The gradient of one mini-batch's mean loss, at any point; remembers the loss at the first point it was asked
+    for, and the running statistics of batch normalisation after it: in later passes over the same batch, such as SAM's
+    second, these stand still. `t` is the number of the local step, from 0. What the strategy adds to a step goes
+    through it; `here` is the client's round as far as it has come. `asked` takes note of whether `t` was asked for.
+    """
+
+    def __init__(
+        self, task: Task, store: Store, step: Step, t: int, here: Here, statistics: tuple[Tensor, ...] = ()
+    ) -> None:
+        self.layout: Layout = task.layout
+        self.clock, self.here, self.asked, self._t = here.clock, here, False, t
+        self.loss: Tensor | None = None
+        self.statistics = statistics
+        self._task, self._step = task, step
+        self._inputs, self._targets = task.batch(*step.of(store), step.draws)
+
+    @property
+    def t(self) -> int:
+        """Number of the local step."""
+        self.asked = True
+        return self._t
+
+    def __call__(self, theta_P: Tensor) -> Tensor:
+        """∇L_B(theta), [P]."""
+        step = self._step
+        find = _Gradient.apply if theta_P.dim() == 1 else of_block
+        gradient_P, loss, *statistics = find(
+            self._task, 0, theta_P, self._inputs, self._targets, step.count, step.valid_B, *self.statistics
+        )
+        if self.loss is None:
+            self.loss, self.statistics = loss, tuple(statistics)
+        return gradient_P
+
+    def change(self, theta_P: Tensor, attack: Attack) -> None:
+        """Go on with the images that an attack makes of the batch's at theta; their labels stay."""
+        task, step = self._task, self._step
+
+        def gradient(inputs_BCHW: Tensor) -> Tensor:
+            rest = inputs_BCHW, self._targets, step.count, step.valid_B, *self.statistics
+            return _Gradient.apply(task, 1, theta_P, *rest)[0]  # type: ignore[no-any-return]
+
+        start = step.draws.get(START)
+        self._inputs = attack.changed(self._inputs, task.mean_C, task.std_C, gradient, start)
+
+    def point(self, theta_P: Tensor) -> Tensor:
+        """Where a gradient for a step from theta is to be taken, if the optimiser does not perturb."""
+        return self._task.strategy.point(theta_P, self.here, self._t)
+
+    def ascent(self, gradient_P: Tensor, theta_P: Tensor) -> Tensor:
+        """What a perturbation at theta is to be made of."""
+        return self._task.strategy.ascent(gradient_P, theta_P, self.here)
+
+    def ascended(self, epsilon_P: Tensor) -> None:
+        """Tell the strategy of a perturbation."""
+        self.here = self._task.strategy.ascended(epsilon_P, self.here)
+
+    def descent(self, gradient_P: Tensor, theta_P: Tensor) -> Tensor:
+        """What is to be descended along from theta."""
+        return self._task.strategy.descent(gradient_P, theta_P, self.here)
+
+
+def mean_loss(
+    task: Task,
+    theta_P: Tensor,
+    inputs: Tensor,
+    targets: Tensor,
+    count: Tensor | float,
+    valid_B: Tensor | None,
+    *statistics: Tensor,
+) -> tuple[Tensor, ...]:
+    """Mean loss of the valid samples; the others are left out by selection, so nothing of theirs is multiplied by
+    zero. After it the statistics of batch normalisation, if there are any.
+    """
+    losses_B, *after = task.losses(theta_P, inputs, targets, valid_B, *statistics)
+    mean = losses_B.mean() if valid_B is None else torch.where(valid_B, losses_B, 0.0).sum() / count
+    return mean, *after
+
+
+class _Gradient(torch.autograd.Function):
+    """(∇L, L) of one client's batch, by theta or by the images (`of` 0 or 1), and statistics of batch normalisation
+    if there are any; under vmap of a block of clients by one backward pass through the batched loss.
+
+    The same as `torch.func.grad_and_value`, which would record and replay every operation under vmap (slower for small
+    models), and whose first use imports torch's compiler (three seconds).
+    """
+
+    @staticmethod
+    def forward(
+        task: Task, of: int, theta_P: Tensor, inputs: Tensor, targets: Tensor, count: Any, valid_B: Any, *more: Tensor
+    ) -> tuple[Tensor, ...]:
+        tensors = [theta_P, inputs, targets, count, valid_B, *more]
+        if task.written is not None and of == 0 and valid_B is None:
+            return task.written.gradient(theta_P, inputs, targets, task.precision == "bf16")
+        with torch.enable_grad():
+            tensors[of] = leaf = tensors[of].detach().requires_grad_()
+            loss, *after = mean_loss(task, *tensors)
+            (gradient,) = torch.autograd.grad(loss, leaf)
+        return gradient, loss.detach(), *after
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        pass
+
+    @staticmethod
+    def vmap(
+        info: Any, in_dims: tuple[Any, ...], task: Task, of: int, *given: Any
+    ) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
+        def rows(one: Any, at: int | None) -> Any:
+            if not isinstance(one, Tensor):
+                return one
+            return one.expand(info.batch_size, *one.shape) if at is None else one.movedim(at, 0)
+
+        found = of_block(task, of, *map(rows, given, in_dims[2:]))
+        return found, (0,) * len(found)
+
+
+def of_block(task: Task, of: int, *tensors: Any) -> tuple[Tensor, ...]:
+    """What `_Gradient` gives, for a block of clients: all tensors begin with a dimension for these."""
+    if task.dense is not None and of == 0:
+        return task.dense.gradient(*tensors)
+    if task.unfolded is not None and of == 0:
+        given = [*tensors, task.precision == "bf16"]
+        return task.unfolded.gradient(*given)
+    given = list(tensors)
+    with torch.enable_grad():
+        given[of] = leaf = tensors[of].detach().requires_grad_()
+        in_dims = tuple(0 if isinstance(one, Tensor) else None for one in given)
+        loss_K, *after = vmap(partial(mean_loss, task), in_dims=in_dims)(*given)
+        (gradient,) = torch.autograd.grad(loss_K.sum(), leaf)
+    return gradient, loss_K.detach(), *after
+
+
+def local_step(task: Task, store: Store, step: Step, t: int, local: Local) -> tuple[Local, bool]:
+    """One local step of a client or of a block: a pure function.
+
+    Args:
+        t: its number, from 0.
+
+    Returns:
+        The client after it; and whether what was computed may depend on t.
+    """
+    here, strategy, optimizer = local.here, task.strategy, task.optimizer
+    oracle = BatchOracle(task, store, step, t, here, local.statistics)
+    new_P, new_state = optimizer.step(local.theta_P, local.state, oracle, strategy.rate(t, here))
+    if oracle.loss is None:
+        raise TypeError(f"client optimiser {optimizer.name} took a step without asking for a gradient")
+    loss, count = oracle.loss * step.count, step.count
+    if step.active is not None:  # a client without this step keeps what it had, whatever was computed for it
+        kept = partial(_where, step.active)
+        new_P = kept(new_P, local.theta_P)
+        new_state = {name: kept(new_state[name], local.state[name]) for name in local.state}
+        slot = {name: kept(new, here.slot[name]) for name, new in oracle.here.slot.items()}
+        oracle.here = oracle.here.keep(**slot)
+        oracle.statistics = tuple(map(kept, oracle.statistics, local.statistics))
+        loss, count = torch.where(step.active, loss, 0.0), torch.where(step.active, count, 0.0)
+    after = Local(new_P, new_state, oracle.here, oracle.statistics, local.total + loss, local.samples + count)
+    return after, oracle.asked or strategy.counts_steps()
+
+
+def _where(active: Tensor, new: Tensor, old: Tensor) -> Tensor:
+    """The new one where a client is active, of a block [K]."""
+    return torch.where(active.view(active.shape + (1,) * (new.dim() - active.dim())), new, old)
+
+
+Take = Callable[[Task, Store, Step, int, Local], Local]
+Done = tuple[Tensor, Tensor, State, State]
+
+
+def launched(task: Task, store: Store, step: Step, t: int, local: Local) -> Local:
+    """`local_step` as it stands."""
+    return local_step(task, store, step, t, local)[0]
+
+
+def train_client(
+    task: Task, store: Store, steps: Iterable[Step], here: Here, weight: Tensor | float, take: Take = launched
+) -> Done:
+    """Train one client from the model it was sent: a pure function, also under `torch.func.vmap`; or a block of
+    clients, if optimiser and strategy take rows.
+
+    Args:
+        here: the beginning of its round; of a block everything has a first dimension for its clients, but what was
+            sent beside the model.
+        weight: p_k, its share of the examples of all clients that were asked.
+        take: how a local step is taken.
+
+    Returns:
+        theta_client, [P]; the mean loss over the samples it trained on, each at the weights before its step; the
+        vectors it keeps; and what it sends beside its update, times p_k where it is to be averaged.
+    """
+    optimizer, strategy, theta_P = task.optimizer, task.strategy, here.sent_P
+    here = strategy.begin(here)
+    state = optimizer.init(theta_P) | {name: here.slot[KEPT + name] for name in optimizer.kept}
+    zero = theta_P.new_zeros(theta_P.shape[:-1])
+    local = Local(theta_P, state, here, _received(task, here), zero, zero)
+    for t, step in enumerate(steps):
+        local = take(task, store, step, t, local)
+    theta_P, here, statistics = local.theta_P, local.here, local.statistics
+    slot, uploads = strategy.finish(theta_P, here)
+    slot = {**slot, **{KEPT + name: local.state[name] for name in optimizer.kept}}
+    if task.batchnorms and strategy.batchnorm == "local":
+        slot |= {BATCHNORM: statistics[0] - task.batchnorms.initial(theta_P)}
+    elif task.batchnorms:
+        uploads = {**uploads, BATCHNORM: statistics[0]}
+    averaged = {name: weight * uploads[name] for name in (*strategy.averaged, BATCHNORM) if name in uploads}
+    return theta_P, local.total / local.samples, slot, uploads | averaged
+
+
+def _received(task: Task, here: Here) -> tuple[Tensor, ...]:
+    """The statistics of batch normalisation with which a client begins: those it was sent, or its own, which are kept
+    as the difference from the initial ones because what clients keep begins with zeros.
+    """
+    if task.batchnorms is None:
+        return ()
+    if task.strategy.batchnorm == "local":
+        return (task.batchnorms.initial(here.sent_P) + here.slot[BATCHNORM],)
+    statistics_S = here.sent[BATCHNORM]
+    return (statistics_S.expand(*here.sent_P.shape[:-1], statistics_S.shape[-1]),)

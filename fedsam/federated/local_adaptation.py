@@ -1,0 +1,100 @@
+"""What clients would make of a model: a round of local training of which nothing is kept.
+
+Shapes: K clients, P parameters, S numbers of statistics.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from fedsam.algorithm.client_hooks import State
+from fedsam.algorithm.strategy import Strategy
+from fedsam.engine.base import Order, Trained, Trainer
+from fedsam.engine.cohort import default_block
+from fedsam.errors import InputError
+from fedsam.federated.client_state import Slots
+from fedsam.models.batchnorm import NAME as BATCHNORM
+
+log = logging.getLogger("fedsam")
+
+Adapted = tuple[int, Tensor, tuple[Tensor, ...]]
+"""A client, its weights [P], and the statistics [S] of its batch normalisation, if there is any."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Trains clients from a model as the run's engine would have in a round.
+
+    Args:
+        trainer: of the run.
+        server: the algorithm.
+        state: of the server.
+        slots: what clients keep; read, never written.
+        round: from 0; batches and draws are keyed by it.
+        lr: the clients' learning rate.
+    """
+
+    trainer: Trainer
+    server: Strategy
+    state: State
+    slots: Slots
+    round: int
+    lr: float
+
+    def __call__(self, ids: Sequence[int], theta_P: Tensor, statistics: Sequence[Tensor]) -> Iterator[Adapted]:
+        """Each client after its training; clients without training examples and those that fail are left out.
+
+        Args:
+            ids: the clients.
+            theta_P: the model they start from, by way of what the algorithm sends of it.
+            statistics: of its batch normalisation.
+        """
+        sizes_K = self.trainer.sizes(ids)
+        able = [(client, int(n)) for client, n in zip(ids, sizes_K, strict=True) if n]
+        sent_P = self.server.sent(theta_P, self.state)
+        sent = {**self.server.broadcast(self.state), **({BATCHNORM: statistics[0]} if self._averaged else {})}
+        # where statistics are averaged a block tells but their sum, so that a client has to be a block of its own
+        block = 1 if self._averaged else default_block(len(theta_P))
+        for begin in range(0, len(able), block):
+            part = able[begin : begin + block]
+            order = self._order([client for client, _ in part], np.array([float(n) for _, n in part]), sent)
+            for trained in self.trainer.train(sent_P, order):
+                yield from self._each(trained, sent_P, statistics)
+
+    @property
+    def _averaged(self) -> bool:
+        task = self.trainer.task
+        return task.batchnorms is not None and task.strategy.batchnorm == "average"
+
+    def _order(self, ids: list[int], sizes_K: np.ndarray, sent: State) -> Order:
+        slots = self.slots.rows(ids) if self.slots.names and not self.trainer.keeps_slots else {}
+        return Order(self.round, self.lr, ids, sizes_K / sizes_K.sum(), False, sent, slots)
+
+    def _each(self, trained: Trained, sent_P: Tensor, statistics: Sequence[Tensor]) -> Iterator[Adapted]:
+        norms = self.trainer.task.batchnorms
+        for failure in trained.failed:
+            log.warning("client %d could not be trained for its evaluation: %s", failure.client, failure.error)
+        for row, client in enumerate(trained.ids):
+            own = tuple(statistics)
+            if norms is not None and self._averaged:
+                own = (norms.whole(trained.uploads[BATCHNORM]),)
+            elif norms is not None:
+                own = (norms.initial(sent_P) + trained.slots[BATCHNORM][row],)
+            yield client, sent_P + trained.update_JP[row], own
+
+
+def check_trial(trainer: Trainer, every: int) -> None:
+    """Refuse trials where they would change the run: where clients keep vectors out of reach. The engine is stopped.
+
+    Raises:
+        InputError: they do, and trials are asked for.
+    """
+    if every and trainer.keeps_slots and trainer.task.slots:
+        trainer.close()
+        allowed = "clients of this algorithm keep vectors at Flower's nodes, which a trial would change; set it to 0"
+        raise InputError("local.every", every, f"{allowed}, or use another engine")

@@ -1,0 +1,359 @@
+"""The round loop: sample, plan, train, aggregate, update, average, record.
+
+Shapes: K clients of the cohort, P parameters.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fedsam.algorithm.strategy import Gathered
+from fedsam.data.plan import local_steps
+from fedsam.engine.base import Engine, Failure, Order
+from fedsam.engine.multi_run import Joint
+from fedsam.engine.support.allocator import keep_freed_memory
+from fedsam.errors import DivergedError, InputError, Interrupted, RunError, under
+from fedsam.federated.accumulator import Arrived, size_of
+from fedsam.federated.batchnorm import Statistics
+from fedsam.federated.build import assemble
+from fedsam.federated.client_state import Slots
+from fedsam.federated.divergence import on_divergence
+from fedsam.federated.local_adaptation import Trial, check_trial
+from fedsam.measure.diagnostics import Updates
+from fedsam.measure.schedule import Measures
+from fedsam.models.batchnorm import NAME as BATCHNORM
+from fedsam.params import named, theta_of
+from fedsam.run import Run
+from fedsam.runs import environment
+from fedsam.runs.checkpoint import Checkpoint
+from fedsam.runs.directory import RunDirectory
+from fedsam.runs.fingerprint import check_unchanged, fingerprint_of
+from fedsam.runs.records import Record
+from fedsam.runs.result import Listener, Result
+from fedsam.schedule.base import Clock
+from fedsam.system.base import Turnout
+from fedsam.system.ledger import Ledger
+
+log = logging.getLogger("fedsam")
+
+
+class Simulation:
+    """A run in progress: what changes from round to round, and the parts that change it."""
+
+    def __init__(self, run: Run, joint: Joint | None = None) -> None:
+        self.run, self.joint = run, joint
+        self.directory: RunDirectory | None = None
+        self.federation, self.task = assemble(run, joint.federation if joint else None)
+        self.engine: Engine
+        self.engine, self.reason = run.engine.choose(self.task)
+        if self.task.device.type == "cpu":
+            keep_freed_memory()
+            torch.set_num_threads(self.engine.thread_count(self.task))
+        with under("engine"):
+            self.trainer = joint.trainer(self.task) if joint else self.engine.start(self.task, self.federation)
+        check_trial(self.trainer, run.local.every)
+        self.reason = self.trainer.about or self.reason
+        self.theta_P = theta_of(self.task.module)
+        self.server = run.server.init(self.theta_P)
+        self.statistics = Statistics(self.task, self.federation, run.server.public_images)
+        self.measures = Measures(run, self.federation, self.task, self.statistics)
+        self.slots = Slots(self.task.slots, self.task.dtype, 2**30 * run.server.state_memory)
+        self.average: dict[str, Tensor] = {}
+        self.ledger = Ledger(run.system)
+        self.updates = Updates()
+        self.done = 0
+        self.metrics: list[Record] = []
+        self.unchecked: list[tuple[int, list[int], Tensor]] = []
+        self._count_anew()
+
+    def _count_anew(self) -> None:
+        self.loss = torch.zeros((), dtype=torch.float64, device=self.task.device)
+        self.failures: list[dict[str, Any]] = []
+        self.trained = 0
+        self.seconds = 0.0
+        self.bytes_up = self.bytes_down = 0
+
+    def environment(self) -> dict[str, Any]:
+        """What this run runs on, and the engine that was chosen."""
+        return {
+            **environment.describe(),
+            "engine": self.engine.name,
+            "engine_reason": self.reason,
+            "device": str(self.task.device),
+        }
+
+    def fingerprint(self) -> dict[str, dict[str, str]]:
+        """Of its data and its model, before the first round."""
+        return fingerprint_of(self.run, self.federation, self.task)
+
+    def describe_partition(self) -> None:
+        """Write down how the data are divided; a client whose data cannot be read is the affair of its round."""
+        assert self.directory is not None
+        try:
+            self.directory.write("partition.json", self.measures.partition())
+        except Exception as error:
+            log.warning("how the data are divided is not written down: %s", error)
+
+    def close(self) -> None:
+        """Stop what the engine started."""
+        self.trainer.close()
+
+    def go(self, listener: Listener, stop: threading.Event | None) -> Result:
+        """Every round that is left."""
+        run = self.run
+        listener.started(run, self.engine.name, self.reason, self.done)
+        while self.done < run.rounds:
+            ids, lr = self.advance()
+            listener.round(self.done)
+            last = self.done == run.rounds
+            due = self.measures.due(self.done)
+            stopped = stop is not None and stop.is_set() and not last
+            save = last or stopped or (run.checkpoint_every > 0 and self.done % run.checkpoint_every == 0)
+            if due or save or self.task.device.type == "cpu" or self.done % 20 == 0:
+                self._check_finite()
+            if due:
+                self._record(ids, lr)
+                listener.recorded(self.metrics[-1])
+            if save and self.directory:
+                self.directory.save_checkpoint(self._checkpoint())
+            if stopped:
+                where = (
+                    f"; continue with: fedsam run --resume {self.directory.path}"
+                    if self.directory
+                    else " (no run directory, nothing was saved)"
+                )
+                raise Interrupted(f"stopped after round {self.done} of {run.rounds}{where}")
+        return self._finish()
+
+    def advance(self) -> tuple[list[int], float]:
+        """One federated round; the ids of the clients that trained and their learning rate."""
+        run, clock, began = self.run, self.clock(), time.perf_counter()
+        lr = run.average.lr(run.client.bottom.schedule.lr(run.client.bottom.lr, clock), clock)
+        turnout, before_P = self.turnout(clock), self.theta_P
+        ids = self._train(self.order(clock, lr, turnout), turnout, clock)
+        self.average = run.average.update(before_P, self.theta_P, self.average, clock)
+        self.done += 1
+        self.ledger.take(self.done, turnout, len(ids))
+        self.seconds += (time.perf_counter() - began) / (self.joint.sharing if self.joint else 1)
+        return ids, lr
+
+    def clock(self) -> Clock:
+        """Where the run is."""
+        return Clock(self.done, self.run.rounds)
+
+    def turnout(self, clock: Clock) -> Turnout:
+        """Which clients this round asks, and which of them deliver; clients without examples are left out."""
+        run, local = self.run, self.run.client.bottom
+        ids = run.system.sample(run.seed, clock.round, self.federation.clients, run.cohort)
+        sizes_K = self.trainer.sizes(ids)
+        ids, sizes_K = [client for client, n in zip(ids, sizes_K, strict=True) if n], sizes_K[sizes_K > 0]
+        steps_K = local_steps(sizes_K, local.batch_size, local.epochs)
+        return run.system.turnout(run.seed, clock.round, ids, sizes_K, steps_K)
+
+    def order(self, clock: Clock, lr: float, turnout: Turnout | None = None) -> Order:
+        """Which clients train in this round, and with what weights."""
+        turnout, run = turnout or self.turnout(clock), self.run
+        ids, sizes_K = turnout.ids, turnout.sizes_K
+        weight_K = sizes_K / sizes_K.sum() if ids else sizes_K
+        slots = self.slots.rows(ids) if self.slots.names and not self.trainer.keeps_slots else {}
+        sent = run.server.broadcast(self.server) | self.statistics.sent()
+        each = run.diagnostics.due(clock.round + 1, run.rounds)
+        return Order(clock.round, lr, ids, weight_K, run.server.linear, sent, slots, turnout.steps_K, each)
+
+    def _train(self, order: Order, turnout: Turnout, clock: Clock) -> list[int]:
+        """Have the clients trained and take the server's step; the ids of the clients that delivered."""
+        server, theta_P, arrived, self.updates = self.run.server, self.theta_P, Arrived(self.loss), Updates()
+        sent_P = server.sent(theta_P, self.server)
+        self.bytes_down += turnout.asked * size_of(sent_P, *order.sent.values())
+        if not order.ids:
+            return []
+        blocks = self._arriving(sent_P, order, arrived)
+        if server.linear:
+            delta_P = server.aggregate(blocks, theta_P)
+            uploads = arrived.means((*server.averaged, BATCHNORM), order)
+            if arrived.failed:
+                delta_P = delta_P / arrived.share(order)
+            gathered = Gathered(uploads, delta_P, len(arrived.ids), self.federation.clients, order.lr)
+            self.server = server.absorb(gathered, self.server)
+            self.theta_P, self.server = server.update(theta_P, delta_P, self.server, clock)
+        else:
+            updates = list(blocks)
+            uploads = arrived.means((BATCHNORM,), order)
+            if arrived.failed:
+                updates = [(delta_KP, weight_K / arrived.share(order)) for delta_KP, weight_K in updates]
+            self.theta_P, self.server = server.step(theta_P, updates, self.server, clock)
+        self.statistics.take(uploads)
+        beside = [total for name, total in uploads.items() if name not in server.derived]
+        self.bytes_up += len(arrived.ids) * size_of(sent_P, *beside)
+        self.loss = self.loss + (arrived.loss / arrived.share(order) if arrived.failed else arrived.loss)
+        self.trained += 1
+        return sorted(arrived.ids)
+
+    def _arriving(self, sent_P: Tensor, order: Order, arrived: Arrived) -> Iterator[tuple[Tensor, Tensor]]:
+        """Each block's updates and their weights; all else that comes is noted on the way."""
+        for block in self.trainer.train(sent_P, order):
+            for failure in block.failed:
+                self._failed(failure, arrived)
+            if block.ids:
+                arrived.ids += block.ids
+                arrived.loss = arrived.loss + torch.dot(block.loss_K, block.weight_K)
+                self.unchecked.append((self.done + 1, block.ids, block.check_K))
+                for name, total_P in block.uploads.items():
+                    arrived.uploads[name] = arrived.uploads[name] + total_P if name in arrived.uploads else total_P
+                if order.each:
+                    self.updates.add(block.ids, block.rows, block.weight_K)
+                if block.slots:
+                    self.slots.keep(block.ids, block.slots)
+                yield block.update_JP, block.weight_J
+        if not arrived.ids:
+            raise RunError(f"round {self.done + 1}: no client delivered anything{self._last_good()}")
+
+    def _failed(self, failure: Failure, arrived: Arrived) -> None:
+        """Note a client's failure; stop, unless such clients are to be left out."""
+        where = f"round {self.done + 1}: client {failure.client}: {failure.error}"
+        if self.directory:
+            self.directory.append_failure(f"{where}\n{failure.trace}")
+        if self.run.engine.on_client_error == "stop" and not failure.lost:
+            cure = "engine.on_client_error=skip leaves such clients out of their round"
+            error = RunError(f"{where}; {cure}{self._last_good()}")
+            error.add_note(failure.trace)
+            raise error
+        arrived.failed = True
+        self.failures.append({"round": self.done + 1, "client": failure.client, "error": failure.error})
+        log.warning("%s; the round goes on without it", where)
+
+    def _check_finite(self) -> None:
+        """Stop if a client's loss or update is NaN or infinite."""
+        for round, ids, sum_K in self.unchecked:
+            broken = [client for client, fine in zip(ids, sum_K.isfinite().tolist(), strict=True) if not fine]
+            if broken:
+                shown = ", ".join(map(str, broken[:10])) + (f" and {len(broken) - 10} more" if len(broken) > 10 else "")
+                some = f"client{'s' * (len(broken) > 1)} {shown}"
+                cure = on_divergence(self.run)
+                raise DivergedError(f"round {round}: loss or update of {some} is not finite; {cure}{self._last_good()}")
+        self.unchecked.clear()
+        if not bool(self.theta_P.sum().isfinite()):
+            cure = on_divergence(self.run, "lower server.lr or client.lr")
+            raise DivergedError(f"round {self.done}: the global model is not finite; {cure}{self._last_good()}")
+
+    def _last_good(self) -> str:
+        kept = self.directory.manifest() if self.directory else None
+        return (
+            f"; the checkpoint of round {kept.round} in {self.directory.path} is kept"
+            if kept and self.directory
+            else ""
+        )
+
+    def _record(self, ids: list[int], lr: float) -> None:
+        began = time.perf_counter()
+        served_P = self.run.average.served(self.theta_P, self.average)
+        try:
+            found = self.measures.of(self.done, served_P, self.theta_P, self._trial(lr))
+        except DivergedError as error:
+            raise DivergedError(f"{error}{self._last_good()}") from None
+        train_loss = float(self.loss) / self.trained if self.trained else None
+        if train_loss is not None and not math.isfinite(train_loss):
+            raise DivergedError(
+                f"round {self.done}: the training loss is not finite; lower client.lr{self._last_good()}"
+            )
+        record: Record = {
+            "round": self.done,
+            **found,
+            "train_loss": train_loss,
+            "lr": lr,
+            "clients": ids,
+            "bytes_up": self.bytes_up,
+            "bytes_down": self.bytes_down,
+        }
+        if self.run.diagnostics.due(self.done, self.run.rounds):
+            record |= self.measures.aside("diagnostics", lambda: self.run.diagnostics.measure(self.updates))
+            self.updates = Updates()
+        record |= self.ledger.record(ids)
+        if self.failures:
+            record["failures"] = self.failures
+        record |= {"seconds": self.seconds, "eval_seconds": time.perf_counter() - began}
+        self._count_anew()
+        self.metrics.append(record)
+        if self.directory:
+            self.directory.append(record)
+
+    def _trial(self, lr: float) -> Trial:
+        return Trial(self.trainer, self.run.server, self.server, self.slots, self.done - 1, lr)
+
+    def _checkpoint(self) -> Checkpoint:
+        tensors = {"theta": self.theta_P, **self.statistics.sent()}
+        tensors |= {f"server.{name}": tensor for name, tensor in self.server.items()}
+        tensors |= {f"average.{name}": tensor for name, tensor in self.average.items()}
+        tensors |= {f"slots.{name}": tensor for name, tensor in self.slots.tensors().items()}
+        pending = {
+            "loss": float(self.loss),
+            "trained": self.trained,
+            "seconds": self.seconds,
+            "bytes_up": self.bytes_up,
+            "bytes_down": self.bytes_down,
+            "failures": self.failures,
+            **self.ledger.pending(),
+        }
+        return Checkpoint(self.done, tensors, pending)
+
+    def restore(self, checkpoint: Checkpoint | None) -> None:
+        """Go on from a checkpoint; without one, from the beginning.
+
+        Raises:
+            Damaged: it is not this run's, the records do not fit it, or data or model have changed.
+        """
+        assert self.directory is not None
+        path, begun = self.directory.path, checkpoint is not None
+        check_unchanged(self.directory.fingerprint(), self.fingerprint(), path, begun)
+        if checkpoint and self.slots.names and self.trainer.keeps_slots:
+            allowed = f"clients of {self.run.server.name} keep vectors at Flower's nodes, which no checkpoint holds"
+            raise InputError("engine.name", self.engine.name, f"{allowed}; use another engine, or start anew")
+        if checkpoint:
+            with checkpoint.fits(path, self.run.rounds):
+                self._take(checkpoint)
+        self.metrics = self.directory.rewind(checkpoint, self.measures.due)  # last, as it writes
+
+    def _take(self, checkpoint: Checkpoint) -> None:
+        device, pending = self.task.device, checkpoint.pending
+        self.theta_P = checkpoint.like("theta", self.theta_P)
+        if ":" not in self.run.server.name:  # one of the user's own may add to its state
+            self.server = {name: checkpoint.like(f"server.{name}", tensor) for name, tensor in self.server.items()}
+        else:
+            self.server = checkpoint.part("server.", device)
+        self.average = checkpoint.part("average.", device)
+        if self.statistics.sent():
+            self.statistics.now_S = checkpoint.like(BATCHNORM, self.statistics.now_S)
+        self.slots.restore(checkpoint.slots(self.task.slots, self.federation.clients, self.task.dtype))
+        self.done = checkpoint.round
+        self.loss += pending["loss"]
+        self.trained, self.seconds = pending["trained"], pending["seconds"]
+        self.bytes_up, self.bytes_down = pending["bytes_up"], pending["bytes_down"]
+        self.failures = pending.get("failures", [])
+        self.ledger.restore(pending)
+        served_P = self.run.average.served(self.theta_P, self.average)
+        if served_P.shape != self.theta_P.shape or served_P.dtype != self.theta_P.dtype:
+            raise ValueError(f"its average is {served_P.dtype} {list(served_P.shape)}, unlike the model")
+        if self.done < self.run.rounds:  # whether the average can go on
+            self.run.average.update(self.theta_P, self.theta_P, self.average, self.clock())
+
+    def _finish(self) -> Result:
+        import safetensors.torch
+
+        served_P = self.run.average.served(self.theta_P, self.average)
+        buffers = self.statistics.buffers(served_P, self.theta_P)
+        state = {name: tensor.cpu() for name, tensor in named(self.task.module, served_P, buffers).items()}
+        blob = safetensors.torch.save(state)
+        if self.directory:
+            local = self.measures.clients(self.done, served_P, self.theta_P) if self.measures.holds_out else None
+            self.directory.finish(blob, local)
+        out = self.directory.path if self.directory else None
+        return Result(self.run, self.metrics, self.engine.name, hashlib.sha256(blob).hexdigest(), state, out)

@@ -1,0 +1,59 @@
+"""Accuracy on the clients' own test sets, before and after local training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fedsam.config import key
+from fedsam.measure.local_probe import LocalProbe
+from fedsam.measure.probe import Snapshot
+
+Accuracies = Sequence[float | None]
+
+
+class Accuracy(LocalProbe):
+    """The accuracy of the served model on each client's local test set, before and after one round of local training.
+
+    After: each client trains from the served model as it would have in the round just done, with its keyed batches,
+    learning rate and kept vectors, and is tested with its own weights; nothing of it is kept, so the run is the same
+    with and without it. What a federation gains from local fine-tuning: Yu, Bagdasaryan and Shmatikov, "Salvaging
+    federated learning by local adaptation", 2020 (arXiv 2002.04758).
+    """
+
+    threshold: float = key(0.5, "accuracy below which a client is counted as poorly served", "convention", ge=0.0, le=1)
+    limit: int = key(200, "clients that are evaluated, the first ones; each trains for a round", "convention", ge=1)
+
+    def measure(self, snapshot: Snapshot) -> dict[str, Any]:
+        """What `summary` says of the clients `before` and `after`."""
+        from fedsam.measure.local_tests import LocalTests
+
+        ids = range(min(self.limit, snapshot.federation.clients))
+        tests = LocalTests(snapshot.task, snapshot.federation, ids)
+        before, _ = tests.scores(snapshot.theta_P, snapshot.statistics)
+        found = {"before": self.summary(before)}
+        if snapshot.trial is not None:
+            after = list(before)  # a client that has nothing to train on stays with what it was sent
+            for client, theta_P, statistics in snapshot.trial(tests.having, snapshot.theta_P, snapshot.statistics):
+                after[client] = tests.score(client, theta_P, statistics)
+            found["after"] = self.summary(after)
+        return found
+
+    def summary(self, accuracies: Accuracies) -> dict[str, Any]:
+        """Mean, population standard deviation, mean of the worst tenth (at least one client), number of clients below
+        `threshold` and number of clients, over those that have test examples, each counting alike; and each client's
+        accuracy, None for those that have none. Without any, the first three are None.
+        """
+        values = np.sort([value for value in accuracies if value is not None])
+        number = len(values)
+        return {
+            "mean": float(values.mean()) if number else None,
+            "std": float(values.std()) if number else None,
+            "worst_decile": float(values[: math.ceil(number / 10)].mean()) if number else None,
+            "below": int((values < self.threshold).sum()),
+            "evaluated": number,
+            "accuracy": list(accuracies),
+        }

@@ -1,0 +1,14 @@
+"""What an evaluation of clients is: a probe that looks at clients one by one."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from fedsam.measure.probe import Probe
+
+
+class LocalProbe(Probe):
+    """A measurement on the clients' own test sets, which `data.local_test` holds out."""
+
+    kind: ClassVar[str] = "evaluation of clients"
+    package: ClassVar[str] = "fedsam.measure"

@@ -1,0 +1,167 @@
+"""What is measured of a run's global model after a round: loss and accuracy, robust accuracy, and what probes find.
+
+Shapes: P parameters.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from fedsam.data.base import Federation
+from fedsam.engine.context import Store, Task
+from fedsam.errors import DivergedError, Interrupted
+from fedsam.federated.batchnorm import Statistics
+from fedsam.federated.local_adaptation import Trial
+from fedsam.measure.evaluate import evaluate, robust_accuracy
+from fedsam.measure.local_tests import LocalTests
+from fedsam.measure.probe import Probe, Snapshot
+from fedsam.run import Run
+
+log = logging.getLogger("fedsam")
+
+SHOWN = 200
+"""Clients whose labels are written down, and who evaluate on their own test sets."""
+
+
+def probes_of(run: Run) -> dict[str, Probe]:
+    """A run's measurements, by group of keys."""
+    parts = {field: getattr(run, field) for field in type(run).model_fields}
+    return {group: part for group, part in parts.items() if isinstance(part, Probe)}
+
+
+def due(run: Run, probes: Mapping[str, Probe], round: int) -> bool:
+    """Whether anything is measured after this many rounds, and a record written."""
+    evaluated = round % run.evaluate_every == 0 or round > run.rounds - run.evaluate_last
+    measured = any(probe.due(round, run.rounds) for probe in probes.values())
+    return evaluated or measured or run.diagnostics.due(round, run.rounds)
+
+
+class Measures:
+    """Measures the models of one run.
+
+    Args:
+        run: the description.
+        federation: its data.
+        task: of the run.
+        statistics: of the global model's batch normalisation.
+    """
+
+    def __init__(self, run: Run, federation: Federation, task: Task, statistics: Statistics) -> None:
+        self.run, self.federation, self.task, self.statistics = run, federation, task, statistics
+        self.test = task.place(federation.test)
+        self.probes = probes_of(run)
+        self._noted: set[str] = set()
+
+    def due(self, round: int) -> bool:
+        """Whether anything is to be measured after this many rounds."""
+        return due(self.run, self.probes, round)
+
+    def of(self, round: int, served_P: Tensor, theta_P: Tensor, trial: Trial | None = None) -> dict[str, Any]:
+        """What a record says of the model.
+
+        Args:
+            round: how many rounds are done.
+            served_P: the model that is served.
+            theta_P: the global model, which is the same vector unless there is an average.
+            trial: for the probes.
+
+        Raises:
+            DivergedError: the loss is not finite.
+        """
+        run, statistics = self.run, self.statistics.of(served_P, theta_P)
+        loss, accuracy = evaluate(self.task, served_P, self.test, *statistics)
+        split = self.federation.measured
+        if not math.isfinite(loss):
+            cure = "lower client.lr or server.lr, or set client.clip_norm"
+            raise DivergedError(f"round {round}: the {split} loss of the global model is not finite; {cure}")
+        found: dict[str, Any] = {f"{split}_accuracy": accuracy, f"{split}_loss": loss}
+        if run.average.name != "none":
+            found[f"raw_{split}_accuracy"] = accuracy if served_P is theta_P else self._raw(theta_P)
+        if run.attack.passes:
+            found |= self.aside("robust_accuracy", lambda: self._robust(served_P, statistics))
+        snapshot = Snapshot(self.task, self.federation, round, served_P, statistics, trial)
+        for group, probe in self.probes.items():
+            if probe.due(round, run.rounds):
+                found |= self.aside(group, partial(probe.measure, snapshot))
+        return found
+
+    def aside(self, name: str, measure: Callable[[], Any]) -> dict[str, Any]:
+        """What is measured beside the loss by which a run is judged, by its name in a record. Where that fails or gives
+        numbers that are not finite: None, and the reason, which is noted once. It ends no run.
+        """
+        try:
+            value = measure()
+            why = "" if _finite(value) else "some of its numbers are not finite"
+        except Interrupted:
+            raise
+        except Exception as error:
+            first = (str(error).strip() or "no message").splitlines()[0]
+            why = f"{type(error).__name__}: {first}"
+        if not why:
+            return {name: value}
+        if name not in self._noted:
+            self._noted.add(name)
+            log.warning("%s is not measured, and the run goes on: %s", name, why)
+        return {name: None, f"{name}_error": why}
+
+    def _robust(self, served_P: Tensor, statistics: tuple[Tensor, ...]) -> float:
+        images = self.run.attack_images
+        attacked = Store(self.test.images[:images], self.test.labels[:images])
+        return robust_accuracy(self.task, served_P, attacked, self.run.attack, *statistics)
+
+    def _raw(self, theta_P: Tensor) -> float:
+        return evaluate(self.task, theta_P, self.test, *self.statistics.of(theta_P, theta_P))[1]
+
+    def partition(self) -> dict[str, Any]:
+        """How the data are divided: all sizes, the labels of the first clients, and how different these are."""
+        from fedsam.data.heterogeneity import describe
+
+        shown = min(SHOWN, self.federation.clients)
+        counts_KL = self.federation.label_counts(range(shown))
+        described = describe(counts_KL)
+        traits = self.federation.traits(range(shown))
+        return {
+            "clients": self.federation.clients,
+            "classes": self.federation.facts.classes,
+            "shown": shown,
+            "examples": counts_KL.sum(axis=1).tolist(),
+            "label_counts": counts_KL.tolist(),
+            "measures": {name: value for name, value in described.items() if isinstance(value, float)},
+            **({"skew": traits} if traits else {}),
+        }
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether clients have local test sets, and the run is not for tuning."""
+        return bool(self.run.data.local_test) and not self.run.data.validation
+
+    def clients(self, round: int, served_P: Tensor, theta_P: Tensor) -> dict[str, Any]:
+        """The served model on the local test sets of the first clients; nothing but the reason if that fails.
+
+        Args:
+            round, served_P, theta_P: as for `of`.
+        """
+
+        def scores() -> dict[str, Any]:
+            tests = LocalTests(self.task, self.federation, range(min(SHOWN, self.federation.clients)))
+            accuracies, losses = tests.scores(served_P, self.statistics.of(served_P, theta_P))
+            losses = [value if value is None or math.isfinite(value) else None for value in losses]
+            return {"examples": tests.sizes, "accuracy": accuracies, "loss": losses}
+
+        found = self.aside("clients", scores)
+        return {"round": round, **(found["clients"] or {"error": found["clients_error"]})}
+
+
+def _finite(value: Any) -> bool:
+    """Whether all numbers in a measurement are finite; None is none."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        return all(map(_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)

@@ -1,0 +1,86 @@
+"""A module as a function: of theta in place of its trainable parameters, and of the statistics it normalises by.
+
+Shapes: B batch, P parameters, S statistics of batch normalisation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from fedsam.models.batchnorm import batchnorms_of
+from fedsam.params import Layout
+
+
+class Network:
+    """A module that is called without being changed. In training it is as it was built, each layer in its own mode; in
+    evaluation all layers are in evaluation mode.
+
+    Args:
+        module: with `Keyed` layers in place of batch normalisation.
+        layout: of its trainable parameters.
+    """
+
+    def __init__(self, module: nn.Module, layout: Layout) -> None:
+        self.module, self.layout = module, layout
+        self.norms = batchnorms_of(module)
+        self._names = list(_names(module, layout))
+        self._training = training_parts(module)
+
+    def trained(self, theta_P: Tensor, inputs: Tensor) -> Any:
+        """The output in training; see `BatchNorms.training` for what is around a call of a module with such layers."""
+        return self._call(self._tensors(theta_P), inputs)
+
+    def evaluated(self, theta_P: Tensor, inputs: Tensor, *statistics: Tensor) -> Any:
+        """The output in evaluation.
+
+        Args:
+            statistics: [S], of a model with batch normalisation.
+        """
+        tensors = self._tensors(theta_P)
+        if self.norms is not None:
+            tensors |= self.norms.moments(statistics[0])
+        with evaluating(self._training):
+            return self._call(tensors, inputs)
+
+    def _call(self, tensors: Mapping[str, Tensor], inputs: Tensor) -> Any:
+        # Where a layer has two names torch would put tied weights into it twice, and at last the first one back.
+        return functional_call(self.module, dict(tensors), (inputs,), tie_weights=False)
+
+    def _tensors(self, theta_P: Tensor) -> dict[str, Tensor]:
+        views = self.layout.views(theta_P)
+        return {place: views[name] for place, name in self._names}
+
+
+def _names(module: nn.Module, layout: Layout) -> Iterator[tuple[str, str]]:
+    """Each place that holds a trainable parameter, and the parameter's name in the layout: a layer with two names is
+    one place, a weight that is tied has several.
+    """
+    first = {id(tensor): name for name, tensor in module.named_parameters()}
+    for path, part in module.named_modules():
+        for name, tensor in part.named_parameters(recurse=False, remove_duplicate=False):
+            if first[id(tensor)] in layout.names:
+                yield f"{path}.{name}" if path else name, first[id(tensor)]
+
+
+def training_parts(module: nn.Module) -> list[nn.Module]:
+    """The parts of a module that are in training mode, itself included."""
+    return [part for part in module.modules() if part.training]
+
+
+@contextmanager
+def evaluating(parts: Sequence[nn.Module]) -> Iterator[None]:
+    """Inside, these parts are in evaluation mode, afterwards in training mode. Their own `train` and `eval` methods,
+    which may change weights, are not called.
+    """
+    for part in parts:
+        part.training = False
+    try:
+        yield
+    finally:
+        for part in parts:
+            part.training = True

@@ -1,1 +1,0 @@
-"""Evaluations of clients in the course of a run, one class each."""

@@ -1,0 +1,98 @@
+"""The state of a run after some rounds, as it is saved and as it is taken up again.
+
+Shapes: K clients that keep vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fedsam.errors import Damaged
+from fedsam.runs.manifest import check_pending
+from fedsam.runs.records import Tally
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state after `round` rounds: tensors by name, and what has been counted since the last record.
+
+    Args:
+        records: what is said of the records up to here; None = nothing.
+    """
+
+    round: int
+    tensors: dict[str, Tensor]
+    pending: dict[str, Any]
+    records: Tally | None = None
+
+    def part(self, group: str, device: torch.device | str = "cpu") -> dict[str, Tensor]:
+        """The tensors whose names begin so, without that beginning, on a device."""
+        found = {name: tensor for name, tensor in self.tensors.items() if name.startswith(group)}
+        return {name.removeprefix(group): tensor.to(device) for name, tensor in found.items()}
+
+    def like(self, name: str, tensor: Tensor) -> Tensor:
+        """The tensor of a name, on the device of one whose shape and type it must have.
+
+        Raises:
+            ValueError: it is not there, or is not like that.
+        """
+        if name not in self.tensors:
+            raise ValueError(f"it has no tensor {name!r}")
+        found = self.tensors[name]
+        if found.shape != tensor.shape or found.dtype != tensor.dtype:
+            given, wanted = (f"{str(t.dtype).removeprefix('torch.')} {list(t.shape)}" for t in (found, tensor))
+            raise ValueError(f"its tensor {name!r} is {given}, in this run it is {wanted}")
+        return found.to(tensor.device)
+
+    def slots(self, sizes: Mapping[str, int], clients: int, dtype: torch.dtype) -> dict[str, Tensor]:
+        """What clients keep: `ids` [K], and the vectors of each name; nothing where no client keeps any.
+
+        Args:
+            sizes: of the vectors, by name.
+            clients: how many there are.
+            dtype: of the vectors.
+
+        Raises:
+            ValueError: it is not such.
+        """
+        found = self.part("slots.")
+        if not found:
+            return {}
+        ids = found.get("ids", torch.empty(0))
+        whole = ids.dim() == 1 and ids.dtype == torch.int64 and len(set(ids.tolist())) == len(ids)
+        if not whole or not bool(((ids >= 0) & (ids < clients)).all()):
+            raise ValueError("its tensor 'slots.ids' does not number clients of this run")
+        shaped = {name: self.like(f"slots.{name}", torch.empty(len(ids), n, dtype=dtype)) for name, n in sizes.items()}
+        return {"ids": ids, **shaped}
+
+    @contextmanager
+    def fits(self, path: Path, rounds: int) -> Iterator[None]:
+        """Inside, a run takes it up.
+
+        Args:
+            path: the run directory.
+            rounds: of the run.
+
+        Raises:
+            Damaged: it cannot be the run's.
+        """
+        try:
+            if self.round > rounds:
+                raise ValueError(f"it is of round {self.round}, the run has {rounds}")
+            check_pending(self.pending)
+            yield
+        except (LookupError, ValueError, TypeError, RuntimeError) as error:
+            what = f"it has no {error}" if isinstance(error, KeyError) else str(error).splitlines()[0]
+            raise Damaged(f"the checkpoint in {path} is not this run's: {what}; {again(path)}") from None
+
+
+def again(path: Path) -> str:
+    """What to do about a damaged run directory."""
+    return f"restore it from a copy, or start the run anew: fedsam run {path / 'run.json'} out=NEW"

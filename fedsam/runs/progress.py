@@ -1,0 +1,213 @@
+"""What a person sees on the terminal: progress on standard error, results on standard output."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+from rich.text import Text
+
+from fedsam.measure.names import accuracy_of, loss_of, split_of
+from fedsam.run import Run, describe_keys
+from fedsam.runs.records import Record
+from fedsam.runs.result import Listener, Result
+
+HANGUP = getattr(signal, "SIGHUP", None)
+
+
+class _Steady:
+    """A stream whose failing stops nothing: a terminal can go away, a disk can be full."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError, AttributeError, RuntimeError):  # closed, none at all, or being written to
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError, AttributeError, RuntimeError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+class _Speed(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:.3g} rounds/s")
+
+
+class Progress(Listener):
+    """Live progress with rounds per second and time left; on a pipe, a plain line every few seconds."""
+
+    EVERY = 5.0  # seconds between plain lines
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.console = Console(stderr=True, quiet=quiet)
+        self.live = self.console.is_terminal and not quiet
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            _Speed(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        self.bar = Bar(*columns, console=self.console, disable=not self.live)
+        self.task = self.bar.add_task("", total=None, note="")
+        self.label = ""
+        self.offset = self.done = self.begin = 0
+        self.total: int | None = None
+        self.note = ""
+        self.began = self.told = time.monotonic()
+
+    def __enter__(self) -> Self:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("note: %(message)s"))
+        logging.getLogger("fedsam").handlers = [handler]
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bar.stop()
+
+    def plan(self, total: int) -> None:
+        """Count rounds over several runs, `total` in all."""
+        self.total = total
+
+    def next(self, label: str, offset: int) -> None:
+        """A run of several begins, after `offset` rounds of others."""
+        self.label, self.offset = label, offset
+
+    def ended(self, label: str, done: int) -> None:
+        """One of several runs that go on at once has ended, and with it so many rounds in all."""
+        self.bar.update(self.task, total=self.total, completed=done, description="rounds", note=label)
+        if not self.live:
+            self.console.print(f"{label}, {done} of {self.total} rounds", highlight=False, soft_wrap=True)
+
+    def started(self, run: Run, engine: str, reason: str, done: int) -> None:
+        """Say what runs, on which engine and why."""
+        if self.total is None:
+            self.console.print(f"{run.title()}: engine {engine} ({reason})", highlight=False, soft_wrap=True)
+            if done:
+                self.console.print(f"going on after round {done} of {run.rounds}", highlight=False, soft_wrap=True)
+        if self.offset + done == 0 or self.begin == 0:
+            self.begin, self.began = self.offset + done, time.monotonic()
+        self.bar.update(
+            self.task, total=self.total or run.rounds, description=self.label or "rounds", completed=self.offset + done
+        )
+        self.rounds = self.total or run.rounds
+
+    def round(self, done: int) -> None:
+        """A round is done."""
+        self.done = self.offset + done
+        self.bar.update(self.task, completed=self.done)
+        now = time.monotonic()
+        if not self.live and now - self.told >= self.EVERY:
+            self.told = now
+            speed = (self.done - self.begin) / (now - self.began)
+            left = (self.rounds - self.done) / speed
+            words = [
+                self.label,
+                f"round {self.done} of {self.rounds}",
+                f"{speed:.3g} rounds/s",
+                f"{left:.0f} s left",
+                self.note,
+            ]
+            self.console.print(", ".join(word for word in words if word), highlight=False, soft_wrap=True)
+
+    def recorded(self, record: Record) -> None:
+        """Show the latest accuracy."""
+        self.note = f"{split_of(record)} accuracy {accuracy_of(record):.2%}"
+        self.bar.update(self.task, note=self.note)
+
+
+@contextmanager
+def graceful() -> Iterator[threading.Event]:
+    """An event that Ctrl-C, a termination signal or the end of the terminal sets; a second Ctrl-C stops at once.
+
+    A terminal that goes away says so several times, which stops nothing at once; a process that is to live on without
+    it (`nohup`) is not stopped. Inside, what cannot be written to standard error stops nothing.
+    """
+    stop = threading.Event()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if not stop.is_set():
+            stop.set()
+            sys.stderr.write("\nstopping after this round (once more to stop at once)\n")
+        elif number != HANGUP:
+            raise KeyboardInterrupt
+
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if HANGUP is not None and signal.getsignal(HANGUP) != signal.SIG_IGN:
+        numbers.append(HANGUP)
+    before, stderr = {number: signal.signal(number, handle) for number in numbers}, sys.stderr
+    sys.stderr = _Steady(stderr)
+    try:
+        yield stop
+    finally:
+        sys.stderr = stderr
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def show_facts(facts: dict[str, str]) -> None:
+    """Labels and values, one pair a line; never cut off, so that a path can be copied."""
+    width = max(map(len, facts))
+    for label, value in facts.items():
+        print(f"{label:<{width}}  {value}")
+
+
+def show_result(result: Result) -> None:
+    """The result of one run, for a person."""
+    summary = result.summary()
+    averaged = result.run.average.name != "none"
+    split = split_of(summary)
+    facts = {f"{split} accuracy": f"{accuracy_of(summary):.2%}"}
+    facts |= {"without averaging": f"{summary[f'raw_{split}_accuracy']:.2%}"} if averaged else {}
+    facts |= {"robust accuracy": _percent(summary["robust_accuracy"])} if "robust_accuracy" in summary else {}
+    facts |= {f"{split} loss": f"{loss_of(summary):.4f}", "seconds per round": f"{summary['seconds_per_round']:.4g}"}
+    where = {"run directory": summary["out"] or "none"}
+    if result.out:
+        where["report"] = str(result.out / "report.html")
+    show_facts({**facts, **where})
+
+
+def _percent(share: float | None) -> str:
+    return "not measured" if share is None else f"{share:.2%}"
+
+
+def show_keys(as_json: bool) -> None:
+    """Every key, as a table or as JSON."""
+    rows = describe_keys()
+    if as_json:
+        print(json.dumps([asdict(row) for row in rows], indent=2))
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for header in ("key", "of", "default", "allowed", "what it is", "default from"):
+        table.add_column(header, overflow="fold", max_width=28 if header == "of" else None)
+    for row in rows:
+        default = "none" if row.default is None else str(row.default)
+        table.add_row(row.key, " ".join(row.of), default, row.allowed, row.help, row.source)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=200)
+    console.print(table, highlight=False, markup=False)

@@ -1,0 +1,68 @@
+"""What a run tells while it goes on, and what it ends in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from fedsam.measure.names import accuracy_of, loss_of, split_of
+from fedsam.run import Run
+from fedsam.runs.records import Record
+
+
+class Listener:
+    """Told of a run's progress; the default does nothing."""
+
+    def started(self, run: Run, engine: str, reason: str, done: int) -> None:
+        """The run begins, after `done` rounds that are there already."""
+
+    def round(self, done: int) -> None:
+        """That many rounds are done."""
+
+    def recorded(self, record: Record) -> None:
+        """A round was evaluated."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run.
+
+    Args:
+        run: its description.
+        metrics: the recorded rounds, as in metrics.jsonl.
+        engine: the engine that trained the clients.
+        digest: sha256 of the served model as a safetensors file (of model.safetensors, where there is a run directory).
+        state: the served model, by parameter name.
+        out: the run directory, if there is one.
+    """
+
+    run: Run
+    metrics: list[Record]
+    engine: str
+    digest: str
+    state: dict[str, Tensor] = field(repr=False)
+    out: Path | None
+
+    @property
+    def seconds_per_round(self) -> float:
+        """Mean wall clock of a round, evaluation apart."""
+        return float(sum(record["seconds"] for record in self.metrics)) / self.run.rounds
+
+    def summary(self) -> dict[str, Any]:
+        """The result as plain JSON types."""
+        last = self.metrics[-1]
+        split = split_of(last)
+        return {
+            "out": str(self.out) if self.out else None,
+            "rounds": self.run.rounds,
+            f"{split}_accuracy": accuracy_of(last),
+            f"raw_{split}_accuracy": last.get(f"raw_{split}_accuracy", accuracy_of(last)),
+            f"{split}_loss": loss_of(last),
+            **({"robust_accuracy": last["robust_accuracy"]} if "robust_accuracy" in last else {}),
+            "seconds_per_round": self.seconds_per_round,
+            "engine": self.engine,
+            "digest": self.digest,
+        }

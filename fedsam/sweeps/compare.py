@@ -1,0 +1,292 @@
+"""Runs side by side: the same seeds, so the same partitions and client draws, for every setting."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedsam.errors import Damaged, FedsamError, Interrupted, RunError
+from fedsam.measure.names import accuracy_of, split_of
+from fedsam.run import Run
+from fedsam.runs.directory import fresh
+from fedsam.runs.progress import Progress
+from fedsam.runs.records import Record
+from fedsam.storage.files import on_disk, replace_file
+from fedsam.storage.lock import locked
+from fedsam.sweeps import tables
+from fedsam.sweeps.batched import MOST, carry_out_together, groups
+from fedsam.sweeps.sweep import Job, data_of, finished, is_done, plan
+
+LAST = 20  # rounds
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Finished runs: for each setting the recorded rounds of each seed.
+
+    Args:
+        runs: the settings, each with its first seed.
+        metrics: by setting, then by seed.
+        out: where the runs, table and figure are.
+        last: the final accuracy of a run is the mean over its recorded rounds among this many last ones.
+    """
+
+    runs: dict[str, Run]
+    metrics: dict[str, dict[int, list[Record]]]
+    out: Path
+    last: int = LAST
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row a setting, as plain JSON types; `std` is the sample standard deviation over seeds (0 for one).
+
+        `difference` is the mean over seeds of the accuracy less that of the first setting with the same seed, and
+        `interval` how far its 95 % confidence interval reaches to either side: t_{0.975, n−1} s / √n with s the
+        standard deviation of the n differences; none for one seed, as for the first setting itself.
+        """
+        rows: list[dict[str, Any]] = []
+        reference: dict[int, float] = {}
+        for setting, by_seed in self.metrics.items():
+            rounds = self.runs[setting].rounds
+            final = {
+                seed: float(np.mean([accuracy_of(r) for r in records if r["round"] > rounds - self.last]))
+                for seed, records in by_seed.items()
+            }
+            accuracies = list(final.values())
+            seconds = [sum(r["seconds"] for r in records) / rounds for records in by_seed.values()]
+            rows.append(
+                {
+                    "setting": setting,
+                    "seeds": list(by_seed),
+                    f"{split_of(next(iter(by_seed.values()))[-1])}_accuracy": accuracies,
+                    "mean": float(np.mean(accuracies)),
+                    "std": float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else 0.0,
+                    "seconds_per_round": float(np.mean(seconds)),
+                }
+            )
+            reference = reference or final
+            rows[-1] |= _paired(final, reference) if len(rows) > 1 else {}
+        return rows
+
+
+def _paired(final: dict[int, float], first: dict[int, float]) -> dict[str, float | None]:
+    difference = np.array([final[seed] - first[seed] for seed in final if seed in first])
+    number = len(difference)
+    if number < 2:
+        return {"difference": float(difference[0]) if number else None, "interval": None}
+    from scipy.special import stdtrit
+
+    reach = stdtrit(number - 1, 0.975) * difference.std(ddof=1) / np.sqrt(number)
+    return {"difference": float(difference.mean()), "interval": float(reach)}
+
+
+def compare(
+    runs: Mapping[str, Run],
+    seeds: int,
+    progress: Progress,
+    stop: threading.Event | None = None,
+    *,
+    out: Path | None = None,
+    workers: int | None = None,
+    address: str | None = None,
+    apart: bool = False,
+) -> Comparison:
+    """Run every setting with `seeds` seeds, and write runs, tables, learning curves and report to one directory.
+
+    Runs that are finished there are not repeated, and those that were begun are continued. A run that fails does not
+    stop the others, nor does one that is damaged. One process at a time is at work in the directory.
+
+    Args:
+        runs: the settings by name.
+        seeds: how many, from each run's own `seed` on.
+        progress: is told how far it is.
+        stop: once set, the run in progress is stopped and `Interrupted` raised.
+        out: the directory; None = the runs' own `out`, or where they have none a new one under runs/.
+        workers: runs at a time, as Ray tasks, 0 = as many as there are cores or GPUs; None = one after the other, in
+            this process.
+        address: of a Ray cluster to join.
+        apart: train every run by itself, also where several could be trained as one (see `fedsam.sweeps.batched`).
+
+    Raises:
+        Busy: another process is at work in the directory.
+        RunError: a run failed, or all did; what the others gave is written.
+    """
+    first = next(iter(runs.values()))
+    named = out or (Path(first.out) if first.out else None)
+    place = nullcontext(named) if named else fresh(Path("runs"), f"compare-{first.data.name}")
+    with place as home, locked(home):
+        jobs = plan(runs, seeds, home)
+        failures = train(jobs, progress, stop, workers, address, apart)
+        metrics = _gathered(jobs, failures)
+        comparison = Comparison({setting: runs[setting] for setting in metrics}, metrics, home)
+        if metrics:
+            _write(comparison)
+    if failures:
+        few = "; ".join(failures[:3]) + (f"; and {len(failures) - 3} more" if len(failures) > 3 else "")
+        raise RunError(f"{len(failures)} of {len(jobs)} runs failed: {few}; what the others gave is in {home}")
+    return comparison
+
+
+def _gathered(jobs: list[Job], failures: list[str]) -> dict[str, dict[int, list[Record]]]:
+    """The records of the runs that are finished, by setting, then by seed; none is left out without a failure."""
+    metrics: dict[str, dict[int, list[Record]]] = {}
+    trained: dict[str, tuple[Job, dict[str, Any]]] = {}
+    for job in jobs:
+        records, named = finished(job), any(failure.startswith(f"{job.label}: ") for failure in failures)
+        if records is None:
+            if not named:
+                failures.append(f"{job.label}: it did not come to its end; give the same command again")
+            continue
+        data, sums = data_of(job)
+        other, others = trained.setdefault(data, (job, sums))
+        if sums and others and sums != others:
+            cure = f"one of them has to be trained anew: move {job.path} or {other.path} away"
+            failures.append(f"{job.label}: the data changed between {other.label} and this run; {cure}")
+            continue
+        metrics.setdefault(job.setting, {})[job.run.seed] = records
+    return metrics
+
+
+def train(
+    jobs: list[Job],
+    progress: Progress,
+    stop: threading.Event | None = None,
+    workers: int | None = None,
+    address: str | None = None,
+    apart: bool = False,
+    go_on: bool = False,
+) -> list[str]:
+    """Finish those of the runs that are not finished, and say what went wrong with which of them; see `compare`.
+
+    A run whose directory is damaged has failed.
+
+    Args:
+        go_on: an `InputError` of a run, such as that its data are not there, is a failure of this run alone, as it is
+            with workers; otherwise it is raised.
+    """
+    missing: list[Job] = []
+    failures: list[str] = []
+    for job in jobs:
+        try:
+            missing += [] if is_done(job.run) else [job]
+        except Damaged as error:
+            failures.append(f"{job.label}: {error}")
+    progress.plan(sum(job.run.rounds for job in missing))
+    if workers is None:
+        _in_turn(missing, _split(missing, apart), progress, stop, failures, go_on)
+    elif missing:
+        _side_by_side(missing, _split(missing, apart, workers), progress, stop, failures, workers, address)
+    return failures
+
+
+def _split(jobs: list[Job], apart: bool, workers: int | None = None) -> list[list[int]]:
+    """The places of jobs that are trained as one; with workers in so many parts at least, as far as there are jobs."""
+    at_once = 1 if workers is None else workers or os.cpu_count() or 1
+    return groups([job.run for job in jobs], 1 if apart else max(1, min(MOST, -(-len(jobs) // at_once))))
+
+
+def _label(jobs: list[Job], places: list[int]) -> str:
+    more = f" and {len(places) - 1} more" if len(places) > 1 else ""
+    return f"{jobs[places[0]].label}{more}"
+
+
+def _in_turn(
+    jobs: list[Job],
+    parts: list[list[int]],
+    progress: Progress,
+    stop: threading.Event | None,
+    failures: list[str],
+    go_on: bool,
+) -> None:
+    offset = 0
+    for places in parts:
+        label = _label(jobs, places)
+        progress.next(label, offset)
+
+        def ended(place: int, error: FedsamError | None, places: list[int] = places) -> None:
+            if isinstance(error, RunError | Damaged) or (go_on and error is not None):
+                failures.append(f"{jobs[places[place]].label}: {error}")
+            elif error is not None:
+                raise error
+
+        try:
+            carry_out_together([jobs[place].run for place in places], ended, progress, stop)
+        except Interrupted as error:
+            where = jobs[places[0]].path.parent
+            raise Interrupted(f"{label}: {error}; the runs finished before it are in {where}") from None
+        offset += sum(jobs[place].run.rounds for place in places)
+
+
+def _side_by_side(
+    jobs: list[Job],
+    parts: list[list[int]],
+    progress: Progress,
+    stop: threading.Event | None,
+    failures: list[str],
+    workers: int,
+    address: str | None,
+) -> None:
+    from fedsam.tune.parallel import side_by_side
+
+    finished = 0
+
+    def ended(place: int, failed: list[str | None]) -> None:
+        nonlocal finished
+        for job, what in zip([jobs[place] for place in parts[place]], failed, strict=True):
+            finished += job.run.rounds
+            progress.ended(f"{job.label}: {what or 'done'}", finished)
+            if what:
+                failures.append(f"{job.label}: {what}")
+
+    side_by_side([[jobs[place].run for place in places] for places in parts], workers, address, ended, stop)
+
+
+def _write(comparison: Comparison) -> None:
+    from fedsam.report.write import write_report
+    from fedsam.sweeps.curves import draw
+
+    out, rows = comparison.out, comparison.rows()
+    with on_disk(out / "compare.json"):
+        replace_file(out / "compare.json", (json.dumps(rows, indent=2) + "\n").encode())
+    tables.write(rows, out, comparison.last)
+    draw(comparison, out / "curves.png")
+    write_report([out], out / "report.html")
+
+
+def show(comparison: Comparison) -> None:
+    """The table, for a person, and where the figure is."""
+    from rich.console import Console
+    from rich.table import Table
+
+    rows = comparison.rows()
+    seeds = len(rows[0]["seeds"])
+    table = Table(
+        title=f"{split_of(rows[0])} accuracy, mean of the last {comparison.last} rounds,"
+        f" {seeds} seed{'s' * (seeds > 1)}",
+        title_justify="left",
+    )
+    for header in ("setting", "mean", "std", "less the first", "seconds per round"):
+        table.add_column(header, justify="left" if header == "setting" else "right", overflow="fold")
+    for row in rows:
+        numbers = f"{row['mean']:.2%}", f"{row['std']:.2%}", _less(row), f"{row['seconds_per_round']:.4f}"
+        table.add_row(row["setting"], *numbers)
+    console = Console()
+    console.print(table, highlight=False)
+    if any(row.get("interval") is not None for row in rows):
+        console.print("less the first: paired over seeds, in percentage points, with its 95 % confidence interval")
+    for label, name in (("learning curves", "curves.png"), ("tables", "table.*"), ("report", "report.html")):
+        console.print(f"{label}: {comparison.out / name}", highlight=False, soft_wrap=True)
+
+
+def _less(row: dict[str, Any]) -> str:
+    if row.get("difference") is None:
+        return ""
+    reach = "" if row["interval"] is None else f" ± {100 * row['interval']:.2f}"
+    return f"{100 * row['difference']:+.2f}{reach}"

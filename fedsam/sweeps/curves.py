@@ -1,0 +1,59 @@
+"""Learning curves of a comparison, as a figure for a paper."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fedsam.measure.names import accuracy_of, split_of
+
+if TYPE_CHECKING:
+    from fedsam.sweeps.compare import Comparison
+
+COLOURS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#000000",
+)  # Okabe and Ito: told apart by the colour-blind
+
+
+def draw(comparison: Comparison, path: Path) -> None:
+    """Accuracy against rounds: the mean over seeds, and a band of one standard deviation around it."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 5), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    lowest = 1.0
+    split = split_of(next(iter(next(iter(comparison.metrics.values())).values()))[-1])
+    for number, (setting, by_seed) in enumerate(comparison.metrics.items()):
+        colour = COLOURS[number % len(COLOURS)]
+        rounds = [record["round"] for record in next(iter(by_seed.values()))]
+        accuracy = np.array([[accuracy_of(record) for record in records] for records in by_seed.values()])
+        mean, std = accuracy.mean(axis=0), accuracy.std(axis=0, ddof=1) if len(accuracy) > 1 else np.zeros(len(rounds))
+        axes.plot(rounds, 100 * mean, color=colour, label=setting, linewidth=1.6)
+        axes.fill_between(
+            rounds, 100 * (mean - std).clip(0), 100 * (mean + std).clip(max=1), color=colour, alpha=0.15, linewidth=0
+        )
+        lowest = min(lowest, float(mean[len(mean) // 4 :].min()))
+    first = next(iter(comparison.runs.values()))
+    seeds = len(next(iter(comparison.metrics.values())))
+    spread = f"mean and standard deviation of {seeds} seeds" if seeds > 1 else "one seed"
+    axes.set_title(
+        f"{first.data.name}, {first.data.clients} clients, {first.cohort} per round: {spread}", loc="left", fontsize=11
+    )
+    axes.set_xlabel("round")
+    axes.set_ylabel(f"{split} accuracy (%)")
+    axes.set_xlim(0, None)
+    axes.set_ylim(max(0.0, 100 * lowest - 8), min(100.5, axes.get_ylim()[1]))
+    axes.grid(alpha=0.25, linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(loc="lower right", frameon=False)
+    figure.savefig(path)

@@ -1,0 +1,65 @@
+"""`fedsam study`: the commands. Heavy modules are imported where a command needs them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedsam.cli.options import Address, Debug, Json, Keys, Quiet, Trust, Workers
+
+study = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Studies: sweeps that answer one question.")
+
+
+@study.callback()
+def _studies() -> None:
+    pass  # with it, one study alone is still called by its name
+
+
+@study.command()
+def heterogeneity(
+    settings: Keys = None,
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="runs of each setting, with seeds from `seed` on")] = 3,
+    workers: Workers = None,
+    address: Address = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="where to", show_default="runs/sweep-...", file_okay=False)
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MEASURE", help="js, emd, gini, classes, or a key of the data", show_default="by what differs"
+        ),
+    ] = None,
+    hessian: Annotated[
+        bool, typer.Option("--hessian", help="also the largest eigenvalue of the Hessian at the end of each run")
+    ] = False,
+    trust: Trust = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """How unlike clients may be: accuracy against their measured divergence, a line for each method.
+
+    Without settings SGD, SAM and ASAM on the digits at five values of data.alpha; every key can be given, also several
+    values of it. Started again, it does what is missing.
+
+    For example: fedsam study heterogeneity data.partition=shards data.shards_per_client=1,2,5 --workers 0
+    """
+    from fedsam.cli.app import parse
+    from fedsam.runs.progress import Progress, graceful
+    from fedsam.sweeps import studies as subject
+
+    given = parse(settings or [])
+    named = given.pop("out", None)
+    place = out or (Path(named) if named else None)
+    runs = subject.settings(given, hessian)
+    at_once = 0 if workers is None and address else workers
+    with graceful() as stop, Progress(quiet) as progress:
+        found = subject.study(runs, seeds, progress, stop, out=place, workers=at_once, address=address, against=against)
+    if as_json:
+        print(json.dumps(found.rows()))
+    else:
+        subject.show(found)

@@ -1,0 +1,1 @@
+"""Averages of weights over rounds: which model is served."""

@@ -1,7 +1,0 @@
-"""No averaging over rounds."""
-
-from fedsam.strategy import Average
-
-
-class NoAverage(Average):
-    """The global model itself is evaluated and saved."""

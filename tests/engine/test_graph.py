@@ -1,0 +1,325 @@
+"""Captured local steps, without a GPU: a stand-in for CUDA graphs does the work again, into the same tensors.
+
+Shapes: P parameters.
+"""
+
+from __future__ import annotations
+
+import logging
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from fedsam import InputError, Run
+from fedsam.algorithm.client_hooks import Here
+from fedsam.config import names
+from fedsam.engine.support import cuda_graph
+from fedsam.engine.support.cuda_graph import Captured, Graphs, Work, outline
+from fedsam.engine.train_client import Local, Step
+from fedsam.federated.round_loop import Simulation
+from fedsam.optim.base import ClientOptimizer, Oracle, State
+from fedsam.optim.sgd import SGD
+from tests.conftest import Ragged
+from tests.strategies.test_strategies import CASES, described
+
+OPTIMIZER: Any = ClientOptimizer
+ROUNDS = 5
+LARGE = {"data": Ragged(size=20, channels=3, augment="crop_flip")}
+
+
+class Again:
+    """As a CUDA graph: the work reads its own inputs, and its outputs lie in the same place each time."""
+
+    replays = 0
+
+    def __init__(self, work: Work) -> None:
+        self.work, self.outputs = work, work()
+
+    def replay(self) -> None:
+        Again.replays += 1
+        for mine, new in zip(self.outputs, self.work(), strict=True):
+            if mine is not new:
+                mine.data.copy_(new)  # without a new version, as graphs write
+
+
+class Refused:
+    """A device that cannot."""
+
+    outputs: list[Tensor]
+
+    def __init__(self, work: Work) -> None:
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    def replay(self) -> None:
+        raise AssertionError
+
+
+class Full(Refused):
+    def __init__(self, work: Work) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def models(run: Run, graphs: Graphs | None = None) -> list[Tensor]:
+    """The global model after each round."""
+    simulation = Simulation(run)
+    simulation.trainer.graphs = graphs  # type: ignore[attr-defined]
+    found = []
+    for _ in range(ROUNDS):
+        simulation.advance()
+        found.append(simulation.theta_P.clone())
+    return found
+
+
+def assert_same(one: list[Tensor], other: list[Tensor]) -> None:
+    assert not any(torch.equal(a, b) for a, b in pairwise(one))
+    for a, b in zip(one, other, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("engine", ["loop", "cohort"])
+@pytest.mark.parametrize("optimizer", [name for name in names(OPTIMIZER) if name not in ("late", "adversarial")])
+def test_every_optimiser_comes_to_the_same(optimizer: str, engine: str) -> None:
+    client: dict[str, Any] = {"name": optimizer, "clip_norm": 1.0}
+    client |= {"momentum": 0.9, "persistent": True} if optimizer != "adamw" else {}
+    run = described("fedavg", {}, client, engine, cohort=7, **LARGE)
+    graphs, before = Graphs(Again), Again.replays
+    assert_same(models(run), models(run, graphs))
+    assert graphs.count > 0
+    assert Again.replays - before > 2 * graphs.count
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_strategy_comes_to_the_same(case: str) -> None:
+    keys, client, *_ = CASES[case]
+    run = described(case, keys, client, "cohort", **{"cohort": 6, "rounds": ROUNDS})
+    run = run.replace(engine=run.engine.replace(block=3))
+    graphs = Graphs(Again)
+    assert_same(models(run), models(run, graphs))
+    assert graphs.count > 0
+
+
+@pytest.mark.parametrize("norm", ["average", "local"])
+def test_statistics_of_batch_normalisation_come_to_the_same(norm: str) -> None:
+    run = described("fedavg", {"batchnorm": norm}, {"name": "sam"}, "cohort", model="tests.models.test_batchnorm:net")
+    graphs = Graphs(Again)
+    assert_same(models(run), models(run, graphs))
+    assert graphs.count > 0
+
+
+def test_a_block_that_is_kept_is_not_overwritten_by_the_next() -> None:
+    """The server takes the median of all updates once all blocks are there."""
+    client = {"name": "sgd", "momentum": 0.9, "persistent": True}
+    run = described("fedavg", {}, client, "cohort", cohort=7)
+    run = run.replace(engine=run.engine.replace(block=2), server={"name": "tests.measure.test_diagnostics:Median"})
+    assert_same(models(run), models(run, Graphs(Again)))
+
+
+def test_what_clients_keep_is_not_overwritten_by_the_next() -> None:
+    run = described("scaffold", {}, {"name": "sgd", "momentum": 0.9, "persistent": True}, "loop", cohort=7)
+    found = []
+    for graphs in (None, Graphs(Again)):
+        simulation = Simulation(run)
+        simulation.trainer.graphs = graphs  # type: ignore[attr-defined]
+        for _ in range(3):
+            simulation.advance()
+        order = simulation.order(simulation.clock(), 0.05)
+        found.append([block.slots for block in list(simulation.trainer.train(simulation.theta_P, order))])
+    for plain, captured in zip(*found, strict=True):
+        assert plain.keys() == captured.keys() == {"control", "client momentum"}
+        for name, kept_KP in plain.items():
+            torch.testing.assert_close(captured[name], kept_KP, rtol=1e-12, atol=1e-14)
+
+
+def test_a_tensor_written_to_between_calls_is_read_again() -> None:
+    def double(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {"twice": 2 * inputs["x"], "same": inputs["x"]}
+
+    x = torch.ones(3)
+    captured = Captured(double, {"x": x}, Again)
+    assert captured({"x": x}, set())["twice"].tolist() == [2.0] * 3
+    x += 1
+    found = captured({"x": x}, set())
+    assert found["twice"].tolist() == [4.0] * 3
+    assert found["same"] is x
+    assert captured({"x": x * 3}, set())["twice"].tolist() == [12.0] * 3
+    assert len(captured.made) == 1
+
+
+def test_the_clock_is_the_same_after_a_step() -> None:
+    simulation = Simulation(described("fedavg", {}, {"name": "sgd"}, "loop"))
+    task, order = simulation.task, simulation.order(simulation.clock(), 0.05)
+    store, plans = task.plan(simulation.federation, order)
+    zero, one = torch.zeros((), dtype=torch.float64), torch.ones((), dtype=torch.float64)
+    here = Here(simulation.theta_P, {}, {}, one, 0.05 * one, task.optimizer, task.clock(order))
+    step = Step(torch.from_numpy(plans[0].index_TB[0]), float(plans[0].count_T[0]))
+    after = Graphs(Again).step(task, task.store(store), step, 0, Local(simulation.theta_P, {}, here, (), zero, zero))
+    assert after.here.clock is here.clock
+    assert after.samples == plans[0].count_T[0]
+
+
+def test_a_step_that_asks_for_its_number_has_a_graph_for_each() -> None:
+    same = {"data": Ragged(clients=1), "cohort": 1}  # one client: every step of an epoch has one form
+    sam, looksam = Graphs(Again), Graphs(Again)
+    models(described("fedavg", {}, {"name": "sam", "batch_size": 1, "epochs": 4}, "cohort", **same), sam)
+    models(described("fedavg", {}, {"name": "looksam", "batch_size": 1, "epochs": 4}, "cohort", **same), looksam)
+    assert (sam.count, looksam.count) == (1, 4)
+    swa = Graphs(Again)  # whose clients' rate falls from step to step
+    models(described("fedswa", {}, {"batch_size": 1, "epochs": 4}, "cohort", **same), swa)
+    assert swa.count == 4
+
+
+def test_a_step_that_asks_for_the_round_is_not_captured() -> None:
+    run = described("fedavg", {}, {"name": "late", "switch": 2}, "cohort", cohort=7)
+    graphs = Graphs(Again)
+    assert_same(models(run), models(run, graphs))
+    assert graphs.count == 0
+
+
+class ByTheClock(SGD):
+    """Takes half of a round's first step once some rounds are over, and looks at the clock before that step alone."""
+
+    rowwise = True
+
+    def step(self, theta_P: Tensor, state: State, oracle: Oracle, lr: float | Tensor) -> tuple[Tensor, State]:
+        late = oracle.t == 0 and oracle.clock.round >= 3
+        return super().step(theta_P, state, oracle, lr * 0.5 if late else lr)
+
+
+def test_one_that_asks_for_the_round_in_some_steps_is_not_captured_in_any() -> None:
+    client = {"name": "tests.engine.test_graph:ByTheClock", "batch_size": 1, "epochs": 4}
+    run = described("fedavg", {}, client, "cohort", cohort=1, data=Ragged(clients=1))
+    graphs = Graphs(Again)
+    assert_same(models(run), models(run, graphs))
+    assert graphs.count == 0
+
+
+@pytest.mark.parametrize("server", ["fedavg", "fedswa"])
+def test_no_more_graphs_than_are_to_be_kept_and_none_made_twice(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Work] = []
+
+    class Counted(Again):
+        def __init__(self, work: Work) -> None:
+            super().__init__(work)
+            made.append(work)
+
+    run = described(server, {}, {"batch_size": 2, "epochs": 3}, "loop", cohort=7)
+    graphs = Graphs(Counted)
+    plain = models(run)
+    assert_same(plain, models(run, graphs))
+    assert graphs.count == len(made) > 1
+    monkeypatch.setattr(cuda_graph, "MOST", 1)
+    few = Graphs(Counted)
+    assert_same(plain, models(run, few))
+    assert few.count == 1
+    assert len(made) == graphs.count + 1
+
+
+class Shift(SGD):
+    """The heavy ball by the weights of the step before, which the state keeps under another name."""
+
+    rowwise = True
+
+    def init(self, theta_P: Tensor) -> State:
+        return {"before": theta_P}
+
+    def descend(self, theta_P: Tensor, state: State, gradient_P: Tensor, lr: float | Tensor) -> tuple[Tensor, State]:
+        return theta_P - lr * gradient_P + 0.9 * (theta_P - state["before"]), {"before": theta_P}
+
+
+@pytest.mark.parametrize("engine", ["loop", "cohort"])
+def test_what_a_step_moves_to_another_place_is_not_overwritten(engine: str) -> None:
+    run = described("fedavg", {}, {"name": "tests.engine.test_graph:Shift"}, engine, cohort=7)
+    graphs = Graphs(Again)
+    assert_same(models(run), models(run, graphs))
+    assert graphs.count > 0
+
+
+@pytest.mark.parametrize("server", ["fedavg", "fedswa", "fedmoswa", "scaffold"])
+def test_launched_and_captured_steps_have_the_same_bits(server: str) -> None:
+    """So that a run goes on to the same bits after a stop, when there are no graphs yet."""
+    run = described(server, {}, {"name": "sgd", "momentum": 0.9}, "loop", cohort=7)
+    run = run.replace(engine=run.engine.replace(precision="fp32"))
+    graphs = Graphs(Again)
+    launched, captured = models(run, Graphs(Refused)), models(run, graphs)
+    assert graphs.count > 0
+    assert all(torch.equal(one, other) for one, other in zip(launched, captured, strict=True))
+
+
+def test_a_step_is_captured_when_it_comes_a_second_time() -> None:
+    run = described("fedavg", {}, {"batch_size": 100, "epochs": 1}, "cohort", cohort=7)  # one step a round
+    simulation = Simulation(run)
+    simulation.trainer.graphs = graphs = Graphs(Again)  # type: ignore[attr-defined]
+    counts = []
+    for _ in range(3):
+        simulation.advance()
+        counts.append(graphs.count)
+    assert counts == [0, 1, 1]
+
+
+def test_under_vmap_nothing_is_captured() -> None:
+    run = described("fedavg", {}, {"name": "adversarial", "attack": {"name": "pgd", "steps": 2}}, "cohort", cohort=7)
+    graphs = Graphs(Again)
+    assert_same(models(run), models(run, graphs))
+    assert graphs.count == 0
+
+
+def test_graphs_are_freed_when_blocks_are_halved(caplog: pytest.LogCaptureFixture) -> None:
+    class SecondFails(Again):
+        made = 0
+
+        def __init__(self, work: Work) -> None:
+            SecondFails.made += 1
+            if SecondFails.made == 2:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            super().__init__(work)
+
+    run = described("fedavg", {}, {"batch_size": 2, "epochs": 3}, "cohort", cohort=7)
+    graphs, cleared = Graphs(SecondFails), []
+    clear = graphs.clear
+
+    def noted() -> None:
+        cleared.append(graphs.count)
+        clear()
+        assert graphs.count == 0
+
+    graphs.clear = noted  # type: ignore[method-assign]
+    assert_same(models(run), models(run, graphs))
+    assert cleared == [1]
+    assert "going on with blocks of" in caplog.text
+
+
+def test_what_cannot_be_captured_is_launched_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    run = described("fedavg", {}, {"name": "sam"}, "cohort", cohort=7)
+    graphs = Graphs(Refused)
+    with caplog.at_level(logging.WARNING, logger="fedsam"):
+        assert_same(models(run), models(run, graphs))
+    assert graphs.count == 0
+    assert [record.message for record in caplog.records] == [
+        "local steps cannot be captured as CUDA graphs and are launched kernel by kernel:"
+        " operation not permitted when stream is capturing"
+    ]
+
+
+def test_without_memory_for_graphs_blocks_are_halved(caplog: pytest.LogCaptureFixture) -> None:
+    from fedsam.errors import RunError
+
+    run = described("fedavg", {}, {"name": "sam"}, "cohort", cohort=7)
+    with caplog.at_level(logging.WARNING, logger="fedsam"), pytest.raises(RunError, match="one client at a time"):
+        models(run, Graphs(Full))
+    assert "going on with blocks of" in caplog.text
+
+
+def test_graphs_need_a_gpu() -> None:
+    with pytest.raises(InputError, match=r"engine\.graphs.*needs a CUDA device"):
+        Simulation(Run(data=Ragged(), engine={"name": "cohort", "device": "cpu", "graphs": True}))  # type: ignore[arg-type]
+
+
+def test_the_outline_tells_what_needs_another_graph() -> None:
+    one, two = torch.zeros(2, 3), torch.zeros(3, 2)
+    assert outline({"a": (one, None)}) == outline({"a": (one + 1, None)})
+    others = (two, None), (one.double(), None), (one, one), (one, None, one)
+    assert all(outline({"a": other}) != outline({"a": (one, None)}) for other in others)
+    assert outline({"b": (one, None)}) != outline({"a": (one, None)})

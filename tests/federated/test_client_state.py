@@ -1,0 +1,104 @@
+"""What clients keep from round to round: on every engine, across a resume, in memory and in a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from fedsam import InputError, Run, resume, simulate
+from fedsam.algorithm.strategy import Strategy
+from fedsam.config import find, names
+from fedsam.errors import Interrupted
+from fedsam.federated.client_state import CHUNK, Slots
+from fedsam.federated.round_loop import Simulation
+from fedsam.runs.directory import RunDirectory
+from tests.conftest import Ragged
+from tests.runs.test_resume import StopAt, outcome
+from tests.support.flower_grid import Nodes, inside_flower  # noqa: F401
+
+STATEFUL = [name for name in names(Strategy) if find(Strategy, name).slots]
+
+
+def described(server: str, **changes: Any) -> Run:
+    client = "sgd" if server in ("fedlesam", "fedlesam_s", "fedlesam_d", "fedwmsam") else "sam"
+    keys = {"data": Ragged(), "cohort": 4, "rounds": 6, "evaluate_every": 2, "checkpoint_every": 1, "engine.threads": 1}
+    return Run.from_keys({**keys, "client.name": client, "server.name": server, "engine.name": "loop", **changes})
+
+
+def test_there_are_such_strategies() -> None:
+    assert {"scaffold", "feddyn", "fedsmoo", "fedwmsam"} <= set(STATEFUL)
+
+
+@pytest.mark.parametrize("server", STATEFUL)
+def test_a_stopped_run_ends_in_the_same_bytes(server: str, tmp_path: Path) -> None:
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    simulate(described(server, out=str(whole)))
+    listener = StopAt(3)
+    with pytest.raises(Interrupted):
+        simulate(described(server, out=str(stopped)), listener, listener.stop)
+    resume(stopped)
+    assert outcome(whole) == outcome(stopped)
+
+
+@pytest.mark.parametrize("server", STATEFUL)
+@pytest.mark.usefixtures("inside_flower")
+def test_nodes_keep_it_over_flower(server: str, tmp_path: Path) -> None:
+    """Bit for bit the loop's result; and no checkpoint can hold what the nodes have."""
+    from fedsam.engine.flower import Flower
+
+    run = described(server)
+    here = simulate(run)
+    there = simulate(run.replace(engine=Flower(threads=1).over(Nodes(7)), out=str(tmp_path / "run")))
+    assert here.digest == there.digest
+    traffic = [(record["bytes_up"], record["bytes_down"]) for record in here.metrics]
+    assert traffic == [(record["bytes_up"], record["bytes_down"]) for record in there.metrics]
+    checkpoint = RunDirectory(tmp_path / "run").load_checkpoint()
+    assert checkpoint is not None
+    assert not any(name.startswith("slots.") for name in checkpoint.tensors)
+    with pytest.raises(InputError, match="keep vectors at Flower's nodes, which no checkpoint holds"):
+        resume(tmp_path / "run", engine=Flower(threads=1).over(Nodes(7)))
+
+
+def test_traffic_counts_what_goes_beside_the_model() -> None:
+    plain, scaffold, fedcm = (
+        simulate(described(name, **{"client.name": "sgd"})) for name in ("fedavg", "scaffold", "fedcm")
+    )
+    for one, other in zip(plain.metrics, scaffold.metrics, strict=True):
+        assert (other["bytes_up"], other["bytes_down"]) == (2 * one["bytes_up"], 2 * one["bytes_down"])
+    for one, other in zip(plain.metrics, fedcm.metrics, strict=True):
+        assert (other["bytes_up"], other["bytes_down"]) == (one["bytes_up"], 2 * one["bytes_down"])
+
+
+def test_a_file_beyond_the_limit_changes_nothing() -> None:
+    assert (
+        simulate(described("scaffold")).digest == simulate(described("scaffold", **{"server.state_memory": 0})).digest
+    )
+    spilled = Simulation(described("scaffold", **{"server.state_memory": 0}))
+    spilled.advance()
+    assert spilled.slots.spilled == 1
+
+
+@pytest.mark.parametrize("limit", [0.0, 1e9])
+def test_vectors_of_clients(limit: float) -> None:
+    slots = Slots({"a": 3, "b": 3}, torch.float64, limit)
+    assert slots.tensors() == {}
+    ids = list(range(5, 5 + CHUNK + 4))
+    values = {name: torch.randn(len(ids), 3, dtype=torch.float64, generator=_seeded(name)) for name in ("a", "b")}
+    slots.keep(ids, values)
+    assert slots.spilled == (2 if limit == 0 else 0)
+    found = slots.rows([40, 99, 7])
+    for name in ("a", "b"):
+        assert torch.equal(found[name], torch.stack([values[name][35], torch.zeros(3).double(), values[name][2]]))
+    slots.keep([7], {name: torch.ones(1, 3) for name in ("a", "b")})
+    other = Slots({"a": 3, "b": 3}, torch.float64, 1e9)
+    other.restore(slots.tensors())
+    assert torch.equal(other.rows(ids)["a"], slots.rows(ids)["a"])
+    assert torch.equal(other.rows([7])["b"], torch.ones(1, 3).double())
+    assert torch.equal(other.rows([99])["b"], torch.zeros(1, 3).double())
+
+
+def _seeded(name: str) -> torch.Generator:
+    return torch.Generator().manual_seed(ord(name))
