@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from fedsam.algorithm.client_hooks import Here
+from fedsam.algorithm.client_hooks import ClientContext
 from fedsam.algorithm.strategy import Gathered, State
 from fedsam.config import key
 from fedsam.optim.base import ClientOptimizer, must_step_with_sgd
@@ -41,13 +41,13 @@ class FedCM(FedAvg):
         """D."""
         return {"direction": state["direction"]}
 
-    def descent(self, gradient_P: Tensor, theta_P: Tensor, here: Here) -> Tensor:
+    def descent(self, gradient_P: Tensor, theta_P: Tensor, client: ClientContext) -> Tensor:
         """α g + (1 − α) D."""
-        return self.alpha * gradient_P + (1 - self.alpha) * here.sent["direction"]
+        return self.alpha * gradient_P + (1 - self.alpha) * client.sent["direction"]
 
-    def finish(self, theta_P: Tensor, here: Here) -> tuple[State, State]:
+    def finish(self, theta_P: Tensor, client: ClientContext) -> tuple[State, State]:
         """The client's part of the next D."""
-        return {}, {"direction": (here.sent_P - theta_P) / (here.steps * here.lr)}
+        return {}, {"direction": (client.sent_P - theta_P) / (client.steps * client.lr)}
 
     def absorb(self, gathered: Gathered, state: State) -> State:
         """The next D."""

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from fedsam.algorithm.client_hooks import Here
+from fedsam.algorithm.client_hooks import ClientContext
 from fedsam.algorithm.strategy import Gathered, State, Strategy
 from fedsam.config import LARGE, key
 from fedsam.schedule.base import Clock
@@ -24,7 +24,7 @@ class FedDyn(Strategy):
 
     rowwise = True
 
-    slots: ClassVar[tuple[str, ...]] = ("dual",)
+    client_state: ClassVar[tuple[str, ...]] = ("dual",)
     derived: ClassVar[tuple[str, ...]] = ("moved",)
 
     alpha: float = key(
@@ -35,14 +35,14 @@ class FedDyn(Strategy):
         """h = 0."""
         return {"dual": torch.zeros_like(theta_P)}
 
-    def descent(self, gradient_P: Tensor, theta_P: Tensor, here: Here) -> Tensor:
+    def descent(self, gradient_P: Tensor, theta_P: Tensor, client: ClientContext) -> Tensor:
         """g − h_k + α (w − w_sent)."""
-        return gradient_P - here.slot["dual"] + self.alpha * (theta_P - here.sent_P)
+        return gradient_P - client.state["dual"] + self.alpha * (theta_P - client.sent_P)
 
-    def finish(self, theta_P: Tensor, here: Here) -> tuple[State, State]:
+    def finish(self, theta_P: Tensor, client: ClientContext) -> tuple[State, State]:
         """h_k, and w_k − w_sent, whose plain sum the server needs."""
-        moved_P = theta_P - here.sent_P
-        return {"dual": here.slot["dual"] - self.alpha * moved_P}, {"moved": moved_P}
+        moved_P = theta_P - client.sent_P
+        return {"dual": client.state["dual"] - self.alpha * moved_P}, {"moved": moved_P}
 
     def absorb(self, gathered: Gathered, state: State) -> State:
         """h ← h − α (1/N) Σ_S (w_k − w_sent)."""

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from fedsam.algorithm.client_hooks import Here
+from fedsam.algorithm.client_hooks import ClientContext
 from fedsam.algorithm.strategy import Gathered, State, Strategy
 from fedsam.config import LARGE, key
 from fedsam.schedule.base import Clock
@@ -25,7 +25,7 @@ class FedGloSS(Strategy):
 
     rowwise = True
 
-    slots: ClassVar[tuple[str, ...]] = ("dual",)
+    client_state: ClassVar[tuple[str, ...]] = ("dual",)
     derived: ClassVar[tuple[str, ...]] = ("moved",)
 
     rho: float = key(
@@ -44,14 +44,14 @@ class FedGloSS(Strategy):
         norm = torch.linalg.vector_norm(state["last"])
         return theta_P + torch.where(norm > 0, self.rho * state["last"] / norm, 0.0)
 
-    def descent(self, gradient_P: Tensor, theta_P: Tensor, here: Here) -> Tensor:
+    def descent(self, gradient_P: Tensor, theta_P: Tensor, client: ClientContext) -> Tensor:
         """g − σ_k + (w − w̃) / β."""
-        return gradient_P - here.slot["dual"] + (theta_P - here.sent_P) / self.beta
+        return gradient_P - client.state["dual"] + (theta_P - client.sent_P) / self.beta
 
-    def finish(self, theta_P: Tensor, here: Here) -> tuple[State, State]:
+    def finish(self, theta_P: Tensor, client: ClientContext) -> tuple[State, State]:
         """σ_k, and w_k − w̃, whose plain sum the server needs."""
-        moved_P = theta_P - here.sent_P
-        return {"dual": here.slot["dual"] - moved_P / self.beta}, {"moved": moved_P}
+        moved_P = theta_P - client.sent_P
+        return {"dual": client.state["dual"] - moved_P / self.beta}, {"moved": moved_P}
 
     def absorb(self, gathered: Gathered, state: State) -> State:
         """σ, and Δ."""

@@ -7,14 +7,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from fedsam.algorithm.client_hooks import ClientHalf, Here
+from fedsam.algorithm.client_hooks import ClientContext, ClientHooks
 from fedsam.algorithm.strategy import State
 from fedsam.config import LARGE, key
 from fedsam.optim.base import ClientOptimizer, must_not_perturb, norm
 from fedsam.strategies.fedavg import FedAvg
 
 
-class LESAM(ClientHalf):
+class LESAM(ClientHooks):
     """ε = ρ (w_prev − w_sent) / ‖w_prev − w_sent‖ in every step of a round, w_prev the model that the client was
     sent when it last took part; 0 at its first time. One gradient a step, at w + ε.
 
@@ -29,16 +29,16 @@ class LESAM(ClientHalf):
         """Clients must not perturb by themselves."""
         must_not_perturb(client, self.name)
 
-    def begin(self, here: Here) -> Here:
+    def begin(self, client: ClientContext) -> ClientContext:
         """Fix ε, and remember this model; a previous one of zeros alone is none."""
-        back_P = here.slot["previous"] - here.sent_P
+        back_P = client.state["previous"] - client.sent_P
         length = norm(back_P) + 1e-16
-        seen = (here.slot["previous"] != 0).any(dim=-1, keepdim=True)
-        return here.given(epsilon=torch.where(seen, self.rho * back_P / length, 0.0)).keep(previous=here.sent_P)
+        seen = (client.state["previous"] != 0).any(dim=-1, keepdim=True)
+        return client.given(epsilon=torch.where(seen, self.rho * back_P / length, 0.0)).keep(previous=client.sent_P)
 
-    def point(self, theta_P: Tensor, here: Here, t: int) -> Tensor:
+    def point(self, theta_P: Tensor, client: ClientContext, t: int) -> Tensor:
         """w + ε."""
-        return theta_P + here.sent["epsilon"]
+        return theta_P + client.sent["epsilon"]
 
 
 class FedLESAM(LESAM, FedAvg):
@@ -46,8 +46,8 @@ class FedLESAM(LESAM, FedAvg):
 
     rowwise = True
 
-    slots: ClassVar[tuple[str, ...]] = ("previous",)
+    client_state: ClassVar[tuple[str, ...]] = ("previous",)
 
-    def finish(self, theta_P: Tensor, here: Here) -> tuple[State, State]:
+    def finish(self, theta_P: Tensor, client: ClientContext) -> tuple[State, State]:
         """The model that was sent."""
-        return here.slot, {}
+        return client.state, {}

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from fedsam.algorithm.client_hooks import Here
+from fedsam.algorithm.client_hooks import ClientContext
 from fedsam.algorithm.strategy import State
 from fedsam.strategies.feddyn import FedDyn
 from fedsam.strategies.fedlesam import LESAM
@@ -20,9 +20,9 @@ class FedLESAMD(LESAM, FedDyn):
 
     rowwise = True
 
-    slots: ClassVar[tuple[str, ...]] = ("dual", "previous")
+    client_state: ClassVar[tuple[str, ...]] = ("dual", "previous")
 
-    def finish(self, theta_P: Tensor, here: Here) -> tuple[State, State]:
+    def finish(self, theta_P: Tensor, client: ClientContext) -> tuple[State, State]:
         """What FedDyn keeps and sends, and the model that was sent."""
-        slot, uploads = super().finish(theta_P, here)
-        return {**here.slot, **slot}, uploads
+        client_state, uploads = super().finish(theta_P, client)
+        return {**client.state, **client_state}, uploads

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from fedsam.algorithm.client_hooks import Here
+from fedsam.algorithm.client_hooks import ClientContext
 from fedsam.algorithm.strategy import State
 from fedsam.optim.base import ClientOptimizer
 from fedsam.strategies.fedlesam import LESAM
@@ -21,14 +21,14 @@ class FedLESAMS(LESAM, Scaffold):
 
     rowwise = True
 
-    slots: ClassVar[tuple[str, ...]] = ("control", "previous")
+    client_state: ClassVar[tuple[str, ...]] = ("control", "previous")
 
     def check(self, client: ClientOptimizer) -> None:
         """Clients must not perturb, and step with SGD."""
         LESAM.check(self, client)
         Scaffold.check(self, client)
 
-    def finish(self, theta_P: Tensor, here: Here) -> tuple[State, State]:
+    def finish(self, theta_P: Tensor, client: ClientContext) -> tuple[State, State]:
         """What SCAFFOLD keeps and sends, and the model that was sent."""
-        slot, uploads = super().finish(theta_P, here)
-        return {**here.slot, **slot}, uploads
+        client_state, uploads = super().finish(theta_P, client)
+        return {**client.state, **client_state}, uploads

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from fedsam.algorithm.client_hooks import Here
+from fedsam.algorithm.client_hooks import ClientContext
 from fedsam.algorithm.strategy import Gathered, State
 from fedsam.config import key
 from fedsam.optim.base import ClientOptimizer, must_step_with_sgd
@@ -24,7 +24,7 @@ class FedMoSWA(FedSWA):
 
     rowwise = True
 
-    slots: ClassVar[tuple[str, ...]] = ("control",)
+    client_state: ClassVar[tuple[str, ...]] = ("control",)
 
     gamma: float = key(0.2, "γ, step of the momentum", "Liu et al. 2025", ge=0.0, le=1.0)
 
@@ -40,15 +40,15 @@ class FedMoSWA(FedSWA):
         """m."""
         return {"momentum": state["momentum"]}
 
-    def descent(self, gradient_P: Tensor, theta_P: Tensor, here: Here) -> Tensor:
+    def descent(self, gradient_P: Tensor, theta_P: Tensor, client: ClientContext) -> Tensor:
         """g − c_k + m."""
-        return gradient_P - here.slot["control"] + here.sent["momentum"]
+        return gradient_P - client.state["control"] + client.sent["momentum"]
 
-    def finish(self, theta_P: Tensor, here: Here) -> tuple[State, State]:
+    def finish(self, theta_P: Tensor, client: ClientContext) -> tuple[State, State]:
         """c_k⁺, and c_k⁺ − m. Σ_t lr_t = lr (K − (1 − ρ) (K − 1) / 2)."""
-        total = here.lr * (here.steps - (1 - self.decay) * (here.steps - 1) / 2)
-        control_P = here.slot["control"] - here.sent["momentum"] + (here.sent_P - theta_P) / total
-        return {"control": control_P}, {"momentum": control_P - here.sent["momentum"]}
+        total = client.lr * (client.steps - (1 - self.decay) * (client.steps - 1) / 2)
+        control_P = client.state["control"] - client.sent["momentum"] + (client.sent_P - theta_P) / total
+        return {"control": control_P}, {"momentum": control_P - client.sent["momentum"]}
 
     def absorb(self, gathered: Gathered, state: State) -> State:
         """m ← m + γ (1/|S|) Σ_S (c_k⁺ − m)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fedsam.algorithm.client_hooks import Here
+from fedsam.algorithm.client_hooks import ClientContext
 from fedsam.config import LARGE, key
 from fedsam.strategies.fedavg import FedAvg
 
@@ -19,6 +19,6 @@ class FedProx(FedAvg):
 
     mu: float = key(0.01, "μ, weight of the proximal term", "Li et al. 2020, who try 0.001 to 1", ge=0.0, le=LARGE)
 
-    def descent(self, gradient_P: Tensor, theta_P: Tensor, here: Here) -> Tensor:
+    def descent(self, gradient_P: Tensor, theta_P: Tensor, client: ClientContext) -> Tensor:
         """g + μ (w − w_sent)."""
-        return gradient_P + self.mu * (theta_P - here.sent_P)
+        return gradient_P + self.mu * (theta_P - client.sent_P)

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from fedsam.algorithm.client_hooks import Here
+from fedsam.algorithm.client_hooks import ClientContext
 from fedsam.algorithm.strategy import Gathered, State
 from fedsam.errors import InputError
 from fedsam.optim.base import ClientOptimizer
@@ -26,7 +26,7 @@ class FedSMOO(FedSpeed):
 
     rowwise = True
 
-    slots: ClassVar[tuple[str, ...]] = ("correction", "ascent_dual")
+    client_state: ClassVar[tuple[str, ...]] = ("correction", "ascent_dual")
 
     def init(self, theta_P: Tensor) -> State:
         """No mean of the h_k, no s."""
@@ -41,23 +41,23 @@ class FedSMOO(FedSpeed):
         """s / ρ."""
         return {"direction": state["direction"]}
 
-    def begin(self, here: Here) -> Here:
+    def begin(self, client: ClientContext) -> ClientContext:
         """Fix s."""
-        assert isinstance(here.optimizer, SAM)
-        return here.given(s=here.optimizer.rho * here.sent["direction"])
+        assert isinstance(client.optimizer, SAM)
+        return client.given(s=client.optimizer.rho * client.sent["direction"])
 
-    def ascent(self, gradient_P: Tensor, theta_P: Tensor, here: Here) -> Tensor:
+    def ascent(self, gradient_P: Tensor, theta_P: Tensor, client: ClientContext) -> Tensor:
         """g − μ_k − s."""
-        return gradient_P - here.slot["ascent_dual"] - here.sent["s"]
+        return gradient_P - client.state["ascent_dual"] - client.sent["s"]
 
-    def ascended(self, epsilon_P: Tensor, here: Here) -> Here:
+    def ascended(self, epsilon_P: Tensor, client: ClientContext) -> ClientContext:
         """μ_k ← μ_k + ε − s."""
-        return here.keep(ascent_dual=here.slot["ascent_dual"] + epsilon_P - here.sent["s"])
+        return client.keep(ascent_dual=client.state["ascent_dual"] + epsilon_P - client.sent["s"])
 
-    def finish(self, theta_P: Tensor, here: Here) -> tuple[State, State]:
+    def finish(self, theta_P: Tensor, client: ClientContext) -> tuple[State, State]:
         """As FedSpeed; and μ_k."""
-        slot, uploads = super().finish(theta_P, here)
-        return slot, {**uploads, "ascent_dual": here.slot["ascent_dual"]}
+        client_state, uploads = super().finish(theta_P, client)
+        return client_state, {**uploads, "ascent_dual": client.state["ascent_dual"]}
 
     def absorb(self, gathered: Gathered, state: State) -> State:
         """As FedSpeed; and s / ρ = m / ‖m‖, 0 where m is 0."""

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from fedsam.algorithm.client_hooks import Here
+from fedsam.algorithm.client_hooks import ClientContext
 from fedsam.algorithm.strategy import Gathered, State, Strategy
 from fedsam.config import LARGE, key
 from fedsam.optim.base import ClientOptimizer, must_perturb
@@ -25,7 +25,7 @@ class FedSpeed(Strategy):
 
     rowwise = True
 
-    slots: ClassVar[tuple[str, ...]] = ("correction",)
+    client_state: ClassVar[tuple[str, ...]] = ("correction",)
     derived: ClassVar[tuple[str, ...]] = ("moved",)
 
     proximal_weight: float = key(
@@ -40,14 +40,14 @@ class FedSpeed(Strategy):
         """Clients must perturb."""
         must_perturb(client, self.name)
 
-    def descent(self, gradient_P: Tensor, theta_P: Tensor, here: Here) -> Tensor:
+    def descent(self, gradient_P: Tensor, theta_P: Tensor, client: ClientContext) -> Tensor:
         """g + λ (w − w_sent + h_k)."""
-        return gradient_P + self.proximal_weight * (theta_P - here.sent_P + here.slot["correction"])
+        return gradient_P + self.proximal_weight * (theta_P - client.sent_P + client.state["correction"])
 
-    def finish(self, theta_P: Tensor, here: Here) -> tuple[State, State]:
+    def finish(self, theta_P: Tensor, client: ClientContext) -> tuple[State, State]:
         """h_k, and its change."""
-        moved_P = theta_P - here.sent_P
-        return {**here.slot, "correction": here.slot["correction"] + moved_P}, {"moved": moved_P}
+        moved_P = theta_P - client.sent_P
+        return {**client.state, "correction": client.state["correction"] + moved_P}, {"moved": moved_P}
 
     def absorb(self, gathered: Gathered, state: State) -> State:
         """(1/N) Σ_all h_k."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fedsam.algorithm.client_hooks import Here
+from fedsam.algorithm.client_hooks import ClientContext
 from fedsam.config import LARGE, key
 from fedsam.strategies.fedavg import FedAvg
 
@@ -22,7 +22,7 @@ class FedSWA(FedAvg):
         0.1, "ρ, to which share of itself the learning rate falls in a round", "Liu et al. 2025", ge=0.0, le=LARGE
     )
 
-    def rate(self, t: int, here: Here) -> Tensor | float:
+    def rate(self, t: int, client: ClientContext) -> Tensor | float:
         """The learning rate of step t."""
-        share = t / here.steps
-        return here.lr * (1 - share) + share * self.decay * here.lr
+        share = t / client.steps
+        return client.lr * (1 - share) + share * self.decay * client.lr

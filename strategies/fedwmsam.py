@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from fedsam.algorithm.client_hooks import Here
+from fedsam.algorithm.client_hooks import ClientContext
 from fedsam.algorithm.strategy import Gathered, State
 from fedsam.config import LARGE, key
 from fedsam.optim.base import ClientOptimizer, dot, must_not_perturb, must_step_with_sgd, norm
@@ -30,7 +30,7 @@ class FedWMSAM(FedAvg):
 
     rowwise = True
 
-    slots: ClassVar[tuple[str, ...]] = ("control",)
+    client_state: ClassVar[tuple[str, ...]] = ("control",)
     averaged: ClassVar[tuple[str, ...]] = ("direction",)
     derived: ClassVar[tuple[str, ...]] = ("direction", "agreement")
 
@@ -52,31 +52,31 @@ class FedWMSAM(FedAvg):
         """D, c and α."""
         return state
 
-    def begin(self, here: Here) -> Here:
+    def begin(self, client: ClientContext) -> ClientContext:
         """D_k."""
-        alpha = here.sent["alpha"]
-        own_P = here.sent["direction"] + alpha / (1 - alpha) * (here.sent["control"] - here.slot["control"])
-        return here.given(own=own_P)
+        alpha = client.sent["alpha"]
+        own_P = client.sent["direction"] + alpha / (1 - alpha) * (client.sent["control"] - client.state["control"])
+        return client.given(own=own_P)
 
-    def point(self, theta_P: Tensor, here: Here, t: int) -> Tensor:
+    def point(self, theta_P: Tensor, client: ClientContext, t: int) -> Tensor:
         """x + ρ δ / ‖δ‖."""
-        ahead_P = (here.sent_P + t * here.sent["own"]) - theta_P
+        ahead_P = (client.sent_P + t * client.sent["own"]) - theta_P
         epsilon_P: Tensor = self.rho * ahead_P / (norm(ahead_P) + 1e-16)
         return theta_P + epsilon_P
 
-    def descent(self, gradient_P: Tensor, theta_P: Tensor, here: Here) -> Tensor:
+    def descent(self, gradient_P: Tensor, theta_P: Tensor, client: ClientContext) -> Tensor:
         """α g + (1 − α) D_k."""
-        return here.sent["alpha"] * gradient_P + (1 - here.sent["alpha"]) * here.sent["own"]
+        return client.sent["alpha"] * gradient_P + (1 - client.sent["alpha"]) * client.sent["own"]
 
-    def finish(self, theta_P: Tensor, here: Here) -> tuple[State, State]:
+    def finish(self, theta_P: Tensor, client: ClientContext) -> tuple[State, State]:
         """c_k⁺; its change, the client's part of the next D, and 1 + cos(D, Δ_k)."""
-        moved_P, direction_P = theta_P - here.sent_P, here.sent["direction"]
-        mean_P = -moved_P / (here.steps * here.lr)
-        change_P = mean_P - here.sent["control"]
+        moved_P, direction_P = theta_P - client.sent_P, client.sent["direction"]
+        mean_P = -moved_P / (client.steps * client.lr)
+        change_P = mean_P - client.sent["control"]
         norms = norm(moved_P) * norm(direction_P)
         agreement = torch.where(norms > 0, 1 + dot(moved_P, direction_P) / norms, 0.0)
         uploads = {"control": change_P, "direction": mean_P, "agreement": agreement}
-        return {"control": here.slot["control"] + change_P}, uploads
+        return {"control": client.state["control"] + change_P}, uploads
 
     def absorb(self, gathered: Gathered, state: State) -> State:
         """D, c and α."""

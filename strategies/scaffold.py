@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from fedsam.algorithm.client_hooks import Here
+from fedsam.algorithm.client_hooks import ClientContext
 from fedsam.algorithm.strategy import Gathered, State
 from fedsam.optim.base import ClientOptimizer, must_step_with_sgd
 from fedsam.strategies.fedavg import FedAvg
@@ -25,7 +25,7 @@ class Scaffold(FedAvg):
 
     rowwise = True
 
-    slots: ClassVar[tuple[str, ...]] = ("control",)
+    client_state: ClassVar[tuple[str, ...]] = ("control",)
 
     def init(self, theta_P: Tensor) -> State:
         """c = 0."""
@@ -39,14 +39,14 @@ class Scaffold(FedAvg):
         """c."""
         return {"control": state["control"]}
 
-    def descent(self, gradient_P: Tensor, theta_P: Tensor, here: Here) -> Tensor:
+    def descent(self, gradient_P: Tensor, theta_P: Tensor, client: ClientContext) -> Tensor:
         """g − c_k + c."""
-        return gradient_P - here.slot["control"] + here.sent["control"]
+        return gradient_P - client.state["control"] + client.sent["control"]
 
-    def finish(self, theta_P: Tensor, here: Here) -> tuple[State, State]:
+    def finish(self, theta_P: Tensor, client: ClientContext) -> tuple[State, State]:
         """c_k⁺, and its change."""
-        change_P = (here.sent_P - theta_P) / (here.steps * here.lr) - here.sent["control"]
-        return {"control": here.slot["control"] + change_P}, {"control": change_P}
+        change_P = (client.sent_P - theta_P) / (client.steps * client.lr) - client.sent["control"]
+        return {"control": client.state["control"] + change_P}, {"control": change_P}
 
     def absorb(self, gathered: Gathered, state: State) -> State:
         """c ← c + (1/N) Σ_S (c_k⁺ − c_k)."""

@@ -21,13 +21,13 @@ State = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class Here:
+class ClientContext:
     """A client in its round; or a block, whose vectors are [K, P] and whose numbers [K, 1], what was sent apart.
 
     Args:
         sent_P: the model it was sent.
         sent: what it was sent beside it.
-        slot: its own vectors [P], kept from its last round; zeros at first.
+        state: its own vectors [P], kept from its last round; zeros at first.
         steps: K_k, the local steps it takes in this round.
         lr: the clients' learning rate in this round.
         clock: the round.
@@ -36,22 +36,22 @@ class Here:
 
     sent_P: Tensor
     sent: State
-    slot: State
+    state: State
     steps: Tensor | float
     lr: float | Tensor
     optimizer: ClientOptimizer
     clock: Clock
 
-    def given(self, **sent: Tensor) -> Here:
+    def given(self, **sent: Tensor) -> ClientContext:
         """The same with more that was sent, or made of it."""
         return replace(self, sent={**self.sent, **sent})
 
-    def keep(self, **slot: Tensor) -> Here:
+    def keep(self, **state: Tensor) -> ClientContext:
         """The same with other vectors of its own."""
-        return replace(self, slot={**self.slot, **slot})
+        return replace(self, state={**self.state, **state})
 
 
-class ClientHalf(Component):
+class ClientHooks(Component):
     """The client's half of an algorithm.
 
     In each local step, with g the gradient of the mini-batch's mean loss:
@@ -73,7 +73,7 @@ class ClientHalf(Component):
     numbers of a client as [K, 1]. It is not inherited: each class that defines some says so of itself.
     """
 
-    slots: ClassVar[tuple[str, ...]] = ()
+    client_state: ClassVar[tuple[str, ...]] = ()
     """Names of the vectors that a client keeps from round to round."""
 
     averaged: ClassVar[tuple[str, ...]] = ()
@@ -89,7 +89,7 @@ class ClientHalf(Component):
         """Whether every class that this algorithm is made of is `rowwise`, as far as it defines `HOOKS`, or anything
         that a class which is `rowwise` defines beside the server's half.
         """
-        asked, others, parts = set(cls.HOOKS), set(dir(ClientHalf)), cls.__mro__[: cls.__mro__.index(ClientHalf)]
+        asked, others, parts = set(cls.HOOKS), set(dir(ClientHooks)), cls.__mro__[: cls.__mro__.index(ClientHooks)]
         for part in reversed(parts):  # from the most general to the most special
             if vars(part).get("rowwise"):
                 asked |= {name for name in vars(part).keys() - others if not name.startswith("__")}
@@ -102,34 +102,34 @@ class ClientHalf(Component):
     @classmethod
     def counts_steps(cls) -> bool:
         """Whether what it adds to a step may depend on the step's number."""
-        return cls.point is not ClientHalf.point or cls.rate is not ClientHalf.rate
+        return cls.point is not ClientHooks.point or cls.rate is not ClientHooks.rate
 
-    def begin(self, here: Here) -> Here:
+    def begin(self, client: ClientContext) -> ClientContext:
         """Before the first step."""
-        return here
+        return client
 
-    def point(self, theta_P: Tensor, here: Here, t: int) -> Tensor:
+    def point(self, theta_P: Tensor, client: ClientContext, t: int) -> Tensor:
         """Where a client optimiser that does not perturb takes its gradient in step t: at w."""
         return theta_P
 
-    def ascent(self, gradient_P: Tensor, theta_P: Tensor, here: Here) -> Tensor:
+    def ascent(self, gradient_P: Tensor, theta_P: Tensor, client: ClientContext) -> Tensor:
         """What a perturbation is made of: g."""
         return gradient_P
 
-    def ascended(self, epsilon_P: Tensor, here: Here) -> Here:
+    def ascended(self, epsilon_P: Tensor, client: ClientContext) -> ClientContext:
         """After the perturbation."""
-        return here
+        return client
 
-    def descent(self, gradient_P: Tensor, theta_P: Tensor, here: Here) -> Tensor:
+    def descent(self, gradient_P: Tensor, theta_P: Tensor, client: ClientContext) -> Tensor:
         """What is descended along, before clipping and weight decay: g."""
         return gradient_P
 
-    def rate(self, t: int, here: Here) -> Tensor | float:
+    def rate(self, t: int, client: ClientContext) -> Tensor | float:
         """The learning rate in step t."""
-        return here.lr
+        return client.lr
 
-    def finish(self, theta_P: Tensor, here: Here) -> tuple[State, State]:
+    def finish(self, theta_P: Tensor, client: ClientContext) -> tuple[State, State]:
         """After the last step, at theta_client: the vectors it keeps, and what it sends beside its update; of that the
         server gets the sum over the clients that delivered, or the mean of what is `averaged`.
         """
-        return here.slot, {}
+        return client.state, {}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import torch
 from torch import Tensor
 
-from fedsam.algorithm.client_hooks import ClientHalf, State
+from fedsam.algorithm.client_hooks import ClientHooks, State
 from fedsam.config import Component, key
 from fedsam.params import weighted_sum
 from fedsam.schedule.base import Clock
@@ -42,7 +42,7 @@ class Gathered:
     lr: float
 
 
-class Strategy(ClientHalf):
+class Strategy(ClientHooks):
     """An algorithm: how the clients' updates become the next global model, and what clients do beside training.
 
     A client's update is delta = theta_client − theta_sent.
@@ -90,7 +90,7 @@ class Strategy(ClientHalf):
     @property
     def plain(self) -> bool:
         """Whether clients do nothing but train, so that any client will do."""
-        hooks = (*ClientHalf.HOOKS, "sent", "broadcast", "absorb")
+        hooks = (*ClientHooks.HOOKS, "sent", "broadcast", "absorb")
         return all(getattr(type(self), hook) is getattr(Strategy, hook) for hook in hooks)
 
     def init(self, theta_P: Tensor) -> State:

@@ -42,7 +42,7 @@ def rows(rounds: int, versus: bool = False) -> Iterator[Row]:
             parts: dict[str, Callable[[], object]] = {
                 name: simulation.advance for name, simulation in simulations.items()
             }
-            wait = torch.cuda.synchronize if simulations["loop"].task.device.type == "cuda" else lambda: None
+            wait = torch.cuda.synchronize if simulations["loop"].context.device.type == "cuda" else lambda: None
             seconds = alternate(parts, rounds, wait)
         medians = {name: float(np.median(times)) for name, times in seconds.items()}
         other = next(name for name in medians if name != picked)

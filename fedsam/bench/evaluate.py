@@ -28,13 +28,13 @@ def rows(rounds: int, versus: bool = False) -> Iterator[Row]:
     work = replace(WORK, samples=IMAGES // WORK.clients)
     with numerics("fp32"):
         simulation = Simulation(work.run(SGD(**work.local), "fp32"))
-        task, theta_P = simulation.task, simulation.theta_P
-        store = task.store(simulation.federation.examples([])[0])
-        parts: dict[str, Callable[[], object]] = {"ours": partial(evaluate, task, theta_P, store)}
+        context, theta_P = simulation.context, simulation.theta_P
+        store = context.store(simulation.federation.examples([])[0])
+        parts: dict[str, Callable[[], object]] = {"ours": partial(evaluate, context, theta_P, store)}
         for layout in LAYOUTS:
-            module = layout.module(work.module().to(task.device))
+            module = layout.module(work.module().to(context.device))
             parts[f"by hand, {layout.name}"] = partial(by_hand, module, layout, store)
-        seconds = alternate(parts, rounds, wait_for(task.device))
+        seconds = alternate(parts, rounds, wait_for(context.device))
         simulation.close()
     limit = min(median(times) for name, times in seconds.items() if name != "ours")
     for name, times in seconds.items():

@@ -40,9 +40,9 @@ def rows(rounds: int, versus: bool = False) -> Iterator[Row]:
     """Train a model for a few rounds and measure it."""
     with numerics("fp32"):
         landscape, theta_P = trained()
-        task, batches = landscape.task, _Batches(landscape, theta_P)
-        vector_P1 = random_direction(task.layout, theta_P, 0)[:, None]
-        right_P, up_P = (random_direction(task.layout, theta_P, 0, number) for number in (1, 2))
+        context, batches = landscape.context, _Batches(landscape, theta_P)
+        vector_P1 = random_direction(context.layout, theta_P, 0)[:, None]
+        right_P, up_P = (random_direction(context.layout, theta_P, 0, number) for number in (1, 2))
         parts: dict[str, Callable[[], object]] = {
             "gradient by hand": batches.gradient,
             "gradient": lambda: landscape.gradient(theta_P),
@@ -52,7 +52,7 @@ def rows(rounds: int, versus: bool = False) -> Iterator[Row]:
             "eigenvalues": lambda: top_eigenvalues(landscape, theta_P, TOP),
         }
         before, turns = landscape.evaluations, rounds + 1
-        seconds = alternate(parts, rounds, wait_for(task.device))
+        seconds = alternate(parts, rounds, wait_for(context.device))
         # of each turn one gradient and one product are parts of their own, and the eigenvalues begin with a gradient
         products = ((landscape.evaluations - before) / turns - 4) / 2
     middle = {name: median(times) for name, times in seconds.items()}
@@ -82,7 +82,7 @@ def trained() -> tuple[Landscape, Tensor]:
         simulation.advance()
     simulation.close()
     split = examples_of(simulation.federation, run.seed, IMAGES)
-    return Landscape(simulation.task, split.images, split.labels, batch=BATCH), simulation.theta_P
+    return Landscape(simulation.context, split.images, split.labels, batch=BATCH), simulation.theta_P
 
 
 class _Batches:
@@ -91,8 +91,8 @@ class _Batches:
     def __init__(self, landscape: Landscape, theta_P: Tensor) -> None:
         import copy
 
-        self.module = copy.deepcopy(landscape.task.module)
-        self.module.load_state_dict(named(landscape.task.module, theta_P))
+        self.module = copy.deepcopy(landscape.context.module)
+        self.module.load_state_dict(named(landscape.context.module, theta_P))
         splits = torch.split(landscape.inputs_NCHW, BATCH), torch.split(landscape.labels_N, BATCH)
         self.batches, self.examples = list(zip(*splits, strict=True)), landscape.examples
 

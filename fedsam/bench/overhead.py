@@ -87,7 +87,7 @@ def _flower(cohort: int, clients: int, rounds: int, versus: bool) -> Iterator[Ro
     runtime = Runtime(clients, 1, 0.0)
     try:
         simulation = _simulation(Flower(threads=1).over(runtime.grid), cohort, clients)
-        arrays = arrays_of(simulation.task.layout, simulation.theta_P)
+        arrays = arrays_of(simulation.context.layout, simulation.theta_P)
         stock = StockRounds(runtime.grid, arrays, clients, cohort)
         seconds = alternate({"flower": simulation.advance, "stock flower": stock.round}, rounds)
     finally:

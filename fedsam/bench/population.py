@@ -62,7 +62,7 @@ def report(clients: int, cohort: int, rounds: int) -> None:
     client = SGD(lr=0.1, batch_size=10, epochs=1)
     with numerics("fp32"):
         simulation = Simulation(Run(data=Synthetic(clients=clients), client=client, cohort=cohort, rounds=10**6))
-        wait, seconds = wait_for(simulation.task.device), []
+        wait, seconds = wait_for(simulation.context.device), []
         for _ in range(rounds + 1):
             wait()
             began = time.perf_counter()

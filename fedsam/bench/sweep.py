@@ -12,7 +12,7 @@ from statistics import median
 from fedsam.bench import Row, alternate
 from fedsam.engine.auto import Auto
 from fedsam.engine.context import numerics
-from fedsam.engine.multi_run import Joint
+from fedsam.engine.multi_run import MultiRun
 from fedsam.federated.round_loop import Simulation
 from fedsam.optim.sam import SAM
 from fedsam.run import Run
@@ -26,7 +26,7 @@ def rows(rounds: int, versus: bool = False) -> Iterator[Row]:
         runs = [_run(0.4 * (number + 1) / settings) for number in range(settings)]
         with numerics("fp32"), ExitStack() as stack:
             apart = [stack.enter_context(closing(Simulation(run))) for run in runs]
-            joint = Joint(settings, apart[0].federation)
+            joint = MultiRun(settings, apart[0].federation)
             as_one = [stack.enter_context(closing(Simulation(run, joint))) for run in runs]
             threads = stack.enter_context(ThreadPoolExecutor(settings))
 

@@ -40,7 +40,7 @@ class Way:
         """The work done so."""
         run = work.run(client, precision)
         found = Simulation(run.replace(engine=self.engine(precision=precision, graphs=graphs)))
-        found.task.unfolded = Unfolded.of(found.task.module, found.task.layout) if self.unfolded else None
+        found.context.unfolded = Unfolded.of(found.context.module, found.context.layout) if self.unfolded else None
         return found
 
 
@@ -65,7 +65,7 @@ def _compared(
         }
         for simulation in simulations.values():  # a step is captured when it comes a second time
             simulation.advance()
-        wait = wait_for(next(iter(simulations.values())).task.device)
+        wait = wait_for(next(iter(simulations.values())).context.device)
         seconds = alternate({str(key): simulation.advance for key, simulation in simulations.items()}, rounds, wait)
     least = min(median(times) for times in seconds.values())
     for (name, captured), simulation in simulations.items():

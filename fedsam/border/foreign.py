@@ -77,9 +77,9 @@ def imported(name: str) -> Any:
 def _module(module_name: str, name: str) -> Any:
     if module_name in sys.modules:
         return sys.modules[module_name]
-    here = os.getcwd()
-    if not {"", here} & set(sys.path):
-        sys.path.append(here)  # last: what lies there hides nothing
+    client = os.getcwd()
+    if not {"", client} & set(sys.path):
+        sys.path.append(client)  # last: what lies there hides nothing
     importlib.invalidate_caches()
     top = module_name.partition(".")[0]
     if top != beside.PACKAGE:

@@ -20,7 +20,7 @@ import torch
 from fedsam.check.one_step import Comparison, compared
 from fedsam.engine.base import Engine
 from fedsam.engine.cohort import Cohort, block_for
-from fedsam.engine.context import Task, numerics
+from fedsam.engine.context import RunContext, numerics
 from fedsam.errors import DivergedError, RunError
 from fedsam.federated.round_loop import Simulation
 from fedsam.measure.evaluate import evaluate
@@ -65,14 +65,14 @@ def check(run: Run) -> Checked:
         seconds, traffic = _round(simulation)
         began = time.perf_counter()
         statistics = simulation.statistics.of(simulation.theta_P, simulation.theta_P)
-        loss, _ = evaluate(simulation.task, simulation.theta_P, simulation.measures.test, *statistics)
+        loss, _ = evaluate(simulation.context, simulation.theta_P, simulation.measures.test, *statistics)
         if not math.isfinite(loss):
             raise DivergedError(f"round {simulation.done}: the loss of the global model is not finite; lower client.lr")
         evaluating = time.perf_counter() - began
         evaluations = -(-run.rounds // run.evaluate_every) + run.evaluate_last - 1
         facts = {
             "data": _data(simulation),
-            "model": _model(simulation.task),
+            "model": _model(simulation.context),
             "engine": _engine(simulation),
             "memory": _memory(simulation),
             "traffic": traffic,
@@ -137,15 +137,15 @@ def _data(simulation: Simulation) -> dict[str, Any]:
     }
 
 
-def _model(task: Task) -> dict[str, Any]:
-    parameters = list(task.module.parameters())
+def _model(context: RunContext) -> dict[str, Any]:
+    parameters = list(context.module.parameters())
     return {
-        "name": task.keys["model.name"],
+        "name": context.keys["model.name"],
         "parameters": sum(tensor.numel() for tensor in parameters),
-        "trained": task.layout.total,
+        "trained": context.layout.total,
         "frozen": sum(tensor.numel() for tensor in parameters if not tensor.requires_grad),
-        "buffers": sum(tensor.numel() for tensor in task.module.buffers()),
-        "statistics": task.batchnorms.total if task.batchnorms else 0,
+        "buffers": sum(tensor.numel() for tensor in context.module.buffers()),
+        "statistics": context.batchnorms.total if context.batchnorms else 0,
     }
 
 
@@ -156,37 +156,37 @@ def working(simulation: Simulation) -> Engine:
 
 
 def _engine(simulation: Simulation) -> dict[str, Any]:
-    task, engine = simulation.task, working(simulation)
+    context, engine = simulation.context, working(simulation)
     in_blocks = isinstance(engine, Cohort)
     return {
         "name": simulation.engine.name,
         "reason": simulation.reason,
-        "device": str(task.device),
-        "precision": task.precision,
+        "device": str(context.device),
+        "precision": context.precision,
         "threads": torch.get_num_threads(),
         "in_blocks": in_blocks,
-        "block": (engine.block or block_for(task.layout.total, task.device.type)) if in_blocks else 1,
-        "gradient": gradient(task, in_blocks),
+        "block": (engine.block or block_for(context.layout.total, context.device.type)) if in_blocks else 1,
+        "gradient": gradient(context, in_blocks),
     }
 
 
-def gradient(task: Task, in_blocks: bool) -> str:
+def gradient(context: RunContext, in_blocks: bool) -> str:
     """Which code computes the gradients."""
     if not in_blocks:
-        return "autograd" if task.written is None else "written out for convolutional networks"
-    if task.dense is not None:
+        return "autograd" if context.written is None else "written out for convolutional networks"
+    if context.dense is not None:
         return "written out for perceptrons"
     under = "autograd under torch.func.vmap"
-    return under if task.unfolded is None else "written out for convolutional networks, by unfold and bmm"
+    return under if context.unfolded is None else "written out for convolutional networks, by unfold and bmm"
 
 
 def _memory(simulation: Simulation) -> dict[str, Any]:
-    task, engine = simulation.task, working(simulation)
-    number, size = task.layout.total, torch.finfo(task.dtype).bits // 8
-    rows = engine.block or block_for(number, task.device.type) if isinstance(engine, Cohort) else 1
+    context, engine = simulation.context, working(simulation)
+    number, size = context.layout.total, torch.finfo(context.dtype).bits // 8
+    rows = engine.block or block_for(number, context.device.type) if isinstance(engine, Cohort) else 1
     rows = min(rows, simulation.run.cohort)
-    state = len(task.optimizer.init(simulation.theta_P[:1]))
-    own = size * sum(task.slots.values())
+    state = len(context.optimizer.init(simulation.theta_P[:1]))
+    own = size * sum(context.client_state.values())
     found = {
         "weights": size * number,
         "client_state": own,
@@ -195,8 +195,8 @@ def _memory(simulation: Simulation) -> dict[str, Any]:
         "block": size * number * rows * (3 + state) + own * rows,
         "process_peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024),
     }
-    if task.device.type == "cuda":
-        found["device_peak"] = torch.cuda.max_memory_allocated(task.device)
+    if context.device.type == "cuda":
+        found["device_peak"] = torch.cuda.max_memory_allocated(context.device)
     return found
 
 

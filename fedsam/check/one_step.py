@@ -14,16 +14,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from fedsam.algorithm.client_hooks import Here, State
+from fedsam.algorithm.client_hooks import ClientContext, State
 from fedsam.algorithm.strategy import Strategy
 from fedsam.config import find
 from fedsam.data.plan import ClientPlan
 from fedsam.engine.base import Order
 from fedsam.engine.blocks import Two, train_block
 from fedsam.engine.cohort import Cohort
-from fedsam.engine.context import Store, Task
+from fedsam.engine.context import RunContext, Store
 from fedsam.engine.loop import steps_of
-from fedsam.engine.train_client import Done, train_client
+from fedsam.engine.train_client import TrainedClient, train_client
 from fedsam.federated.round_loop import Simulation
 from fedsam.models.batchnorm import NAME as BATCHNORM
 from fedsam.models.compared import gap, load, plain
@@ -64,20 +64,20 @@ class Comparison:
 
 def compared(simulation: Simulation) -> list[Comparison]:
     """A step of plain SGD on the first batch of the largest client of the first round, with the run's kernels."""
-    task, run = simulation.task, simulation.run
+    context, run = simulation.context, simulation.run
     trainer = getattr(simulation.trainer, "engine", simulation.engine)
     in_blocks = isinstance(trainer, Cohort)
-    allowed = ALLOWED[task.precision]
-    theirs = plain(run.model.untouched(task.facts.shape, task.facts.classes, run.seed))
-    theirs = prepared(theirs, task.module).to(task.device, task.dtype)
-    step = _Step(task, *_batch(simulation), theirs)
+    allowed = ALLOWED[context.precision]
+    theirs = plain(run.model.untouched(context.facts.shape, context.facts.classes, run.seed))
+    theirs = prepared(theirs, context.module).to(context.device, context.dtype)
+    step = _Step(context, *_batch(simulation), theirs)
     found = [Comparison("initial weights", gap(simulation.theta_P, theta_of(theirs)), 0.0, "the model built once more")]
-    load(theirs, task.network, step.theta_P, *step.statistics)
+    load(theirs, context.network, step.theta_P, *step.statistics)
     loss, theta_P = step.in_torch()
     gradient_P = step.theta_P - theta_P
     statistics = step.statistics
-    if task.batchnorms is not None and task.batchnorms.total:
-        statistics = (task.batchnorms.vector(dict(theirs.named_buffers()), theta_P),)
+    if context.batchnorms is not None and context.batchnorms.total:
+        statistics = (context.batchnorms.vector(dict(theirs.named_buffers()), theta_P),)
     for place, done in step.done(in_blocks):
         ours_P, our_loss = done[0].reshape(-1), done[1].reshape(())
         found.append(Comparison(f"loss{place}", gap(our_loss, loss), allowed))
@@ -85,54 +85,59 @@ def compared(simulation: Simulation) -> list[Comparison]:
         if statistics and len(statistics[0]):
             found.append(Comparison(f"statistics{place}", gap(done[3][BATCHNORM].reshape(-1), statistics[0]), allowed))
     with torch.no_grad():
-        ours_BL = task.logits(theta_P, step.inputs, *statistics)
+        ours_BL = context.logits(theta_P, step.inputs, *statistics)
         found.append(Comparison("evaluation", gap(ours_BL, theirs.eval()(step.inputs)), allowed))
     if in_blocks:
         name = f"client optimiser {run.client.name}"
-        found.append(Comparison(name, Two(task).difference(), max(allowed, 0.05), "in a block its steps alone"))
+        found.append(Comparison(name, Two(context).difference(), max(allowed, 0.05), "in a block its steps alone"))
     return found
 
 
 class _Step:
     """A batch, and plain SGD of learning rate 1 on it."""
 
-    def __init__(self, task: Task, store: Store, plan: ClientPlan, order: Order, theirs: nn.Module) -> None:
-        sgd = SGD(lr=1.0, batch_size=task.optimizer.bottom.batch_size)
-        self.task = replace(task, optimizer=sgd, strategy=find(Strategy, "fedavg")(), tried={})
+    def __init__(self, context: RunContext, store: Store, plan: ClientPlan, order: Order, theirs: nn.Module) -> None:
+        sgd = SGD(lr=1.0, batch_size=context.optimizer.base_optimizer.batch_size)
+        self.context = replace(context, optimizer=sgd, strategy=find(Strategy, "fedavg")(), tried={})
         self.store, self.plan, self.theirs = store, plan.first(1), theirs
-        self.theta_P = theta_of(task.module).to(task.device, task.dtype)
-        self.statistics = (task.batchnorms.initial(self.theta_P),) if task.batchnorms else ()
+        self.theta_P = theta_of(context.module).to(context.device, context.dtype)
+        self.statistics = (context.batchnorms.initial(self.theta_P),) if context.batchnorms else ()
         sent: State = {BATCHNORM: self.statistics[0]} if self.statistics else {}
-        self.order = replace(order, lr=1.0, sent=sent, slots={}, weight_K=np.ones(1), steps_K=None)
-        (step,) = steps_of(self.plan, task.device)
-        self.inputs, self.targets = task.batch(*step.of(store), step.draws)
+        self.order = replace(order, lr=1.0, sent=sent, client_state={}, weight_K=np.ones(1), steps_K=None)
+        (step,) = steps_of(self.plan, context.device)
+        self.inputs, self.targets = context.batch(*step.of(store), step.draws)
 
     def in_torch(self) -> tuple[Tensor, Tensor]:
         """Loss and weights after the step, by torch alone."""
-        task, module = self.task, self.theirs
+        context, module = self.context, self.theirs
         optimizer = torch.optim.SGD([tensor for tensor in module.parameters() if tensor.requires_grad], lr=1.0)
-        narrow = task.precision == "bf16"
-        with torch.autocast(task.device.type, dtype=torch.bfloat16) if narrow else nullcontext():
+        narrow = context.precision == "bf16"
+        with torch.autocast(context.device.type, dtype=torch.bfloat16) if narrow else nullcontext():
             logits_BL = module(self.inputs)
-        loss = F.cross_entropy(logits_BL.to(task.dtype), self.targets)
+        loss = F.cross_entropy(logits_BL.to(context.dtype), self.targets)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         return loss.detach(), theta_of(module)
 
-    def done(self, in_blocks: bool) -> Iterator[tuple[str, Done]]:
+    def done(self, in_blocks: bool) -> Iterator[tuple[str, TrainedClient]]:
         """The step here: of a client alone, and in a block if the run trains in blocks."""
-        task = self.task
-        here = Here(self.theta_P, self.order.sent, {}, 1.0, 1.0, task.optimizer, task.clock(self.order))
-        yield " alone" if in_blocks else "", train_client(task, self.store, steps_of(self.plan, task.device), here, 1.0)
+        context = self.context
+        client = ClientContext(
+            self.theta_P, self.order.sent, {}, 1.0, 1.0, context.optimizer, context.clock(self.order)
+        )
+        yield (
+            " alone" if in_blocks else "",
+            train_client(context, self.store, steps_of(self.plan, context.device), client, 1.0),
+        )
         if in_blocks:
-            yield " in a block", train_block(task, self.theta_P, self.store, [self.plan], self.order)
+            yield " in a block", train_block(context, self.theta_P, self.store, [self.plan], self.order)
 
 
 def _batch(simulation: Simulation) -> tuple[Store, ClientPlan, Order]:
     order = simulation.order(simulation.clock(), 1.0)
     row = int(np.argmax(simulation.trainer.sizes(order.ids)))
-    split, (plan,) = simulation.task.plan(simulation.federation, part := order.part([row]))
-    return simulation.task.store(split), plan, part
+    split, (plan,) = simulation.context.plan(simulation.federation, part := order.part([row]))
+    return simulation.context.store(split), plan, part
 
 
 def _apart(ours_P: Tensor, theirs_P: Tensor, theta_P: Tensor) -> float:

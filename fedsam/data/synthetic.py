@@ -25,8 +25,8 @@ from fedsam.rng import stream
 LENGTH = 4.0  # of a prototype, in standard deviations of the noise at noise = 1
 GRID = 4  # cells along each side of a prototype
 CENTRE, SPREAD = 127.5, 40.0  # of the bytes
-NUMBERS = 2**22  # pixels that are drawn at once
-NEAR = 2**18  # pixels that are computed at once: what is between lies in a near cache
+HYPERPARAMETERS = 2**22  # pixels that are drawn at once
+L2_CACHE = 2**18  # pixels that are computed at once: what is between lies in a near cache
 
 
 class Synthetic(Dataset):
@@ -136,7 +136,7 @@ class SyntheticFederation(Federation):
             images = np.empty((len(asked) * samples, *self.facts.shape), dtype=np.uint8)
             labels = np.empty(len(asked) * samples, dtype=np.int64)
             out = []
-            at_once = max(1, NUMBERS // (samples * math.prod(self.facts.shape)))
+            at_once = max(1, HYPERPARAMETERS // (samples * math.prod(self.facts.shape)))
             for first in range(0, len(asked), at_once):
                 some = slice(first * samples, (first + at_once) * samples)
                 out += self._make(asked[first : first + at_once], images[some], labels[some])
@@ -201,7 +201,7 @@ class SyntheticFederation(Federation):
 
     def _shown(self, labels: np.ndarray, words: np.ndarray) -> np.ndarray:
         """Images of these labels, with the noise that the words, uint16, stand for."""
-        images, at_once = np.empty(words.shape, dtype=np.uint8), max(1, NEAR // math.prod(self.facts.shape))
+        images, at_once = np.empty(words.shape, dtype=np.uint8), max(1, L2_CACHE // math.prod(self.facts.shape))
         for first in range(0, len(labels), at_once):
             some = slice(first, first + at_once)
             shown = quantiles().take(words[some])

@@ -12,7 +12,7 @@ from fedsam.data.base import Federation
 from fedsam.engine.base import Engine, Trainer
 from fedsam.engine.blocks import why_not
 from fedsam.engine.cohort import Cohort
-from fedsam.engine.context import Task
+from fedsam.engine.context import RunContext
 from fedsam.engine.loop import Loop
 from fedsam.params import theta_of
 
@@ -29,47 +29,47 @@ class Auto(Engine):
     sizes alone, so the same run picks the same engine everywhere; what cannot be trained in blocks goes through `loop`.
     """
 
-    def choose(self, task: Task) -> tuple[Engine, str]:
+    def choose(self, context: RunContext) -> tuple[Engine, str]:
         """The engine, and the part of the rule that decided."""
         settings: dict[str, Any] = {field: getattr(self, field) for field in Engine.model_fields}
-        blocks, reason = self._in_blocks(task)
-        if blocks and (why := why_not(task)):
+        blocks, reason = self._in_blocks(context)
+        if blocks and (why := why_not(context)):
             return Loop(**settings), f"{why}, so clients are trained one at a time"
         return (Cohort if blocks else Loop)(**settings), reason
 
-    def _in_blocks(self, task: Task) -> tuple[bool, str]:
-        if task.device.type != "cpu":
+    def _in_blocks(self, context: RunContext) -> tuple[bool, str]:
+        if context.device.type != "cpu":
             return True, "on a GPU clients are trained in blocks"
-        if task.convolutional:
-            size, limit, kind = multiplications(task), CONVOLUTIONS, "models with {} multiplications in convolutions"
-        elif task.dense and task.takes_rows:
-            size, limit, kind = task.layout.total, PERCEPTRON, "perceptrons of {} parameters"
+        if context.convolutional:
+            size, limit, kind = multiplications(context), CONVOLUTIONS, "models with {} multiplications in convolutions"
+        elif context.dense and context.takes_rows:
+            size, limit, kind = context.layout.total, PERCEPTRON, "perceptrons of {} parameters"
         else:
-            size, limit, kind = task.layout.total, OTHER, "models without convolutions of {} parameters"
+            size, limit, kind = context.layout.total, OTHER, "models without convolutions of {} parameters"
         if size <= limit:
             return True, f"on a CPU {kind.format(f'at most {limit:,}')} are faster in blocks"
         return False, f"on a CPU {kind.format(f'more than {limit:,}')} are faster one client at a time"
 
-    def start(self, task: Task, federation: Federation) -> Trainer:
+    def start(self, context: RunContext, federation: Federation) -> Trainer:
         """Start the chosen engine."""
-        return self.choose(task)[0].start(task, federation)
+        return self.choose(context)[0].start(context, federation)
 
 
-def multiplications(task: Task) -> int:
+def multiplications(context: RunContext) -> int:
     """Those of a model's convolutions for one image: numbers in each output times those of a kernel, added up."""
     found: list[int] = []
 
     def count(layer: nn.Module, inputs: Any, output: Tensor) -> None:
         found.append(output[0].numel() * layer.weight[0].numel())  # type: ignore[index]
 
-    height, width, channels = task.facts.shape
-    image = torch.zeros(1, channels, height, width, dtype=task.dtype, device=task.device)
-    theta_P = theta_of(task.module)
-    statistics = (task.batchnorms.initial(theta_P),) if task.batchnorms else ()
-    hooks = [part.register_forward_hook(count) for part in task.module.modules() if isinstance(part, _ConvNd)]
+    height, width, channels = context.facts.shape
+    image = torch.zeros(1, channels, height, width, dtype=context.dtype, device=context.device)
+    theta_P = theta_of(context.module)
+    statistics = (context.batchnorms.initial(theta_P),) if context.batchnorms else ()
+    hooks = [part.register_forward_hook(count) for part in context.module.modules() if isinstance(part, _ConvNd)]
     try:
         with torch.no_grad():
-            task.logits(theta_P, image, *statistics)
+            context.logits(theta_P, image, *statistics)
     finally:
         for hook in hooks:
             hook.remove()

@@ -23,7 +23,7 @@ from fedsam.errors import InputError
 from fedsam.params import weighted_sum
 
 if TYPE_CHECKING:
-    from fedsam.engine.context import Task
+    from fedsam.engine.context import RunContext
 
 DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,2})?")
 CROWD = 64  # threads, at least, that every machine takes; torch ends the process where there can be no more of them
@@ -41,7 +41,7 @@ class Order:
         weight_K: their shares in the mean, n_k / Σ n, float64.
         summed: whether their weighted sum is enough, so that an engine may add updates up where they are made.
         sent: what clients are sent beside the model.
-        slots: the vectors that each client kept from its last round, [K, P] by name.
+        client_state: the vectors that each client kept from its last round, [K, P] by name.
         steps_K: how many of its local steps each client takes, the first ones, at least 1; None = all of them.
         each: whether every client's update is wanted as well, also where their sum is enough.
     """
@@ -52,16 +52,16 @@ class Order:
     weight_K: np.ndarray
     summed: bool = False
     sent: State = field(default_factory=dict)
-    slots: State = field(default_factory=dict)
+    client_state: State = field(default_factory=dict)
     steps_K: np.ndarray | None = None
     each: bool = False
 
     def part(self, rows: Sequence[int]) -> Order:
         """The same for some of the clients; their shares stay those in the whole round."""
         rows = list(rows)
-        slots = {name: kept_KP[rows] for name, kept_KP in self.slots.items()}
+        client_state = {name: kept_KP[rows] for name, kept_KP in self.client_state.items()}
         ids, steps_K = [self.ids[row] for row in rows], None if self.steps_K is None else self.steps_K[rows]
-        return replace(self, ids=ids, weight_K=self.weight_K[rows], slots=slots, steps_K=steps_K)
+        return replace(self, ids=ids, weight_K=self.weight_K[rows], client_state=client_state, steps_K=steps_K)
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Trained:
         check_K: a number of each client that is NaN or infinite if anything in its loss or update is.
         failed: those that did not.
         uploads: the sums over these clients of what they send beside their updates.
-        slots: the vectors that each of them keeps, [K, P] by name.
+        client_state: the vectors that each of them keeps, [K, P] by name.
         each_KP: the update of each of them, beside their sum, if the order wants it; None = `update_JP` has them.
     """
 
@@ -101,7 +101,7 @@ class Trained:
     check_K: Tensor
     failed: list[Failure] = field(default_factory=list)
     uploads: State = field(default_factory=dict)
-    slots: State = field(default_factory=dict)
+    client_state: State = field(default_factory=dict)
     each_KP: Tensor | None = None
 
     @property
@@ -130,7 +130,7 @@ class Trained:
             torch.cat([self.check_K, other.check_K]),
             self.failed + other.failed,
             {name: total + other.uploads[name] for name, total in self.uploads.items()},
-            {name: torch.cat([kept_KP, other.slots[name]]) for name, kept_KP in self.slots.items()},
+            {name: torch.cat([kept_KP, other.client_state[name]]) for name, kept_KP in self.client_state.items()},
             None if self.each_KP is None else torch.cat([self.each_KP, other.rows]),
         )
 
@@ -139,11 +139,11 @@ class Trainer(ABC):
     """An engine at work on one task and one federation; `about` says what it has found to work with, if anything."""
 
     about = ""
-    keeps_slots = False
+    keeps_client_state = False
     """Whether clients keep their own vectors where they are trained, so that an order needs none."""
 
-    def __init__(self, task: Task, federation: Federation) -> None:
-        self.task, self.federation = task, federation
+    def __init__(self, context: RunContext, federation: Federation) -> None:
+        self.context, self.federation = context, federation
 
     def sizes(self, ids: Sequence[int]) -> np.ndarray:
         """Training examples of each of these clients, int64 [K]."""
@@ -163,22 +163,22 @@ class Trainer(ABC):
         loss_K: Tensor,
         sent_P: Tensor,
         uploads: State | None = None,
-        slots: State | None = None,
+        client_state: State | None = None,
     ) -> Trained:
         """The clients of `order` at their trained weights; here, and nowhere else, is the sign of an update.
 
         Args:
             uploads: the sums over them of what they send beside their updates.
-            slots: the vectors they keep, [K, P] by name.
+            client_state: the vectors they keep, [K, P] by name.
         """
         delta_KP = theta_KP - sent_P
         weight_K = torch.from_numpy(order.weight_K).to(delta_KP.device, delta_KP.dtype)
         check_K = loss_K + delta_KP.sum(dim=1)
-        return Trained(order.ids, delta_KP, weight_K, weight_K, loss_K, check_K, [], uploads or {}, slots or {})
+        return Trained(order.ids, delta_KP, weight_K, weight_K, loss_K, check_K, [], uploads or {}, client_state or {})
 
     def failed(self, failures: list[Failure]) -> Trained:
         """A block in which no client trained."""
-        none_P = torch.zeros((0, self.task.layout.total), dtype=self.task.dtype, device=self.task.device)
+        none_P = torch.zeros((0, self.context.layout.total), dtype=self.context.dtype, device=self.context.device)
         none = none_P[:, 0]
         return Trained([], none_P, none, none, none, none, failures)
 
@@ -242,16 +242,16 @@ class Engine(Component):
         if self.threads > most:
             raise InputError("threads", self.threads, f"must be at most {most} on this machine; use {os.cpu_count()}")
 
-    def thread_count(self, task: Task) -> int:
+    def thread_count(self, context: RunContext) -> int:
         """Processor threads for this task: the kernels of small models are too short to be shared out, and waiting
         for a second core costs most.
         """
-        return self.threads or (1 if task.small else torch.get_num_threads())
+        return self.threads or (1 if context.small else torch.get_num_threads())
 
-    def choose(self, task: Task) -> tuple[Engine, str]:
+    def choose(self, context: RunContext) -> tuple[Engine, str]:
         """The engine that does the work, and why."""
         return self, "as configured"
 
     @abstractmethod
-    def start(self, task: Task, federation: Federation) -> Trainer:
+    def start(self, context: RunContext, federation: Federation) -> Trainer:
         """Make ready to train clients of this federation."""

@@ -18,11 +18,11 @@ from fedsam.engine.train_client import Step
 
 GATHERED = 2**24  # bytes of images that are gathered for all steps at once, instead of step by step
 
-Rows = dict[str, Tensor]
+ClientRows = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class Stack:
+class ClientBatch:
     """The local steps of several clients, as many as the longest has.
 
     A client without a step repeats its last one there, inactive; what a smaller batch lacks is filled up by its first
@@ -36,13 +36,13 @@ class Stack:
         missing_T: whether some client has no such step.
     """
 
-    rows: Rows
+    rows: ClientRows
     batch_T: list[int]
     ragged_T: list[bool]
     missing_T: list[bool]
 
     @classmethod
-    def of(cls, plans: Sequence[ClientPlan], store: Store, dtype: torch.dtype) -> Stack:
+    def of(cls, plans: Sequence[ClientPlan], store: Store, dtype: torch.dtype) -> ClientBatch:
         """Of these clients, whose examples lie in the store; counts are numbers of the parameters' type."""
         device = store.labels.device
         steps, batch = max(len(plan.count_T) for plan in plans), max(plan.index_TB.shape[1] for plan in plans)
@@ -62,7 +62,7 @@ class Stack:
         missing_T = np.any(~active_KT, axis=0)
         return cls(rows, batch_T.tolist(), list(map(bool, ragged_T)), list(map(bool, missing_T)))
 
-    def steps(self, rows: Rows) -> Iterator[Step]:
+    def steps(self, rows: ClientRows) -> Iterator[Step]:
         """The steps of all clients, or of one.
 
         Args:

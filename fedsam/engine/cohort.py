@@ -15,36 +15,36 @@ from fedsam.data.base import Federation
 from fedsam.data.plan import ClientPlan
 from fedsam.engine.base import Engine, Order, Trained, Trainer
 from fedsam.engine.blocks import train_block, why_not
-from fedsam.engine.context import Store, Task
-from fedsam.engine.isolate import attempt, out_of_memory, planned
+from fedsam.engine.context import RunContext, Store
+from fedsam.engine.isolate import attempt, out_of_memory, plan_round
 from fedsam.engine.support.cuda_graph import Graphs
-from fedsam.engine.train_client import Done, train_client
+from fedsam.engine.train_client import TrainedClient, train_client
 from fedsam.errors import InputError, RunError
 
 log = logging.getLogger("fedsam")
 
-NEAR, FAR = 2**20, 2**26
+L2_CACHE, FAR = 2**20, 2**26
 """Parameters that the rows of a block hold together, at most: on a CPU, where they stay in a near cache, and else."""
 
 
 class Cohort(Engine):
     """Blocks of clients at once. Clients with fewer steps or smaller batches are masked by selection."""
 
-    def choose(self, task: Task) -> tuple[Engine, str]:
+    def choose(self, context: RunContext) -> tuple[Engine, str]:
         """Itself.
 
         Raises:
             InputError: this model, or another part that is not this package's own, cannot be trained in blocks.
         """
-        if why := why_not(task):
+        if why := why_not(context):
             raise InputError("engine.name", self.name, f"{why}; use engine.name=loop, or auto")
-        return super().choose(task)
+        return super().choose(context)
 
-    def start(self, task: Task, federation: Federation) -> CohortTrainer:
+    def start(self, context: RunContext, federation: Federation) -> CohortTrainer:
         """Fix the size of a block."""
         graphs = Graphs() if self.graphs else None
-        block = self.block or block_for(task.layout.total, task.device.type)
-        return CohortTrainer(task, federation, block, graphs)
+        block = self.block or block_for(context.layout.total, context.device.type)
+        return CohortTrainer(context, federation, block, graphs)
 
 
 def default_block(parameters: int) -> int:
@@ -53,8 +53,8 @@ def default_block(parameters: int) -> int:
 
 
 def block_for(parameters: int, device: str) -> int:
-    """Clients of a block: on a CPU as many as hold `NEAR` parameters together, from 2 to 64; else `default_block`."""
-    return max(2, min(64, NEAR // max(parameters, 1))) if device == "cpu" else default_block(parameters)
+    """Clients of a block: on a CPU those of `L2_CACHE` parameters together, from 2 to 64; else `default_block`."""
+    return max(2, min(64, L2_CACHE // max(parameters, 1))) if device == "cpu" else default_block(parameters)
 
 
 def longest_first(steps: Sequence[int]) -> list[int]:
@@ -65,21 +65,21 @@ def longest_first(steps: Sequence[int]) -> list[int]:
 class CohortTrainer(Trainer):
     """The cohort engine at work."""
 
-    def __init__(self, task: Task, federation: Federation, block: int, graphs: Graphs | None = None) -> None:
-        super().__init__(task, federation)
+    def __init__(self, context: RunContext, federation: Federation, block: int, graphs: Graphs | None = None) -> None:
+        super().__init__(context, federation)
         self.block, self.graphs = block, graphs
 
     def train(self, theta_P: Tensor, order: Order) -> Iterator[Trained]:
         """Train the clients in blocks, those with the most steps first; if memory runs out, in smaller blocks from
         then on.
         """
-        store, plans, failures = planned(self.task, self.federation, order)
+        store, plans, failures = plan_round(self.context, self.federation, order)
         if failures:
             yield self.failed(failures)
         if store is None:
             return
 
-        def train(at: list[int]) -> Done:
+        def train(at: list[int]) -> TrainedClient:
             return self._train_block(theta_P, store, [plans[row] for row in at], order.part(at))
 
         rows = list(plans)
@@ -97,12 +97,12 @@ class CohortTrainer(Trainer):
             if failures:
                 yield self.failed(failures)
             if done is not None:
-                theta_KP, loss_K, slots, uploads = done
-                yield self.trained(order.part(trained), theta_KP, loss_K, theta_P, uploads, slots)
+                theta_KP, loss_K, client_state, uploads = done
+                yield self.trained(order.part(trained), theta_KP, loss_K, theta_P, uploads, client_state)
 
-    def _train_block(self, theta_P: Tensor, store: Store, plans: list[ClientPlan], order: Order) -> Done:
-        train = self.graphs.train if self.graphs and self.task.takes_rows else train_client
-        return train_block(self.task, theta_P, store, plans, order, train)
+    def _train_block(self, theta_P: Tensor, store: Store, plans: list[ClientPlan], order: Order) -> TrainedClient:
+        train = self.graphs.train if self.graphs and self.context.takes_rows else train_client
+        return train_block(self.context, theta_P, store, plans, order, train)
 
     def _halve(self) -> None:
         if self.block == 1:

@@ -19,7 +19,7 @@ from torch.func import vmap
 from torch.nn import functional as F  # noqa: N812
 from torch.nn.modules.conv import _ConvNd
 
-from fedsam.algorithm.client_hooks import ClientHalf
+from fedsam.algorithm.client_hooks import ClientHooks
 from fedsam.data.augment.base import Augment
 from fedsam.data.base import Facts, Federation, Split
 from fedsam.data.plan import ClientPlan, plan_clients
@@ -47,7 +47,7 @@ class Store:
 
 
 @dataclass
-class Task:
+class RunContext:
     """What all clients of a run share.
 
     Args:
@@ -69,7 +69,7 @@ class Task:
     facts: Facts
     augment: Augment
     optimizer: ClientOptimizer
-    strategy: ClientHalf
+    strategy: ClientHooks
     device: torch.device
     precision: str
     seed: int = 0
@@ -105,11 +105,11 @@ class Task:
         return not self.convolutional and self.layout.total <= LIMIT
 
     @property
-    def slots(self) -> dict[str, int]:
+    def client_state(self) -> dict[str, int]:
         """The vectors that a client keeps from round to round, for the strategy, for its optimiser and of its model's
         batch normalisation: how long they are, by name.
         """
-        names = *self.strategy.slots, *(KEPT + name for name in self.optimizer.kept)
+        names = *self.strategy.client_state, *(KEPT + name for name in self.optimizer.kept)
         local = self.batchnorms is not None and self.strategy.batchnorm == "local"
         statistics = {BATCHNORM: self.batchnorms.total} if local and self.batchnorms else {}
         return dict.fromkeys(names, self.layout.total) | statistics
@@ -135,7 +135,7 @@ class Task:
 
     def plan(self, federation: Federation, order: Order) -> tuple[Split, list[ClientPlan]]:
         """The clients' batches and draws in this round, and the store that they point into."""
-        local = self.optimizer.bottom
+        local = self.optimizer.base_optimizer
         parts = local.batch_size, local.epochs, self.augment, self.seed, order.round
         draws = type(self.optimizer).draw is not ClientOptimizer.draw
         draw = partial(self.optimizer.draw, shape=self.facts.shape) if draws else None

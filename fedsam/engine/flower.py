@@ -9,7 +9,7 @@ from pydantic import PrivateAttr
 from fedsam.config import key
 from fedsam.data.base import Federation
 from fedsam.engine.base import Engine, Trainer
-from fedsam.engine.context import Task
+from fedsam.engine.context import RunContext
 from fedsam.errors import InputError
 
 
@@ -28,11 +28,11 @@ class Flower(Engine):
         engine._grid = grid
         return engine
 
-    def thread_count(self, task: Task) -> int:
+    def thread_count(self, context: RunContext) -> int:
         """Threads of a client: one, unless asked for more, so that it does not depend on where the client runs."""
         return self.threads or 1
 
-    def start(self, task: Task, federation: Federation) -> Trainer:
+    def start(self, context: RunContext, federation: Federation) -> Trainer:
         """Find the nodes; without any, start Flower's simulation runtime.
 
         Raises:
@@ -45,11 +45,11 @@ class Flower(Engine):
         except ImportError as error:
             raise InputError("name", "flower", f"needs flwr[simulation] ({error}); use engine.name=auto") from None
         if self._grid is not None:
-            return GridTrainer(task, federation, self, self._grid)
-        gpus = 1.0 if task.device.type == "cuda" else 0.0
-        runtime = Runtime(federation.clients, self.thread_count(task), gpus)
+            return GridTrainer(context, federation, self, self._grid)
+        gpus = 1.0 if context.device.type == "cuda" else 0.0
+        runtime = Runtime(federation.clients, self.thread_count(context), gpus)
         try:
-            return GridTrainer(task, federation, self, runtime.grid, runtime.stop, runtime.check)
+            return GridTrainer(context, federation, self, runtime.grid, runtime.stop, runtime.check)
         except BaseException:
             runtime.stop()
             raise

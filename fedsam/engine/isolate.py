@@ -10,7 +10,7 @@ from typing import TypeVar
 from fedsam.data.base import Federation
 from fedsam.data.plan import ClientPlan
 from fedsam.engine.base import Failure, Order
-from fedsam.engine.context import Store, Task
+from fedsam.engine.context import RunContext, Store
 from fedsam.errors import ClientError, FedsamError, RunError
 
 T = TypeVar("T")
@@ -68,15 +68,15 @@ def attempt(
     return rows, work(rows) if rows else None, failed
 
 
-def planned(
-    task: Task, federation: Federation, order: Order
+def plan_round(
+    context: RunContext, federation: Federation, order: Order
 ) -> tuple[Store | None, dict[int, ClientPlan], list[Failure]]:
     """The plans of an order's clients by their rows, the store on the device that they point into (None if no client
     can be planned), and the clients whose data raise an error.
     """
     rows, found, failures = attempt(
-        range(len(order.ids)), order.ids, lambda rows: task.plan(federation, order.part(rows))
+        range(len(order.ids)), order.ids, lambda rows: context.plan(federation, order.part(rows))
     )
     if found is None:
         return None, {}, failures
-    return task.store(found[0]), dict(zip(rows, found[1], strict=True)), failures
+    return context.store(found[0]), dict(zip(rows, found[1], strict=True)), failures

@@ -13,15 +13,15 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from fedsam.algorithm.client_hooks import Here
+from fedsam.algorithm.client_hooks import ClientContext
 from fedsam.data.base import Federation
 from fedsam.data.plan import ClientPlan
 from fedsam.engine.base import Engine, Order, Trained, Trainer
-from fedsam.engine.context import Store, Task
-from fedsam.engine.isolate import attempt, planned
+from fedsam.engine.context import RunContext, Store
+from fedsam.engine.isolate import attempt, plan_round
 from fedsam.engine.support.cuda_graph import Graphs
 from fedsam.engine.support.threads import Threads
-from fedsam.engine.train_client import Done, Step, train_client
+from fedsam.engine.train_client import Step, TrainedClient, train_client
 
 
 class Loop(Engine):
@@ -29,23 +29,23 @@ class Loop(Engine):
     fast where they are large.
     """
 
-    def start(self, task: Task, federation: Federation) -> LoopTrainer:
+    def start(self, context: RunContext, federation: Federation) -> LoopTrainer:
         """Start the threads."""
-        return LoopTrainer(task, federation, Graphs() if self.graphs else None)
+        return LoopTrainer(context, federation, Graphs() if self.graphs else None)
 
 
 class LoopTrainer(Trainer):
     """The loop engine at work."""
 
-    def __init__(self, task: Task, federation: Federation, graphs: Graphs | None = None) -> None:
-        super().__init__(task, federation)
+    def __init__(self, context: RunContext, federation: Federation, graphs: Graphs | None = None) -> None:
+        super().__init__(context, federation)
         self.graphs = graphs
-        self._threads = Threads(torch.get_num_threads() if task.device.type == "cpu" else 1)
+        self._threads = Threads(torch.get_num_threads() if context.device.type == "cpu" else 1)
         self._own = threading.local()
 
     def train(self, theta_P: Tensor, order: Order) -> Iterator[Trained]:
         """Train the clients, in their order."""
-        store, plans, failures = planned(self.task, self.federation, order)
+        store, plans, failures = plan_round(self.context, self.federation, order)
         if failures:
             yield self.failed(failures)
         if store is None:
@@ -53,9 +53,9 @@ class LoopTrainer(Trainer):
 
         def train(at: list[int]) -> Trained:
             part = order.part(at)
-            client_P, loss, slot, uploads = self.one(theta_P, store, plans[at[0]], part)
-            slots = {name: kept_P[None] for name, kept_P in slot.items()}
-            return self.trained(part, client_P[None], loss[None], theta_P, uploads, slots)
+            client_P, loss, client_state, uploads = self.one(theta_P, store, plans[at[0]], part)
+            client_state = {name: kept_P[None] for name, kept_P in client_state.items()}
+            return self.trained(part, client_P[None], loss[None], theta_P, uploads, client_state)
 
         def work(row: int) -> Trained:
             _, done, failures = attempt([row], order.ids, train)
@@ -63,29 +63,31 @@ class LoopTrainer(Trainer):
 
         yield from self._threads.each(work, list(plans))
 
-    def one(self, theta_P: Tensor, store: Store, plan: ClientPlan, order: Order) -> Done:
+    def one(self, theta_P: Tensor, store: Store, plan: ClientPlan, order: Order) -> TrainedClient:
         """One client's trained weights, [P], its loss, the vectors it keeps and what it sends beside its update.
 
         Args:
             order: for this client alone.
         """
-        slot = {name: kept_KP[0].to(theta_P) for name, kept_KP in order.slots.items()}
+        client_state = {name: kept_KP[0].to(theta_P) for name, kept_KP in order.client_state.items()}
         steps, weight = float(len(plan.count_T)), float(order.weight_K[0])
-        here = Here(theta_P, order.sent, slot, steps, order.lr, self.task.optimizer, self.task.clock(order))
+        client = ClientContext(
+            theta_P, order.sent, client_state, steps, order.lr, self.context.optimizer, self.context.clock(order)
+        )
         train = self.graphs.train if self.graphs else train_client
-        return train(self._task(), store, steps_of(plan, self.task.device), here, weight)
+        return train(self._context(), store, steps_of(plan, self.context.device), client, weight)
 
     def close(self) -> None:
         """End the threads."""
         self._threads.close()
 
-    def _task(self) -> Task:
+    def _context(self) -> RunContext:
         """The task with a module for this thread alone: parameters are put into it in every call."""
         if self._threads.count == 1:
-            return self.task
+            return self.context
         if not hasattr(self._own, "task"):
-            self._own.task = replace(self.task, module=copy.deepcopy(self.task.module))
-        own: Task = self._own.task
+            self._own.context = replace(self.context, module=copy.deepcopy(self.context.module))
+        own: RunContext = self._own.context
         return own
 
 

@@ -17,19 +17,19 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
-from fedsam.algorithm.client_hooks import Here
+from fedsam.algorithm.client_hooks import ClientContext
 from fedsam.config import Component
 from fedsam.data.base import Federation
 from fedsam.data.plan import ClientPlan
 from fedsam.engine.base import Order, Trained, Trainer
-from fedsam.engine.client_batch import Stack
-from fedsam.engine.cohort import FAR, NEAR, CohortTrainer, block_for, longest_first
-from fedsam.engine.context import Store, Task
-from fedsam.engine.train_client import Done, train_client
+from fedsam.engine.client_batch import ClientBatch
+from fedsam.engine.cohort import FAR, L2_CACHE, CohortTrainer, block_for, longest_first
+from fedsam.engine.context import RunContext, Store
+from fedsam.engine.train_client import TrainedClient, train_client
 
 log = logging.getLogger("fedsam")
 
-NUMBERS = "rho", "eta", "weight_decay", "momentum"
+HYPERPARAMETERS = "rho", "eta", "weight_decay", "momentum"
 """Fields of a client optimiser that may differ among runs trained as one; beside the learning rate, which is each
 order's."""
 ROWS = 1024
@@ -37,38 +37,38 @@ ROWS = 1024
 C = TypeVar("C", bound=Component)
 
 
-def numbers_of(part: Component, before: str = "") -> dict[str, float]:
-    """The `NUMBERS` of a component and of those it holds, by their dotted names; what is off or not set is left out."""
+def hyperparameters_of(part: Component, before: str = "") -> dict[str, float]:
+    """The `HYPERPARAMETERS` of a component and of those it holds, by dotted names; what is off is left out."""
     found: dict[str, float] = {}
     for name in type(part).model_fields:
         value = getattr(part, name)
         if isinstance(value, Component):
-            found |= numbers_of(value, f"{before}{name}.")
-        elif name in NUMBERS and value:
+            found |= hyperparameters_of(value, f"{before}{name}.")
+        elif name in HYPERPARAMETERS and value:
             found[before + name] = float(value)
     return found
 
 
-def with_numbers(part: C, numbers: dict[str, Any]) -> C:
-    """The component with other values of its `NUMBERS`, which may be tensors."""
+def with_hyperparameters(part: C, numbers: dict[str, Any]) -> C:
+    """The component with other values of its `HYPERPARAMETERS`, which may be tensors."""
     own = {name: value for name, value in numbers.items() if "." not in name}
     for held in {name.partition(".")[0] for name in numbers if "." in name}:
         inner = {name.partition(".")[2]: value for name, value in numbers.items() if name.startswith(f"{held}.")}
-        own[held] = with_numbers(getattr(part, held), inner)
+        own[held] = with_hyperparameters(getattr(part, held), inner)
     return part.model_copy(update=own)
 
 
 @dataclass
-class Seat:
+class RunSlot:
     """A run's place among several, and what it asks for in this round."""
 
-    task: Task
+    context: RunContext
     theta_P: Tensor
     order: Order
 
 
 @dataclass
-class Joint:
+class MultiRun:
     """Brings the rounds of several runs together, each of which goes on in a thread of its own.
 
     A run that asks for a round waits until all that are still going have asked; those that are least far are trained,
@@ -82,12 +82,12 @@ class Joint:
     runs: int
     federation: Federation
     _turn: threading.Condition = field(default_factory=threading.Condition)
-    _asking: dict[int, Seat] = field(default_factory=dict)
+    _asking: dict[int, RunSlot] = field(default_factory=dict)
     _given: dict[int, list[Trained] | BaseException] = field(default_factory=dict)
 
-    def trainer(self, task: Task) -> JointTrainer:
+    def trainer(self, context: RunContext) -> JointTrainer:
         """For one of the runs."""
-        return JointTrainer(task, self)
+        return JointTrainer(context, self)
 
     @property
     def sharing(self) -> int:
@@ -100,7 +100,7 @@ class Joint:
             self.runs -= 1
             self._turn.notify_all()
 
-    def ask(self, seat: Seat, train: Callable[[list[Seat]], list[list[Trained]]]) -> list[Trained]:
+    def ask(self, seat: RunSlot, train: Callable[[list[RunSlot]], list[list[Trained]]]) -> list[Trained]:
         """A round for one run; whichever thread finds that all have asked trains for all."""
         me = threading.get_ident()
         with self._turn:
@@ -116,7 +116,7 @@ class Joint:
             raise found
         return found
 
-    def _serve(self, train: Callable[[list[Seat]], list[list[Trained]]]) -> None:
+    def _serve(self, train: Callable[[list[RunSlot]], list[list[Trained]]]) -> None:
         first = min(seat.order.round for seat in self._asking.values())
         due = {who: seat for who, seat in self._asking.items() if seat.order.round == first}
         for who in due:
@@ -132,29 +132,29 @@ class JointTrainer(Trainer):
 
     about = "trained in blocks together with other settings"
 
-    def __init__(self, task: Task, joint: Joint) -> None:
-        super().__init__(task, joint.federation)
-        self.joint, self.block = joint, block_for(task.layout.total, task.device.type)
-        self._alone = CohortTrainer(task, joint.federation, self.block)
+    def __init__(self, context: RunContext, joint: MultiRun) -> None:
+        super().__init__(context, joint.federation)
+        self.joint, self.block = joint, block_for(context.layout.total, context.device.type)
+        self._alone = CohortTrainer(context, joint.federation, self.block)
 
     def train(self, theta_P: Tensor, order: Order) -> Iterator[Trained]:
         """Train the clients in blocks, those with the most steps first, each as one with those of the other runs."""
-        found = self.joint.ask(Seat(self.task, theta_P, order), self._together)
+        found = self.joint.ask(RunSlot(self.context, theta_P, order), self._together)
         yield from found if found else self._alone.train(theta_P, order)
 
-    def _together(self, seats: list[Seat]) -> list[list[Trained]]:
+    def _together(self, seats: list[RunSlot]) -> list[list[Trained]]:
         """For each run its blocks; none where its round has to be trained alone, to find out what is wrong with it."""
-        first, on_cpu = seats[0].order, self.task.device.type == "cpu"
+        first, on_cpu = seats[0].order, self.context.device.type == "cpu"
         found: list[list[Trained]] = [[] for _ in seats]
         try:
-            split, plans = self.task.plan(self.federation, first)
-            store = self.task.store(split)
+            split, plans = self.context.plan(self.federation, first)
+            store = self.context.store(split)
             line = longest_first([len(plan.count_T) for plan in plans])
             for begin in range(0, len(line), self.block):
                 rows = line[begin : begin + self.block]
-                at_once = max(1, min(ROWS, (NEAR if on_cpu else FAR) // self.task.layout.total) // len(rows))
+                at_once = max(1, min(ROWS, (L2_CACHE if on_cpu else FAR) // self.context.layout.total) // len(rows))
                 for few in range(0, len(seats), at_once):
-                    part = [Seat(s.task, s.theta_P, s.order.part(rows)) for s in seats[few : few + at_once]]
+                    part = [RunSlot(s.context, s.theta_P, s.order.part(rows)) for s in seats[few : few + at_once]]
                     for place, block in enumerate(self._block(store, [plans[row] for row in rows], part), few):
                         found[place].append(block)
         except Exception as error:
@@ -162,13 +162,13 @@ class JointTrainer(Trainer):
             return [[] for _ in seats]
         return found
 
-    def _block(self, store: Store, plans: list[ClientPlan], seats: list[Seat]) -> list[Trained]:
-        task, clients, clock = self.task, len(plans), self.task.clock(seats[0].order)
-        stack = Stack.of(plans, store, task.dtype)
-        numbers = [numbers_of(seat.task.optimizer) for seat in seats]
+    def _block(self, store: Store, plans: list[ClientPlan], seats: list[RunSlot]) -> list[Trained]:
+        context, clients, clock = self.context, len(plans), self.context.clock(seats[0].order)
+        stack = ClientBatch.of(plans, store, context.dtype)
+        numbers = [hyperparameters_of(seat.context.optimizer) for seat in seats]
 
         def each(values: Sequence[float]) -> Tensor:  # one number of each run, for each of its clients
-            return torch.tensor(values, dtype=task.dtype, device=task.device).repeat_interleave(clients)
+            return torch.tensor(values, dtype=context.dtype, device=context.device).repeat_interleave(clients)
 
         def shared(vectors: Sequence[Tensor]) -> Tensor:
             return torch.stack(list(vectors)).repeat_interleave(clients, dim=0)
@@ -178,34 +178,36 @@ class JointTrainer(Trainer):
             "sent_P": shared([seat.theta_P for seat in seats]),
             "sent": {name: shared([seat.order.sent[name] for seat in seats]) for name in seats[0].order.sent},
             "slot": {
-                name: torch.cat([seat.order.slots[name] for seat in seats]).to(task.device, task.dtype)
-                for name in seats[0].order.slots
+                name: torch.cat([seat.order.client_state[name] for seat in seats]).to(context.device, context.dtype)
+                for name in seats[0].order.client_state
             },
             "steps": torch.tensor([float(len(plan.count_T)) for plan in plans] * len(seats)).to(
-                task.device, task.dtype
+                context.device, context.dtype
             ),
-            "weight": torch.cat([torch.from_numpy(seat.order.weight_K) for seat in seats]).to(task.device, task.dtype),
+            "weight": torch.cat([torch.from_numpy(seat.order.weight_K) for seat in seats]).to(
+                context.device, context.dtype
+            ),
             "lr": each([seat.order.lr for seat in seats]),
             "numbers": {name: each([own[name] for own in numbers]) for name in numbers[0]},
         }
 
-        def train(given: dict[str, Any]) -> Done:
-            own = copy.copy(task)
-            own.optimizer = with_numbers(task.optimizer, given["numbers"])
+        def train(given: dict[str, Any]) -> TrainedClient:
+            own = copy.copy(context)
+            own.optimizer = with_hyperparameters(context.optimizer, given["numbers"])
             sent = given["sent_P"], given["sent"], given["slot"], given["steps"], given["lr"]
-            here = Here(*sent, own.optimizer, clock)
-            return train_client(own, store, stack.steps(given["rows"]), here, given["weight"])
+            client = ClientContext(*sent, own.optimizer, clock)
+            return train_client(own, store, stack.steps(given["rows"]), client, given["weight"])
 
-        if task.takes_rows:
+        if context.takes_rows:
             columns = {name: given[name][:, None] for name in ("steps", "weight", "lr")}
             numbers_R1 = {name: each_R[:, None] for name, each_R in given["numbers"].items()}
-            theta_RP, loss_R, slots, uploads = train(given | columns | {"numbers": numbers_R1})
+            theta_RP, loss_R, client_state, uploads = train(given | columns | {"numbers": numbers_R1})
         else:
-            theta_RP, loss_R, slots, uploads = vmap(train)(given)
+            theta_RP, loss_R, client_state, uploads = vmap(train)(given)
         found = []
         for place, seat in enumerate(seats):
             mine = slice(place * clients, (place + 1) * clients)
             sums = {name: each_RP[mine].sum(dim=0) for name, each_RP in uploads.items()}
-            kept = {name: each_RP[mine] for name, each_RP in slots.items()}
+            kept = {name: each_RP[mine] for name, each_RP in client_state.items()}
             found.append(self.trained(seat.order, theta_RP[mine], loss_R[mine], seat.theta_P, sums, kept))
         return found

@@ -29,8 +29,8 @@ from fedsam.engine.auto import Auto
 from fedsam.engine.base import Engine, Order, Trained, Trainer
 from fedsam.engine.blocks import why_not
 from fedsam.engine.cohort import Cohort, block_for, default_block, longest_first
-from fedsam.engine.context import Task
-from fedsam.engine.support.shared_memory import Board, Place, board_of
+from fedsam.engine.context import RunContext
+from fedsam.engine.support.shared_memory import Place, SharedBuffer, shared_buffer
 from fedsam.engine.support.worker import Blueprint, Packed, Worker
 from fedsam.errors import InputError, RunError
 
@@ -57,18 +57,18 @@ class Ray(Engine):
     def check_threads(self) -> None:
         """It is the cluster's cores that count, when it has been joined."""
 
-    def thread_count(self, task: Task) -> int:
+    def thread_count(self, context: RunContext) -> int:
         """Threads of a worker: one, unless asked for more, so that it does not depend on how many workers there are."""
         return self.threads or 1
 
-    def start(self, task: Task, federation: Federation) -> RayTrainer:
+    def start(self, context: RunContext, federation: Federation) -> RayTrainer:
         """Start or join a cluster, place the data there, and start the workers.
 
         Raises:
             InputError: the cluster cannot be joined, or lacks what is asked for.
             RunError: it does not start.
         """
-        return RayTrainer(task, federation, self)
+        return RayTrainer(context, federation, self)
 
 
 class _Actor:
@@ -114,38 +114,40 @@ class _Actor:
 class RayTrainer(Trainer):
     """The Ray engine at work."""
 
-    def __init__(self, task: Task, federation: Federation, settings: Ray) -> None:
-        super().__init__(task, federation)
+    def __init__(self, context: RunContext, federation: Federation, settings: Ray) -> None:
+        super().__init__(context, federation)
         self.settings = settings
         self.cluster = join(settings.address, settings.wait)
         try:
-            self._place(task, federation)
+            self._place(context, federation)
         except BaseException:
             self.close()
             raise
 
-    def _place(self, task: Task, federation: Federation) -> None:
+    def _place(self, context: RunContext, federation: Federation) -> None:
         import ray
 
         settings, have = self.settings, ray.cluster_resources()
         gpus = int(have.get("GPU", 0)) if settings.device == "auto" or settings.device.startswith("cuda") else 0
         if settings.device.startswith("cuda") and not gpus:
             raise InputError("device", settings.device, "the cluster has no GPU; use cpu or auto")
-        threads, cores = settings.thread_count(task), int(have.get("CPU", 1))
+        threads, cores = settings.thread_count(context), int(have.get("CPU", 1))
         if threads > cores:
             raise InputError("threads", threads, f"the cluster has {cores} cores")
         number = settings.workers or gpus or cores // threads
         must_have_cores("workers", settings.workers, cores)
         inner: dict[str, Any] = {field: getattr(settings, field) for field in Engine.model_fields}
-        blocks = Cohort(**inner) if gpus and not why_not(task) else None
-        self.engine = blocks or Auto(**inner).choose(task)[0]
+        blocks = Cohort(**inner) if gpus and not why_not(context) else None
+        self.engine = blocks or Auto(**inner).choose(context)[0]
         self.on_gpu = gpus > 0
         share = {"num_gpus": min(1.0, gpus / number)} if gpus else {"num_cpus": min(threads, cores / number)}
-        placed = [ray.put(Blueprint.of(task)), ray.put(federation)]  # here; Ray copies it once to each other node
+        placed = [ray.put(Blueprint.of(context)), ray.put(federation)]  # here; Ray copies it once to each other node
         self.made_of = [placed, self.engine, "cuda" if gpus else "cpu", threads]
         actor = ray.remote(_Actor).options(**share, max_restarts=-1, max_task_retries=0)
         self.workers = [actor.remote() for _ in range(number)]
-        self.board: Board | None = board_of(number + 1, task.layout.total, str(task.dtype).removeprefix("torch."))
+        self.board: SharedBuffer | None = shared_buffer(
+            number + 1, context.layout.total, str(context.dtype).removeprefix("torch.")
+        )
         self.near: set[int] = set()  # workers that reach the board
         self.idle: list[int] = []
         self.running: dict[Any, tuple[int, int]] = {}
@@ -163,7 +165,7 @@ class RayTrainer(Trainer):
         for worker in getattr(self, "workers", []):
             ray.kill(worker)
         self.workers = []
-        board: Board | None = getattr(self, "board", None)
+        board: SharedBuffer | None = getattr(self, "board", None)
         if board:
             board.close()
             self.board = None
@@ -176,8 +178,8 @@ class RayTrainer(Trainer):
         self.cluster.check(going=True)
         self._forget()
         settings, sizes_K = self.settings, self.sizes(order.ids)
-        steps = _steps(self.task, order, sizes_K)
-        found = blocks(self.task, order, sizes_K, settings.block, self.engine.name == "loop", self.on_gpu)
+        steps = _steps(self.context, order, sizes_K)
+        found = blocks(self.context, order, sizes_K, settings.block, self.engine.name == "loop", self.on_gpu)
         waiting = deque(longest_first([sum(steps[row] for row in block) for block in found]))
         theta, deaths, done = theta_P.detach().cpu().numpy(), [0] * len(found), {}
         if self.board:
@@ -222,7 +224,7 @@ class RayTrainer(Trainer):
 
     def _unpacked(self, blocks: list[Packed]) -> Iterator[Trained]:
         for block in blocks:
-            yield block.unpack(self.task.device)
+            yield block.unpack(self.context.device)
 
     def _next(self) -> list[Any]:
         """Blocks that have come to an end; workers that have come up are made idle on the way.
@@ -294,7 +296,7 @@ class RayTrainer(Trainer):
 
 
 def blocks(
-    task: Task, order: Order, sizes_K: np.ndarray, block: int, one_by_one: bool, on_gpu: bool
+    context: RunContext, order: Order, sizes_K: np.ndarray, block: int, one_by_one: bool, on_gpu: bool
 ) -> list[list[int]]:
     """Which rows of an order form a block, in the order in which updates are added up: an eighth of the clients, or as
     many as are worth a message, by parameters and examples.
@@ -305,19 +307,19 @@ def blocks(
         one_by_one: whether a worker trains them one after the other, in their order; else those with most steps first.
         on_gpu: whether on a GPU.
     """
-    total, parameters = len(order.ids), task.layout.total
-    line = list(range(total)) if one_by_one else longest_first(_steps(task, order, sizes_K))
-    work = parameters * sizes_K.mean() * task.optimizer.bottom.epochs
+    total, parameters = len(order.ids), context.layout.total
+    line = list(range(total)) if one_by_one else longest_first(_steps(context, order, sizes_K))
+    work = parameters * sizes_K.mean() * context.optimizer.base_optimizer.epochs
     size = max(-(-total // SHARES), math.ceil(GRAIN / work), SMALLEST_ON_GPU if on_gpu else 1)
     most = default_block(parameters) if one_by_one else block_for(parameters, "cuda" if on_gpu else "cpu")
     size = block or min(size, most)
     return [line[begin : begin + size] for begin in range(0, total, size)]
 
 
-def _steps(task: Task, order: Order, sizes_K: np.ndarray) -> list[int]:
+def _steps(context: RunContext, order: Order, sizes_K: np.ndarray) -> list[int]:
     if order.steps_K is not None:
         return [int(n) for n in order.steps_K]
-    local = task.optimizer.bottom
+    local = context.optimizer.base_optimizer
     return [int(n) for n in local_steps(sizes_K, local.batch_size, local.epochs)]
 
 

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
-from fedsam.algorithm.client_hooks import Here, State
+from fedsam.algorithm.client_hooks import ClientContext, State
 from fedsam.attack.base import Attack
-from fedsam.engine.context import KEPT, Store, Task
+from fedsam.engine.context import KEPT, RunContext, Store
 from fedsam.models.batchnorm import NAME as BATCHNORM
 from fedsam.optim.adversarial import START
 from fedsam.params import Layout
@@ -50,13 +50,13 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Local:
+class LocalState:
     """A client in the middle of its round, or a block of clients.
 
     Args:
         theta_P: its weights.
         state: of the optimiser.
-        here: what it was sent and what it keeps.
+        client: what it was sent and what it keeps.
         statistics: of batch normalisation, [S], if there are any.
         total: the sum of the losses so far, over samples.
         samples: how many these are.
@@ -64,7 +64,7 @@ class Local:
 
     theta_P: Tensor
     state: State
-    here: Here
+    client: ClientContext
     statistics: tuple[Tensor, ...]
     total: Tensor
     samples: Tensor
@@ -74,18 +74,24 @@ class BatchOracle:
     """The gradient of one mini-batch's mean loss, at any point; remembers the loss at the first point it was asked
     for, and the running statistics of batch normalisation after it: in later passes over the same batch, such as SAM's
     second, these stand still. `t` is the number of the local step, from 0. What the strategy adds to a step goes
-    through it; `here` is the client's round as far as it has come. `asked` takes note of whether `t` was asked for.
+    through it; `client` is the client's round as far as it has come. `asked` takes note of whether `t` was asked for.
     """
 
     def __init__(
-        self, task: Task, store: Store, step: Step, t: int, here: Here, statistics: tuple[Tensor, ...] = ()
+        self,
+        context: RunContext,
+        store: Store,
+        step: Step,
+        t: int,
+        client: ClientContext,
+        statistics: tuple[Tensor, ...] = (),
     ) -> None:
-        self.layout: Layout = task.layout
-        self.clock, self.here, self.asked, self._t = here.clock, here, False, t
+        self.layout: Layout = context.layout
+        self.clock, self.client, self.asked, self._t = client.clock, client, False, t
         self.loss: Tensor | None = None
         self.statistics = statistics
-        self._task, self._step = task, step
-        self._inputs, self._targets = task.batch(*step.of(store), step.draws)
+        self._context, self._step = context, step
+        self._inputs, self._targets = context.batch(*step.of(store), step.draws)
 
     @property
     def t(self) -> int:
@@ -98,7 +104,7 @@ class BatchOracle:
         step = self._step
         find = _Gradient.apply if theta_P.dim() == 1 else of_block
         gradient_P, loss, *statistics = find(
-            self._task, 0, theta_P, self._inputs, self._targets, step.count, step.valid_B, *self.statistics
+            self._context, 0, theta_P, self._inputs, self._targets, step.count, step.valid_B, *self.statistics
         )
         if self.loss is None:
             self.loss, self.statistics = loss, tuple(statistics)
@@ -106,34 +112,34 @@ class BatchOracle:
 
     def change(self, theta_P: Tensor, attack: Attack) -> None:
         """Go on with the images that an attack makes of the batch's at theta; their labels stay."""
-        task, step = self._task, self._step
+        context, step = self._context, self._step
 
         def gradient(inputs_BCHW: Tensor) -> Tensor:
             rest = inputs_BCHW, self._targets, step.count, step.valid_B, *self.statistics
-            return _Gradient.apply(task, 1, theta_P, *rest)[0]  # type: ignore[no-any-return]
+            return _Gradient.apply(context, 1, theta_P, *rest)[0]  # type: ignore[no-any-return]
 
         start = step.draws.get(START)
-        self._inputs = attack.changed(self._inputs, task.mean_C, task.std_C, gradient, start)
+        self._inputs = attack.changed(self._inputs, context.mean_C, context.std_C, gradient, start)
 
     def point(self, theta_P: Tensor) -> Tensor:
         """Where a gradient for a step from theta is to be taken, if the optimiser does not perturb."""
-        return self._task.strategy.point(theta_P, self.here, self._t)
+        return self._context.strategy.point(theta_P, self.client, self._t)
 
     def ascent(self, gradient_P: Tensor, theta_P: Tensor) -> Tensor:
         """What a perturbation at theta is to be made of."""
-        return self._task.strategy.ascent(gradient_P, theta_P, self.here)
+        return self._context.strategy.ascent(gradient_P, theta_P, self.client)
 
     def ascended(self, epsilon_P: Tensor) -> None:
         """Tell the strategy of a perturbation."""
-        self.here = self._task.strategy.ascended(epsilon_P, self.here)
+        self.client = self._context.strategy.ascended(epsilon_P, self.client)
 
     def descent(self, gradient_P: Tensor, theta_P: Tensor) -> Tensor:
         """What is to be descended along from theta."""
-        return self._task.strategy.descent(gradient_P, theta_P, self.here)
+        return self._context.strategy.descent(gradient_P, theta_P, self.client)
 
 
 def mean_loss(
-    task: Task,
+    context: RunContext,
     theta_P: Tensor,
     inputs: Tensor,
     targets: Tensor,
@@ -144,7 +150,7 @@ def mean_loss(
     """Mean loss of the valid samples; the others are left out by selection, so nothing of theirs is multiplied by
     zero. After it the statistics of batch normalisation, if there are any.
     """
-    losses_B, *after = task.losses(theta_P, inputs, targets, valid_B, *statistics)
+    losses_B, *after = context.losses(theta_P, inputs, targets, valid_B, *statistics)
     mean = losses_B.mean() if valid_B is None else torch.where(valid_B, losses_B, 0.0).sum() / count
     return mean, *after
 
@@ -159,14 +165,21 @@ class _Gradient(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        task: Task, of: int, theta_P: Tensor, inputs: Tensor, targets: Tensor, count: Any, valid_B: Any, *more: Tensor
+        context: RunContext,
+        of: int,
+        theta_P: Tensor,
+        inputs: Tensor,
+        targets: Tensor,
+        count: Any,
+        valid_B: Any,
+        *more: Tensor,
     ) -> tuple[Tensor, ...]:
         tensors = [theta_P, inputs, targets, count, valid_B, *more]
-        if task.written is not None and of == 0 and valid_B is None:
-            return task.written.gradient(theta_P, inputs, targets, task.precision == "bf16")
+        if context.written is not None and of == 0 and valid_B is None:
+            return context.written.gradient(theta_P, inputs, targets, context.precision == "bf16")
         with torch.enable_grad():
             tensors[of] = leaf = tensors[of].detach().requires_grad_()
-            loss, *after = mean_loss(task, *tensors)
+            loss, *after = mean_loss(context, *tensors)
             (gradient,) = torch.autograd.grad(loss, leaf)
         return gradient, loss.detach(), *after
 
@@ -176,34 +189,34 @@ class _Gradient(torch.autograd.Function):
 
     @staticmethod
     def vmap(
-        info: Any, in_dims: tuple[Any, ...], task: Task, of: int, *given: Any
+        info: Any, in_dims: tuple[Any, ...], context: RunContext, of: int, *given: Any
     ) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
         def rows(one: Any, at: int | None) -> Any:
             if not isinstance(one, Tensor):
                 return one
             return one.expand(info.batch_size, *one.shape) if at is None else one.movedim(at, 0)
 
-        found = of_block(task, of, *map(rows, given, in_dims[2:]))
+        found = of_block(context, of, *map(rows, given, in_dims[2:]))
         return found, (0,) * len(found)
 
 
-def of_block(task: Task, of: int, *tensors: Any) -> tuple[Tensor, ...]:
+def of_block(context: RunContext, of: int, *tensors: Any) -> tuple[Tensor, ...]:
     """What `_Gradient` gives, for a block of clients: all tensors begin with a dimension for these."""
-    if task.dense is not None and of == 0:
-        return task.dense.gradient(*tensors)
-    if task.unfolded is not None and of == 0:
-        given = [*tensors, task.precision == "bf16"]
-        return task.unfolded.gradient(*given)
+    if context.dense is not None and of == 0:
+        return context.dense.gradient(*tensors)
+    if context.unfolded is not None and of == 0:
+        given = [*tensors, context.precision == "bf16"]
+        return context.unfolded.gradient(*given)
     given = list(tensors)
     with torch.enable_grad():
         given[of] = leaf = tensors[of].detach().requires_grad_()
         in_dims = tuple(0 if isinstance(one, Tensor) else None for one in given)
-        loss_K, *after = vmap(partial(mean_loss, task), in_dims=in_dims)(*given)
+        loss_K, *after = vmap(partial(mean_loss, context), in_dims=in_dims)(*given)
         (gradient,) = torch.autograd.grad(loss_K.sum(), leaf)
     return gradient, loss_K.detach(), *after
 
 
-def local_step(task: Task, store: Store, step: Step, t: int, local: Local) -> tuple[Local, bool]:
+def local_step(context: RunContext, store: Store, step: Step, t: int, local: LocalState) -> tuple[LocalState, bool]:
     """One local step of a client or of a block: a pure function.
 
     Args:
@@ -212,9 +225,9 @@ def local_step(task: Task, store: Store, step: Step, t: int, local: Local) -> tu
     Returns:
         The client after it; and whether what was computed may depend on t.
     """
-    here, strategy, optimizer = local.here, task.strategy, task.optimizer
-    oracle = BatchOracle(task, store, step, t, here, local.statistics)
-    new_P, new_state = optimizer.step(local.theta_P, local.state, oracle, strategy.rate(t, here))
+    client, strategy, optimizer = local.client, context.strategy, context.optimizer
+    oracle = BatchOracle(context, store, step, t, client, local.statistics)
+    new_P, new_state = optimizer.step(local.theta_P, local.state, oracle, strategy.rate(t, client))
     if oracle.loss is None:
         raise TypeError(f"client optimiser {optimizer.name} took a step without asking for a gradient")
     loss, count = oracle.loss * step.count, step.count
@@ -222,11 +235,11 @@ def local_step(task: Task, store: Store, step: Step, t: int, local: Local) -> tu
         kept = partial(_where, step.active)
         new_P = kept(new_P, local.theta_P)
         new_state = {name: kept(new_state[name], local.state[name]) for name in local.state}
-        slot = {name: kept(new, here.slot[name]) for name, new in oracle.here.slot.items()}
-        oracle.here = oracle.here.keep(**slot)
+        client_state = {name: kept(new, client.state[name]) for name, new in oracle.client.state.items()}
+        oracle.client = oracle.client.keep(**client_state)
         oracle.statistics = tuple(map(kept, oracle.statistics, local.statistics))
         loss, count = torch.where(step.active, loss, 0.0), torch.where(step.active, count, 0.0)
-    after = Local(new_P, new_state, oracle.here, oracle.statistics, local.total + loss, local.samples + count)
+    after = LocalState(new_P, new_state, oracle.client, oracle.statistics, local.total + loss, local.samples + count)
     return after, oracle.asked or strategy.counts_steps()
 
 
@@ -235,23 +248,28 @@ def _where(active: Tensor, new: Tensor, old: Tensor) -> Tensor:
     return torch.where(active.view(active.shape + (1,) * (new.dim() - active.dim())), new, old)
 
 
-Take = Callable[[Task, Store, Step, int, Local], Local]
-Done = tuple[Tensor, Tensor, State, State]
+Take = Callable[[RunContext, Store, Step, int, LocalState], LocalState]
+TrainedClient = tuple[Tensor, Tensor, State, State]
 
 
-def launched(task: Task, store: Store, step: Step, t: int, local: Local) -> Local:
+def launched(context: RunContext, store: Store, step: Step, t: int, local: LocalState) -> LocalState:
     """`local_step` as it stands."""
-    return local_step(task, store, step, t, local)[0]
+    return local_step(context, store, step, t, local)[0]
 
 
 def train_client(
-    task: Task, store: Store, steps: Iterable[Step], here: Here, weight: Tensor | float, take: Take = launched
-) -> Done:
+    context: RunContext,
+    store: Store,
+    steps: Iterable[Step],
+    client: ClientContext,
+    weight: Tensor | float,
+    take: Take = launched,
+) -> TrainedClient:
     """Train one client from the model it was sent: a pure function, also under `torch.func.vmap`; or a block of
     clients, if optimiser and strategy take rows.
 
     Args:
-        here: the beginning of its round; of a block everything has a first dimension for its clients, but what was
+        client: the beginning of its round; of a block everything has a first dimension for its clients, but what was
             sent beside the model.
         weight: p_k, its share of the examples of all clients that were asked.
         take: how a local step is taken.
@@ -260,31 +278,31 @@ def train_client(
         theta_client, [P]; the mean loss over the samples it trained on, each at the weights before its step; the
         vectors it keeps; and what it sends beside its update, times p_k where it is to be averaged.
     """
-    optimizer, strategy, theta_P = task.optimizer, task.strategy, here.sent_P
-    here = strategy.begin(here)
-    state = optimizer.init(theta_P) | {name: here.slot[KEPT + name] for name in optimizer.kept}
+    optimizer, strategy, theta_P = context.optimizer, context.strategy, client.sent_P
+    client = strategy.begin(client)
+    state = optimizer.init(theta_P) | {name: client.state[KEPT + name] for name in optimizer.kept}
     zero = theta_P.new_zeros(theta_P.shape[:-1])
-    local = Local(theta_P, state, here, _received(task, here), zero, zero)
+    local = LocalState(theta_P, state, client, _received(context, client), zero, zero)
     for t, step in enumerate(steps):
-        local = take(task, store, step, t, local)
-    theta_P, here, statistics = local.theta_P, local.here, local.statistics
-    slot, uploads = strategy.finish(theta_P, here)
-    slot = {**slot, **{KEPT + name: local.state[name] for name in optimizer.kept}}
-    if task.batchnorms and strategy.batchnorm == "local":
-        slot |= {BATCHNORM: statistics[0] - task.batchnorms.initial(theta_P)}
-    elif task.batchnorms:
+        local = take(context, store, step, t, local)
+    theta_P, client, statistics = local.theta_P, local.client, local.statistics
+    client_state, uploads = strategy.finish(theta_P, client)
+    client_state = {**client_state, **{KEPT + name: local.state[name] for name in optimizer.kept}}
+    if context.batchnorms and strategy.batchnorm == "local":
+        client_state |= {BATCHNORM: statistics[0] - context.batchnorms.initial(theta_P)}
+    elif context.batchnorms:
         uploads = {**uploads, BATCHNORM: statistics[0]}
     averaged = {name: weight * uploads[name] for name in (*strategy.averaged, BATCHNORM) if name in uploads}
-    return theta_P, local.total / local.samples, slot, uploads | averaged
+    return theta_P, local.total / local.samples, client_state, uploads | averaged
 
 
-def _received(task: Task, here: Here) -> tuple[Tensor, ...]:
+def _received(context: RunContext, client: ClientContext) -> tuple[Tensor, ...]:
     """The statistics of batch normalisation with which a client begins: those it was sent, or its own, which are kept
     as the difference from the initial ones because what clients keep begins with zeros.
     """
-    if task.batchnorms is None:
+    if context.batchnorms is None:
         return ()
-    if task.strategy.batchnorm == "local":
-        return (task.batchnorms.initial(here.sent_P) + here.slot[BATCHNORM],)
-    statistics_S = here.sent[BATCHNORM]
-    return (statistics_S.expand(*here.sent_P.shape[:-1], statistics_S.shape[-1]),)
+    if context.strategy.batchnorm == "local":
+        return (context.batchnorms.initial(client.sent_P) + client.state[BATCHNORM],)
+    statistics_S = client.sent[BATCHNORM]
+    return (statistics_S.expand(*client.sent_P.shape[:-1], statistics_S.shape[-1]),)

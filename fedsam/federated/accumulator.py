@@ -12,7 +12,7 @@ from fedsam.engine.base import Order
 
 
 @dataclass
-class Arrived:
+class RoundAccumulator:
     """What has come of a round so far."""
 
     loss: Tensor

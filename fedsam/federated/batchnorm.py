@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fedsam.algorithm.client_hooks import State
 from fedsam.data.base import Federation
-from fedsam.engine.context import Task, shared
+from fedsam.engine.context import RunContext, shared
 from fedsam.models.batchnorm import NAME, BatchNorms
 from fedsam.rng import stream
 
@@ -46,16 +46,16 @@ class Statistics:
     over batches of mean and unbiased variance (Izmailov et al., UAI 2018, section 3.2; torch's `update_bn`).
 
     Args:
-        task: of the run.
+        context: of the run.
         federation: whose images are drawn.
         images: how many stand for public data.
     """
 
-    def __init__(self, task: Task, federation: Federation, images: int) -> None:
-        self.task, self.federation, self.images = task, federation, images
-        self.norms: BatchNorms | None = task.batchnorms
-        self.averaged = self.norms is not None and task.strategy.batchnorm == "average"
-        like = torch.empty(0, dtype=task.dtype, device=task.device)
+    def __init__(self, context: RunContext, federation: Federation, images: int) -> None:
+        self.context, self.federation, self.images = context, federation, images
+        self.norms: BatchNorms | None = context.batchnorms
+        self.averaged = self.norms is not None and context.strategy.batchnorm == "average"
+        like = torch.empty(0, dtype=context.dtype, device=context.device)
         self.now_S = self.norms.initial(like) if self.norms else like
         self._public: Tensor | None = None
 
@@ -87,22 +87,24 @@ class Statistics:
         """Statistics of a model on public data, [S]."""
         assert self.norms is not None
         if self._public is None:
-            self._public = shared(public_images(self.federation, self.task.seed, self.images)).to(self.task.device)
+            self._public = shared(public_images(self.federation, self.context.seed, self.images)).to(
+                self.context.device
+            )
         with torch.no_grad():
-            return estimated(self.task, theta_P, self._public)
+            return estimated(self.context, theta_P, self._public)
 
 
-def estimated(task: Task, theta_P: Tensor, images: Tensor) -> Tensor:
+def estimated(context: RunContext, theta_P: Tensor, images: Tensor) -> Tensor:
     """Statistics of a model on these images: the mean of the batches', [S].
 
     Args:
         images: uint8 [B, H, W, C].
     """
-    norms = task.batchnorms
+    norms = context.batchnorms
     assert norms is not None
     mean_S = torch.zeros_like(norms.initial(theta_P))
     for number, batch in enumerate(torch.split(images, BATCH)):
         with norms.training(mean_S, None, share=1 / (number + 1)) as done:
-            task.network.trained(theta_P, task.normalise(batch))
+            context.network.trained(theta_P, context.normalise(batch))
         mean_S = norms.after(done)
     return mean_S

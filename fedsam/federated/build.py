@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from fedsam.border.budget import must_fit
 from fedsam.data.base import Federation
-from fedsam.data.images.pixels import shown
+from fedsam.data.images.pixels import with_normalisation
 from fedsam.data.validation import federation_of
-from fedsam.engine.context import Task
+from fedsam.engine.context import RunContext
 from fedsam.errors import InputError, under
 from fedsam.federated.memory import of_training
 from fedsam.params import layout_of
 from fedsam.run import Run
 
 
-def assemble(run: Run, federation: Federation | None = None) -> tuple[Federation, Task]:
+def assemble(run: Run, federation: Federation | None = None) -> tuple[Federation, RunContext]:
     """Load a run's data and build its model, on the run's device.
 
     Args:
@@ -30,11 +30,11 @@ def assemble(run: Run, federation: Federation | None = None) -> tuple[Federation
             federation = federation_of(run.data, run.seed, run.cohort)
     if run.cohort > federation.clients:
         raise InputError("cohort", run.cohort, f"must be at most {federation.clients}, the clients of the data set")
-    facts, precision = shown(federation.facts, run.data.pixels), run.engine.precision
+    facts, precision = with_normalisation(federation.facts, run.data.pixels), run.engine.precision
     with under("model"):
         module = run.model.module(facts.shape, facts.classes, run.seed)
     layout = layout_of(module)
-    task = Task(
+    context = RunContext(
         module,
         layout,
         facts,
@@ -47,5 +47,5 @@ def assemble(run: Run, federation: Federation | None = None) -> tuple[Federation
         run.rounds,
         run.keys(),
     )
-    must_fit(of_training(run, federation, task))
-    return federation, task
+    must_fit(of_training(run, federation, context))
+    return federation, context

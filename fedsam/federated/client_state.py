@@ -16,7 +16,7 @@ from fedsam.algorithm.client_hooks import State
 CHUNK = 32  # clients
 
 
-class Slots:
+class ClientStates:
     """Vectors of clients, on the host; beyond a limit of memory in a file that ends with this process.
 
     Args:
@@ -46,10 +46,10 @@ class Slots:
                     found[name][k] = self._of(client)[at]
         return {name: torch.from_numpy(each_KP) for name, each_KP in found.items()}
 
-    def keep(self, ids: Sequence[int], slots: State) -> None:
+    def keep(self, ids: Sequence[int], client_state: State) -> None:
         """Replace the vectors of these clients, [K, P] by name."""
         for name, at in self._at.items():
-            kept_KP = slots[name].detach().cpu().numpy()
+            kept_KP = client_state[name].detach().cpu().numpy()
             for k, client in enumerate(ids):
                 self._of(client)[at] = kept_KP[k]
 

@@ -17,7 +17,7 @@ from fedsam.algorithm.strategy import Strategy
 from fedsam.engine.base import Order, Trained, Trainer
 from fedsam.engine.cohort import default_block
 from fedsam.errors import InputError
-from fedsam.federated.client_state import Slots
+from fedsam.federated.client_state import ClientStates
 from fedsam.models.batchnorm import NAME as BATCHNORM
 
 log = logging.getLogger("fedsam")
@@ -27,14 +27,14 @@ Adapted = tuple[int, Tensor, tuple[Tensor, ...]]
 
 
 @dataclass(frozen=True)
-class Trial:
+class LocalAdaptation:
     """Trains clients from a model as the run's engine would have in a round.
 
     Args:
         trainer: of the run.
         server: the algorithm.
         state: of the server.
-        slots: what clients keep; read, never written.
+        client_state: what clients keep; read, never written.
         round: from 0; batches and draws are keyed by it.
         lr: the clients' learning rate.
     """
@@ -42,7 +42,7 @@ class Trial:
     trainer: Trainer
     server: Strategy
     state: State
-    slots: Slots
+    client_state: ClientStates
     round: int
     lr: float
 
@@ -68,15 +68,17 @@ class Trial:
 
     @property
     def _averaged(self) -> bool:
-        task = self.trainer.task
-        return task.batchnorms is not None and task.strategy.batchnorm == "average"
+        context = self.trainer.context
+        return context.batchnorms is not None and context.strategy.batchnorm == "average"
 
     def _order(self, ids: list[int], sizes_K: np.ndarray, sent: State) -> Order:
-        slots = self.slots.rows(ids) if self.slots.names and not self.trainer.keeps_slots else {}
-        return Order(self.round, self.lr, ids, sizes_K / sizes_K.sum(), False, sent, slots)
+        client_state = (
+            self.client_state.rows(ids) if self.client_state.names and not self.trainer.keeps_client_state else {}
+        )
+        return Order(self.round, self.lr, ids, sizes_K / sizes_K.sum(), False, sent, client_state)
 
     def _each(self, trained: Trained, sent_P: Tensor, statistics: Sequence[Tensor]) -> Iterator[Adapted]:
-        norms = self.trainer.task.batchnorms
+        norms = self.trainer.context.batchnorms
         for failure in trained.failed:
             log.warning("client %d could not be trained for its evaluation: %s", failure.client, failure.error)
         for row, client in enumerate(trained.ids):
@@ -84,17 +86,17 @@ class Trial:
             if norms is not None and self._averaged:
                 own = (norms.whole(trained.uploads[BATCHNORM]),)
             elif norms is not None:
-                own = (norms.initial(sent_P) + trained.slots[BATCHNORM][row],)
+                own = (norms.initial(sent_P) + trained.client_state[BATCHNORM][row],)
             yield client, sent_P + trained.update_JP[row], own
 
 
-def check_trial(trainer: Trainer, every: int) -> None:
+def check_adaptation(trainer: Trainer, every: int) -> None:
     """Refuse trials where they would change the run: where clients keep vectors out of reach. The engine is stopped.
 
     Raises:
         InputError: they do, and trials are asked for.
     """
-    if every and trainer.keeps_slots and trainer.task.slots:
+    if every and trainer.keeps_client_state and trainer.context.client_state:
         trainer.close()
         allowed = "clients of this algorithm keep vectors at Flower's nodes, which a trial would change; set it to 0"
         raise InputError("local.every", every, f"{allowed}, or use another engine")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from fedsam.border.budget import Need
 from fedsam.config import outsized
 from fedsam.data.base import Federation
-from fedsam.engine.context import Task
+from fedsam.engine.context import RunContext
 from fedsam.run import Run
 
 SEEN = 1000  # clients by whose examples those of all are judged
@@ -16,24 +16,26 @@ VECTORS = 4  # of P numbers: module, global model, gradient, update
 ROW = 3  # of P numbers for each client of a block: model, gradient, update
 
 
-def of_training(run: Run, federation: Federation, task: Task) -> list[Need]:
+def of_training(run: Run, federation: Federation, context: RunContext) -> list[Need]:
     """What is there in every round, whatever the engine.
 
     Args:
         run: the description.
         federation: its data.
-        task: of it.
+        context: of it.
     """
-    vector = task.layout.total * task.dtype.itemsize
-    clients, local = min(run.cohort, federation.clients), run.client.bottom
+    vector = context.layout.total * context.dtype.itemsize
+    clients, local = min(run.cohort, federation.clients), run.client.base_optimizer
     seen = federation.sizes(range(min(SEEN, federation.clients)))
     examples = clients * float(seen.mean()) * local.epochs
-    kept = min(federation.clients, run.rounds * run.cohort) * sum(task.slots.values()) * task.dtype.itemsize
+    kept = (
+        min(federation.clients, run.rounds * run.cohort) * sum(context.client_state.values()) * context.dtype.itemsize
+    )
     limit = 2**30 * run.server.state_memory
     each = not run.server.linear or run.diagnostics.every > 0
     size, of = next(iter(outsized(run.model).items()), ("name", run.model.name))[::-1]
     needs = [
-        Need(f"model.{of}", size, f"{task.layout.total:,} parameters in training", VECTORS * vector),
+        Need(f"model.{of}", size, f"{context.layout.total:,} parameters in training", VECTORS * vector),
         Need("client.epochs", local.epochs, "the order of a round's examples", 8 * examples),
         Need("server.state_memory", run.server.state_memory, "what clients keep", min(kept, limit)),
         Need("cohort", run.cohort, "the updates of a round", clients * vector if each else 0),
@@ -42,5 +44,5 @@ def of_training(run: Run, federation: Federation, task: Task) -> list[Need]:
     if run.engine.block:
         rows = min(run.engine.block, clients)
         needs.append(Need("engine.block", run.engine.block, f"a block of {rows} clients", ROW * rows * vector))
-    needs += [need for part in (run.geometry, run.local) for need in part.needs(task.layout.total)]
+    needs += [need for part in (run.geometry, run.local) for need in part.needs(context.layout.total)]
     return needs

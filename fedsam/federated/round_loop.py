@@ -19,15 +19,15 @@ from torch import Tensor
 from fedsam.algorithm.strategy import Gathered
 from fedsam.data.plan import local_steps
 from fedsam.engine.base import Engine, Failure, Order
-from fedsam.engine.multi_run import Joint
+from fedsam.engine.multi_run import MultiRun
 from fedsam.engine.support.allocator import keep_freed_memory
 from fedsam.errors import DivergedError, InputError, Interrupted, RunError, under
-from fedsam.federated.accumulator import Arrived, size_of
+from fedsam.federated.accumulator import RoundAccumulator, size_of
 from fedsam.federated.batchnorm import Statistics
 from fedsam.federated.build import assemble
-from fedsam.federated.client_state import Slots
+from fedsam.federated.client_state import ClientStates
 from fedsam.federated.divergence import on_divergence
-from fedsam.federated.local_adaptation import Trial, check_trial
+from fedsam.federated.local_adaptation import LocalAdaptation, check_adaptation
 from fedsam.measure.diagnostics import Updates
 from fedsam.measure.schedule import Measures
 from fedsam.models.batchnorm import NAME as BATCHNORM
@@ -40,7 +40,7 @@ from fedsam.runs.fingerprint import check_unchanged, fingerprint_of
 from fedsam.runs.records import Record
 from fedsam.runs.result import Listener, Result
 from fedsam.schedule.base import Clock
-from fedsam.system.base import Turnout
+from fedsam.system.base import Participation
 from fedsam.system.ledger import Ledger
 
 log = logging.getLogger("fedsam")
@@ -49,24 +49,24 @@ log = logging.getLogger("fedsam")
 class Simulation:
     """A run in progress: what changes from round to round, and the parts that change it."""
 
-    def __init__(self, run: Run, joint: Joint | None = None) -> None:
+    def __init__(self, run: Run, joint: MultiRun | None = None) -> None:
         self.run, self.joint = run, joint
         self.directory: RunDirectory | None = None
-        self.federation, self.task = assemble(run, joint.federation if joint else None)
+        self.federation, self.context = assemble(run, joint.federation if joint else None)
         self.engine: Engine
-        self.engine, self.reason = run.engine.choose(self.task)
-        if self.task.device.type == "cpu":
+        self.engine, self.reason = run.engine.choose(self.context)
+        if self.context.device.type == "cpu":
             keep_freed_memory()
-            torch.set_num_threads(self.engine.thread_count(self.task))
+            torch.set_num_threads(self.engine.thread_count(self.context))
         with under("engine"):
-            self.trainer = joint.trainer(self.task) if joint else self.engine.start(self.task, self.federation)
-        check_trial(self.trainer, run.local.every)
+            self.trainer = joint.trainer(self.context) if joint else self.engine.start(self.context, self.federation)
+        check_adaptation(self.trainer, run.local.every)
         self.reason = self.trainer.about or self.reason
-        self.theta_P = theta_of(self.task.module)
+        self.theta_P = theta_of(self.context.module)
         self.server = run.server.init(self.theta_P)
-        self.statistics = Statistics(self.task, self.federation, run.server.public_images)
-        self.measures = Measures(run, self.federation, self.task, self.statistics)
-        self.slots = Slots(self.task.slots, self.task.dtype, 2**30 * run.server.state_memory)
+        self.statistics = Statistics(self.context, self.federation, run.server.public_images)
+        self.measures = Measures(run, self.federation, self.context, self.statistics)
+        self.client_state = ClientStates(self.context.client_state, self.context.dtype, 2**30 * run.server.state_memory)
         self.average: dict[str, Tensor] = {}
         self.ledger = Ledger(run.system)
         self.updates = Updates()
@@ -76,7 +76,7 @@ class Simulation:
         self._count_anew()
 
     def _count_anew(self) -> None:
-        self.loss = torch.zeros((), dtype=torch.float64, device=self.task.device)
+        self.loss = torch.zeros((), dtype=torch.float64, device=self.context.device)
         self.failures: list[dict[str, Any]] = []
         self.trained = 0
         self.seconds = 0.0
@@ -88,12 +88,12 @@ class Simulation:
             **environment.describe(),
             "engine": self.engine.name,
             "engine_reason": self.reason,
-            "device": str(self.task.device),
+            "device": str(self.context.device),
         }
 
     def fingerprint(self) -> dict[str, dict[str, str]]:
         """Of its data and its model, before the first round."""
-        return fingerprint_of(self.run, self.federation, self.task)
+        return fingerprint_of(self.run, self.federation, self.context)
 
     def describe_partition(self) -> None:
         """Write down how the data are divided; a client whose data cannot be read is the affair of its round."""
@@ -118,7 +118,7 @@ class Simulation:
             due = self.measures.due(self.done)
             stopped = stop is not None and stop.is_set() and not last
             save = last or stopped or (run.checkpoint_every > 0 and self.done % run.checkpoint_every == 0)
-            if due or save or self.task.device.type == "cpu" or self.done % 20 == 0:
+            if due or save or self.context.device.type == "cpu" or self.done % 20 == 0:
                 self._check_finite()
             if due:
                 self._record(ids, lr)
@@ -137,12 +137,12 @@ class Simulation:
     def advance(self) -> tuple[list[int], float]:
         """One federated round; the ids of the clients that trained and their learning rate."""
         run, clock, began = self.run, self.clock(), time.perf_counter()
-        lr = run.average.lr(run.client.bottom.schedule.lr(run.client.bottom.lr, clock), clock)
-        turnout, before_P = self.turnout(clock), self.theta_P
-        ids = self._train(self.order(clock, lr, turnout), turnout, clock)
+        lr = run.average.lr(run.client.base_optimizer.schedule.lr(run.client.base_optimizer.lr, clock), clock)
+        participation, before_P = self.participation(clock), self.theta_P
+        ids = self._train(self.order(clock, lr, participation), participation, clock)
         self.average = run.average.update(before_P, self.theta_P, self.average, clock)
         self.done += 1
-        self.ledger.take(self.done, turnout, len(ids))
+        self.ledger.take(self.done, participation, len(ids))
         self.seconds += (time.perf_counter() - began) / (self.joint.sharing if self.joint else 1)
         return ids, lr
 
@@ -150,30 +150,32 @@ class Simulation:
         """Where the run is."""
         return Clock(self.done, self.run.rounds)
 
-    def turnout(self, clock: Clock) -> Turnout:
+    def participation(self, clock: Clock) -> Participation:
         """Which clients this round asks, and which of them deliver; clients without examples are left out."""
-        run, local = self.run, self.run.client.bottom
+        run, local = self.run, self.run.client.base_optimizer
         ids = run.system.sample(run.seed, clock.round, self.federation.clients, run.cohort)
         sizes_K = self.trainer.sizes(ids)
         ids, sizes_K = [client for client, n in zip(ids, sizes_K, strict=True) if n], sizes_K[sizes_K > 0]
         steps_K = local_steps(sizes_K, local.batch_size, local.epochs)
-        return run.system.turnout(run.seed, clock.round, ids, sizes_K, steps_K)
+        return run.system.participation(run.seed, clock.round, ids, sizes_K, steps_K)
 
-    def order(self, clock: Clock, lr: float, turnout: Turnout | None = None) -> Order:
+    def order(self, clock: Clock, lr: float, participation: Participation | None = None) -> Order:
         """Which clients train in this round, and with what weights."""
-        turnout, run = turnout or self.turnout(clock), self.run
-        ids, sizes_K = turnout.ids, turnout.sizes_K
+        participation, run = participation or self.participation(clock), self.run
+        ids, sizes_K = participation.ids, participation.sizes_K
         weight_K = sizes_K / sizes_K.sum() if ids else sizes_K
-        slots = self.slots.rows(ids) if self.slots.names and not self.trainer.keeps_slots else {}
+        client_state = (
+            self.client_state.rows(ids) if self.client_state.names and not self.trainer.keeps_client_state else {}
+        )
         sent = run.server.broadcast(self.server) | self.statistics.sent()
         each = run.diagnostics.due(clock.round + 1, run.rounds)
-        return Order(clock.round, lr, ids, weight_K, run.server.linear, sent, slots, turnout.steps_K, each)
+        return Order(clock.round, lr, ids, weight_K, run.server.linear, sent, client_state, participation.steps_K, each)
 
-    def _train(self, order: Order, turnout: Turnout, clock: Clock) -> list[int]:
+    def _train(self, order: Order, participation: Participation, clock: Clock) -> list[int]:
         """Have the clients trained and take the server's step; the ids of the clients that delivered."""
-        server, theta_P, arrived, self.updates = self.run.server, self.theta_P, Arrived(self.loss), Updates()
+        server, theta_P, arrived, self.updates = self.run.server, self.theta_P, RoundAccumulator(self.loss), Updates()
         sent_P = server.sent(theta_P, self.server)
-        self.bytes_down += turnout.asked * size_of(sent_P, *order.sent.values())
+        self.bytes_down += participation.asked * size_of(sent_P, *order.sent.values())
         if not order.ids:
             return []
         blocks = self._arriving(sent_P, order, arrived)
@@ -198,7 +200,7 @@ class Simulation:
         self.trained += 1
         return sorted(arrived.ids)
 
-    def _arriving(self, sent_P: Tensor, order: Order, arrived: Arrived) -> Iterator[tuple[Tensor, Tensor]]:
+    def _arriving(self, sent_P: Tensor, order: Order, arrived: RoundAccumulator) -> Iterator[tuple[Tensor, Tensor]]:
         """Each block's updates and their weights; all else that comes is noted on the way."""
         for block in self.trainer.train(sent_P, order):
             for failure in block.failed:
@@ -211,13 +213,13 @@ class Simulation:
                     arrived.uploads[name] = arrived.uploads[name] + total_P if name in arrived.uploads else total_P
                 if order.each:
                     self.updates.add(block.ids, block.rows, block.weight_K)
-                if block.slots:
-                    self.slots.keep(block.ids, block.slots)
+                if block.client_state:
+                    self.client_state.keep(block.ids, block.client_state)
                 yield block.update_JP, block.weight_J
         if not arrived.ids:
             raise RunError(f"round {self.done + 1}: no client delivered anything{self._last_good()}")
 
-    def _failed(self, failure: Failure, arrived: Arrived) -> None:
+    def _failed(self, failure: Failure, arrived: RoundAccumulator) -> None:
         """Note a client's failure; stop, unless such clients are to be left out."""
         where = f"round {self.done + 1}: client {failure.client}: {failure.error}"
         if self.directory:
@@ -286,14 +288,14 @@ class Simulation:
         if self.directory:
             self.directory.append(record)
 
-    def _trial(self, lr: float) -> Trial:
-        return Trial(self.trainer, self.run.server, self.server, self.slots, self.done - 1, lr)
+    def _trial(self, lr: float) -> LocalAdaptation:
+        return LocalAdaptation(self.trainer, self.run.server, self.server, self.client_state, self.done - 1, lr)
 
     def _checkpoint(self) -> Checkpoint:
         tensors = {"theta": self.theta_P, **self.statistics.sent()}
         tensors |= {f"server.{name}": tensor for name, tensor in self.server.items()}
         tensors |= {f"average.{name}": tensor for name, tensor in self.average.items()}
-        tensors |= {f"slots.{name}": tensor for name, tensor in self.slots.tensors().items()}
+        tensors |= {f"slots.{name}": tensor for name, tensor in self.client_state.tensors().items()}
         pending = {
             "loss": float(self.loss),
             "trained": self.trained,
@@ -314,7 +316,7 @@ class Simulation:
         assert self.directory is not None
         path, begun = self.directory.path, checkpoint is not None
         check_unchanged(self.directory.fingerprint(), self.fingerprint(), path, begun)
-        if checkpoint and self.slots.names and self.trainer.keeps_slots:
+        if checkpoint and self.client_state.names and self.trainer.keeps_client_state:
             allowed = f"clients of {self.run.server.name} keep vectors at Flower's nodes, which no checkpoint holds"
             raise InputError("engine.name", self.engine.name, f"{allowed}; use another engine, or start anew")
         if checkpoint:
@@ -323,7 +325,7 @@ class Simulation:
         self.metrics = self.directory.rewind(checkpoint, self.measures.due)  # last, as it writes
 
     def _take(self, checkpoint: Checkpoint) -> None:
-        device, pending = self.task.device, checkpoint.pending
+        device, pending = self.context.device, checkpoint.pending
         self.theta_P = checkpoint.like("theta", self.theta_P)
         if ":" not in self.run.server.name:  # one of the user's own may add to its state
             self.server = {name: checkpoint.like(f"server.{name}", tensor) for name, tensor in self.server.items()}
@@ -332,7 +334,9 @@ class Simulation:
         self.average = checkpoint.part("average.", device)
         if self.statistics.sent():
             self.statistics.now_S = checkpoint.like(BATCHNORM, self.statistics.now_S)
-        self.slots.restore(checkpoint.slots(self.task.slots, self.federation.clients, self.task.dtype))
+        self.client_state.restore(
+            checkpoint.client_state(self.context.client_state, self.federation.clients, self.context.dtype)
+        )
         self.done = checkpoint.round
         self.loss += pending["loss"]
         self.trained, self.seconds = pending["trained"], pending["seconds"]
@@ -350,7 +354,7 @@ class Simulation:
 
         served_P = self.run.average.served(self.theta_P, self.average)
         buffers = self.statistics.buffers(served_P, self.theta_P)
-        state = {name: tensor.cpu() for name, tensor in named(self.task.module, served_P, buffers).items()}
+        state = {name: tensor.cpu() for name, tensor in named(self.context.module, served_P, buffers).items()}
         blob = safetensors.torch.save(state)
         if self.directory:
             local = self.measures.clients(self.done, served_P, self.theta_P) if self.measures.holds_out else None

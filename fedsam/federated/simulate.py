@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fedsam.engine.base import Engine
 from fedsam.engine.context import numerics
-from fedsam.engine.multi_run import Joint
+from fedsam.engine.multi_run import MultiRun
 from fedsam.federated.round_loop import Simulation
 from fedsam.run import Run
 from fedsam.runs import environment
@@ -21,7 +21,7 @@ from fedsam.storage.lock import locked
 
 
 def simulate(
-    run: Run, listener: Listener | None = None, stop: threading.Event | None = None, joint: Joint | None = None
+    run: Run, listener: Listener | None = None, stop: threading.Event | None = None, joint: MultiRun | None = None
 ) -> Result:
     """Run a simulation from its beginning.
 
@@ -53,7 +53,7 @@ def resume(
     listener: Listener | None = None,
     stop: threading.Event | None = None,
     engine: Engine | None = None,
-    joint: Joint | None = None,
+    joint: MultiRun | None = None,
 ) -> Result:
     """Continue a run from the checkpoint in its directory, to the same bits as if it had never stopped.
 

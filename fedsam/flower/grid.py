@@ -22,7 +22,7 @@ from torch import Tensor
 from fedsam.cluster.join import MEMORY
 from fedsam.data.base import Federation
 from fedsam.engine.base import Failure, Order, Trained, Trainer
-from fedsam.engine.context import Task
+from fedsam.engine.context import RunContext
 from fedsam.engine.flower import Flower
 from fedsam.errors import RunError
 from fedsam.flower.names import ARRAYS, CONFIG, EXAMPLES, METRICS, PARTITION, SENT, STEPS, UPLOADS
@@ -47,20 +47,20 @@ class GridTrainer(Trainer):
     node ids and order of replies Flower hands out.
     """
 
-    keeps_slots = True
+    keeps_client_state = True
 
     def __init__(
         self,
-        task: Task,
+        context: RunContext,
         federation: Federation,
         settings: Flower,
         grid: Grid,
         stop: Callable[[], None] = lambda: None,
         check: Callable[[], None] = lambda: None,
     ) -> None:
-        super().__init__(task, federation)
+        super().__init__(context, federation)
         self.settings, self.grid, self.stop, self.check = settings, grid, stop, check
-        self.keys = json.dumps({name: value for name, value in task.keys.items() if value is not None})
+        self.keys = json.dumps({name: value for name, value in context.keys.items() if value is not None})
         self.nodes: dict[int, int] = {}  # by partition
         self.examples: dict[int, int] = {}  # by partition
         self.asked: set[int] = set()
@@ -76,8 +76,8 @@ class GridTrainer(Trainer):
         known = [self.examples.get(client) for client in ids]
         if None not in known:
             return np.array(known, dtype=np.int64)
-        here = self.federation.sizes(ids)
-        return np.array([n if k is None else k for k, n in zip(known, here, strict=True)], dtype=np.int64)
+        client = self.federation.sizes(ids)
+        return np.array([n if k is None else k for k, n in zip(known, client, strict=True)], dtype=np.int64)
 
     def _roll_call(self) -> None:
         """Wait until every client has a node, and learn which: as long as nodes come, connect, or are about to answer.
@@ -144,7 +144,7 @@ class GridTrainer(Trainer):
         self.check()
         self._find(order.ids)
         same: dict[str, Any] = {"server-round": order.round + 1, "lr": order.lr, "run": self.keys}
-        weights = {ARRAYS: arrays_of(self.task.layout, theta_P)}
+        weights = {ARRAYS: arrays_of(self.context.layout, theta_P)}
         if order.sent:
             weights[SENT] = vectors_of(order.sent)
         own: list[dict[str, Any]] = [{"weight": float(weight)} for weight in order.weight_K]
@@ -168,7 +168,7 @@ class GridTrainer(Trainer):
             if isinstance(answer, Failure):
                 yield self.failed([Failure(client, answer.error, answer.trace, answer.lost)])
                 continue
-            client_P = theta_from(self.task.layout, answer.content.array_records[ARRAYS], theta_P)
+            client_P = theta_from(self.context.layout, answer.content.array_records[ARRAYS], theta_P)
             loss = float(answer.content.metric_records[METRICS]["train_loss"])  # type: ignore[arg-type]
             loss_K = torch.tensor([loss], dtype=theta_P.dtype, device=theta_P.device)
             sums = {name: tensor[0] for name, tensor in vectors_from(answer.content, UPLOADS, theta_P).items()}

@@ -19,7 +19,7 @@ from torch import Tensor
 from fedsam.algorithm.client_hooks import State
 from fedsam.data.base import Federation, Split
 from fedsam.engine.base import Order
-from fedsam.engine.context import Task, numerics
+from fedsam.engine.context import RunContext, numerics
 from fedsam.engine.isolate import failure
 from fedsam.engine.loop import Loop, LoopTrainer
 from fedsam.engine.support.allocator import keep_freed_memory
@@ -27,11 +27,11 @@ from fedsam.errors import InputError
 from fedsam.federated.build import assemble
 from fedsam.flower.names import (
     ARRAYS,
+    CLIENT_STATE,
     EXAMPLES,
     METRICS,
     PARTITION,
     SENT,
-    SLOTS,
     STEPS,
     UPLOADS,
     config_of,
@@ -46,26 +46,26 @@ from fedsam.run import Run
 
 
 @dataclass(frozen=True)
-class Site:
+class ClientData:
     """What a client has: its share of the data is that of its partition in `federation`."""
 
     run: Run
     federation: Federation
-    task: Task
+    context: RunContext
     trainer: LoopTrainer
 
 
 @lru_cache(maxsize=2)
-def _site(keys: str) -> Site:
+def _site(keys: str) -> ClientData:
     return _built(Run.from_keys(json.loads(keys)))
 
 
-def _built(run: Run) -> Site:
-    federation, task = assemble(run)
-    if task.device.type == "cpu":
+def _built(run: Run) -> ClientData:
+    federation, context = assemble(run)
+    if context.device.type == "cpu":
         keep_freed_memory()
     settings = {field: getattr(run.engine, field) for field in Loop.model_fields}
-    return Site(run, federation, task, Loop(**settings).start(task, federation))
+    return ClientData(run, federation, context, Loop(**settings).start(context, federation))
 
 
 def initial_arrays(run: Run) -> ArrayRecord:
@@ -75,19 +75,19 @@ def initial_arrays(run: Run) -> ArrayRecord:
     Raises:
         InputError: data or model cannot be had.
     """
-    _, task = assemble(run)
-    theta_P = theta_of(task.module).to(task.device, task.dtype)
-    statistics = [task.batchnorms.initial(theta_P)] if task.batchnorms else []
-    return arrays_of(task.layout, theta_P, _buffers(task, *statistics))
+    _, context = assemble(run)
+    theta_P = theta_of(context.module).to(context.device, context.dtype)
+    statistics = [context.batchnorms.initial(theta_P)] if context.batchnorms else []
+    return arrays_of(context.layout, theta_P, _buffers(context, *statistics))
 
 
-def _buffers(task: Task, *statistics: Tensor) -> State:
+def _buffers(context: RunContext, *statistics: Tensor) -> State:
     """The buffers that go with a model to and from a server of one's own."""
-    averaged = task.batchnorms is not None and task.strategy.batchnorm == "average"
-    return task.batchnorms.buffers(statistics[0]) if task.batchnorms and averaged else {}
+    averaged = context.batchnorms is not None and context.strategy.batchnorm == "average"
+    return context.batchnorms.buffers(statistics[0]) if context.batchnorms and averaged else {}
 
 
-def site_of(message: Message, context: Context, run: Run | None = None) -> Site:
+def site_of(message: Message, node: Context, run: Run | None = None) -> ClientData:
     """The data and the task that a message is about; built when they are first asked for, and kept in this process.
 
     Keys of a group in the node's own configuration (`data.root`, `engine.device`) win over those of the message.
@@ -107,7 +107,7 @@ def site_of(message: Message, context: Context, run: Run | None = None) -> Site:
         keys = json.loads(str(config["run"]))
     else:
         raise InputError("run", InputError.ABSENT, "the message's config holds no run; give one to the function")
-    keys |= {name: value for name, value in context.node_config.items() if "." in name}
+    keys |= {name: value for name, value in node.node_config.items() if "." in name}
     keys |= {"engine.name": "loop", "out": None}
     for name in [name for name in keys if name.startswith("engine.")]:
         if name.removeprefix("engine.") not in {"name", *Loop.model_fields}:
@@ -115,7 +115,7 @@ def site_of(message: Message, context: Context, run: Run | None = None) -> Site:
     return _site(json.dumps(keys, sort_keys=True))
 
 
-def train(message: Message, context: Context, run: Run | None = None) -> Message:
+def train(message: Message, node: Context, run: Run | None = None) -> Message:
     """Train the node's client from the weights in a message, and answer with the trained weights. Vectors that a client
     of the run's strategy keeps from round to round are in the node's `context.state`.
 
@@ -130,33 +130,33 @@ def train(message: Message, context: Context, run: Run | None = None) -> Message
         context: of the node; `partition-id` in its configuration is the client.
         run: the description of data, model and client, unless the message holds one.
     """
-    return _answered(message, context, run, _train)
+    return _answered(message, node, run, _train)
 
 
-def _train(message: Message, context: Context, site: Site, client: int) -> RecordDict:
-    config, task, run = config_of(message), site.task, site.run
+def _train(message: Message, node: Context, data_of_client: ClientData, client: int) -> RecordDict:
+    config, context, run = config_of(message), data_of_client.context, data_of_client.run
     round = int(config.get("server-round", 1)) - 1  # type: ignore[arg-type]
-    lr = float(config["lr"]) if "lr" in config else run.client.bottom.lr  # type: ignore[arg-type]
-    theta_P = theta_from(task.layout, _arrays(message), torch.empty(0, dtype=task.dtype, device=task.device))
+    lr = float(config["lr"]) if "lr" in config else run.client.base_optimizer.lr  # type: ignore[arg-type]
+    theta_P = theta_from(context.layout, _arrays(message), torch.empty(0, dtype=context.dtype, device=context.device))
     with numerics(run.engine.precision):
         torch.set_num_threads(run.engine.threads or 1)
         sent = {name: tensor[0] for name, tensor in vectors_from(message.content, SENT, theta_P).items()}
-        slots = vectors_from(context.state, SLOTS, theta_P)
-        slots = slots or {name: theta_P.new_zeros(1, size) for name, size in task.slots.items()}
-        alone = task.batchnorms is not None and task.strategy.batchnorm == "average" and BATCHNORM not in sent
-        if alone and task.batchnorms:
-            sent[BATCHNORM] = statistics_from(task.batchnorms, _arrays(message), theta_P)
+        client_state = vectors_from(node.state, CLIENT_STATE, theta_P)
+        client_state = client_state or {name: theta_P.new_zeros(1, size) for name, size in context.client_state.items()}
+        alone = context.batchnorms is not None and context.strategy.batchnorm == "average" and BATCHNORM not in sent
+        if alone and context.batchnorms:
+            sent[BATCHNORM] = statistics_from(context.batchnorms, _arrays(message), theta_P)
         weight = float(config.get("weight", 1.0))  # type: ignore[arg-type]
         steps_K = np.array([_steps(config)], dtype=np.int64) if STEPS in config else None
-        order = Order(round, lr, [client], np.array([weight]), sent=sent, slots=slots, steps_K=steps_K)
-        store, (plan,) = task.plan(site.federation, order)
-        client_P, loss, slot, uploads = site.trainer.one(theta_P, task.store(store), plan, order)
-    buffers = _buffers(task, uploads.pop(BATCHNORM) / weight) if alone else {}
-    if slot:
-        context.state[SLOTS] = vectors_of(slot)
+        order = Order(round, lr, [client], np.array([weight]), sent=sent, client_state=client_state, steps_K=steps_K)
+        store, (plan,) = context.plan(data_of_client.federation, order)
+        client_P, loss, client_state, uploads = data_of_client.trainer.one(theta_P, context.store(store), plan, order)
+    buffers = _buffers(context, uploads.pop(BATCHNORM) / weight) if alone else {}
+    if client_state:
+        node.state[CLIENT_STATE] = vectors_of(client_state)
     metrics = MetricRecord({EXAMPLES: plan.examples, "train_loss": float(loss), PARTITION: client})
     more = {UPLOADS: vectors_of(uploads)} if uploads else {}
-    return RecordDict({ARRAYS: arrays_of(task.layout, client_P, buffers), METRICS: metrics, **more})
+    return RecordDict({ARRAYS: arrays_of(context.layout, client_P, buffers), METRICS: metrics, **more})
 
 
 def _steps(config: ConfigRecord) -> int:
@@ -166,58 +166,60 @@ def _steps(config: ConfigRecord) -> int:
     return steps
 
 
-def evaluate(message: Message, context: Context, run: Run | None = None) -> Message:
+def evaluate(message: Message, node: Context, run: Run | None = None) -> Message:
     """Evaluate the weights in a message on the local test set of the node's client (`data.local_test`).
 
     The answer holds `metrics`: `num-examples`, `loss`, `accuracy`, `partition-id`. Arguments as for `train`.
     """
-    return _answered(message, context, run, _evaluate)
+    return _answered(message, node, run, _evaluate)
 
 
-def _evaluate(message: Message, context: Context, site: Site, client: int) -> RecordDict:
-    task = site.task
-    store, (index,) = site.federation.local_test([client])
+def _evaluate(message: Message, node: Context, data_of_client: ClientData, client: int) -> RecordDict:
+    context = data_of_client.context
+    store, (index,) = data_of_client.federation.local_test([client])
     if not len(index):
-        raise InputError("data.local_test", site.run.data.local_test, f"client {client} holds out no test examples")
-    theta_P = theta_from(task.layout, _arrays(message), torch.empty(0, dtype=task.dtype, device=task.device))
-    with numerics(site.run.engine.precision):
-        torch.set_num_threads(site.run.engine.threads or 1)
-        local = task.place(Split(store.images[index], store.labels[index]))
-        loss, accuracy = evaluate_on(task, theta_P, local, *_statistics(message, context, task, theta_P))
+        raise InputError(
+            "data.local_test", data_of_client.run.data.local_test, f"client {client} holds out no test examples"
+        )
+    theta_P = theta_from(context.layout, _arrays(message), torch.empty(0, dtype=context.dtype, device=context.device))
+    with numerics(data_of_client.run.engine.precision):
+        torch.set_num_threads(data_of_client.run.engine.threads or 1)
+        local = context.place(Split(store.images[index], store.labels[index]))
+        loss, accuracy = evaluate_on(context, theta_P, local, *_statistics(message, node, context, theta_P))
     metrics = MetricRecord({EXAMPLES: len(index), "loss": loss, "accuracy": accuracy, PARTITION: client})
     return RecordDict({METRICS: metrics})
 
 
-def _statistics(message: Message, context: Context, task: Task, theta_P: Tensor) -> list[Tensor]:
+def _statistics(message: Message, node: Context, context: RunContext, theta_P: Tensor) -> list[Tensor]:
     """Those with which the client evaluates: its own, or those that came with the model."""
-    if task.batchnorms is None:
+    if context.batchnorms is None:
         return []
-    if task.strategy.batchnorm == "average":
-        return [statistics_from(task.batchnorms, _arrays(message), theta_P)]
-    initial_S, kept = task.batchnorms.initial(theta_P), vectors_from(context.state, SLOTS, theta_P)
+    if context.strategy.batchnorm == "average":
+        return [statistics_from(context.batchnorms, _arrays(message), theta_P)]
+    initial_S, kept = context.batchnorms.initial(theta_P), vectors_from(node.state, CLIENT_STATE, theta_P)
     return [initial_S + kept[BATCHNORM][0] if BATCHNORM in kept else initial_S]
 
 
-def query(message: Message, context: Context, run: Run | None = None) -> Message:
+def query(message: Message, node: Context, run: Run | None = None) -> Message:
     """Say who the node is: `metrics` with `partition-id`, `num-partitions` where it knows, and `num-examples` where the
     message or `run` describes the data.
     """
     if run is None and "run" not in config_of(message):
-        return introduce(message, context)
-    return _answered(message, context, run, _counted)
+        return introduce(message, node)
+    return _answered(message, node, run, _counted)
 
 
-def _counted(message: Message, context: Context, site: Site, client: int) -> RecordDict:
-    examples = {EXAMPLES: int(site.federation.sizes([client])[0])}
-    return RecordDict({METRICS: MetricRecord({**identity(context), **examples})})
+def _counted(message: Message, node: Context, data_of_client: ClientData, client: int) -> RecordDict:
+    examples = {EXAMPLES: int(data_of_client.federation.sizes([client])[0])}
+    return RecordDict({METRICS: MetricRecord({**identity(node), **examples})})
 
 
-def _answered(message: Message, context: Context, run: Run | None, work: Any) -> Message:
+def _answered(message: Message, node: Context, run: Run | None, work: Any) -> Message:
     try:
-        client, site = int(context.node_config[PARTITION]), site_of(message, context, run)
-        if not 0 <= client < site.federation.clients:
-            raise InputError(PARTITION, client, f"there are {site.federation.clients} clients, from 0 on")
-        return Message(work(message, context, site, client), reply_to=message)
+        client, data_of_client = int(node.node_config[PARTITION]), site_of(message, node, run)
+        if not 0 <= client < data_of_client.federation.clients:
+            raise InputError(PARTITION, client, f"there are {data_of_client.federation.clients} clients, from 0 on")
+        return Message(work(message, node, data_of_client, client), reply_to=message)
     except Exception as error:
         found = failure(-1, error)
         reason = f"{found.error}\n{found.trace}"

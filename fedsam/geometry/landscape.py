@@ -16,7 +16,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from fedsam.data.base import Federation, Split
 from fedsam.engine.blocks import why_not_together
-from fedsam.engine.context import Task, shared
+from fedsam.engine.context import RunContext, shared
 from fedsam.geometry.attention import PlainAttention
 from fedsam.rng import stream
 
@@ -37,7 +37,7 @@ class Landscape:
     takes as long as 3.3 gradients, and the loss as long as 0.3.)
 
     Args:
-        task: of a run; gives the model, the normalisation and the device.
+        context: of a run; gives the model, the normalisation and the device.
         images: uint8 [N, H, W, C].
         labels: int64 [N].
         statistics: [S] in a tuple, of a model with batch normalisation.
@@ -46,7 +46,7 @@ class Landscape:
 
     def __init__(
         self,
-        task: Task,
+        context: RunContext,
         images: np.ndarray | Tensor,
         labels: np.ndarray | Tensor,
         statistics: tuple[Tensor, ...] = (),
@@ -55,13 +55,13 @@ class Landscape:
         pixels = images if isinstance(images, Tensor) else shared(images)
         targets = labels if isinstance(labels, Tensor) else shared(labels)
         with torch.no_grad():
-            inputs_NCHW = task.normalise(pixels.to(task.device))
-        self._set(task, inputs_NCHW, targets.to(task.device), statistics, batch)
+            inputs_NCHW = context.normalise(pixels.to(context.device))
+        self._set(context, inputs_NCHW, targets.to(context.device), statistics, batch)
 
     def _set(
-        self, task: Task, inputs_NCHW: Tensor, labels_N: Tensor, statistics: tuple[Tensor, ...], batch: int
+        self, context: RunContext, inputs_NCHW: Tensor, labels_N: Tensor, statistics: tuple[Tensor, ...], batch: int
     ) -> None:
-        self.task, self.statistics, self.batch = task, statistics, batch
+        self.context, self.statistics, self.batch = context, statistics, batch
         self.inputs_NCHW, self.labels_N = inputs_NCHW, labels_N
         self.examples = len(labels_N)
         self.evaluations = 0.0
@@ -78,7 +78,7 @@ class Landscape:
 
     def _like(self, inputs_NCHW: Tensor, labels_N: Tensor, statistics: tuple[Tensor, ...]) -> Landscape:
         other = object.__new__(Landscape)
-        other._set(self.task, inputs_NCHW, labels_N, statistics, self.batch)
+        other._set(self.context, inputs_NCHW, labels_N, statistics, self.batch)
         return other
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
@@ -98,8 +98,8 @@ class Landscape:
         """At how many points the loss is evaluated at once: several where that pays, for models whose kernels are
         short.
         """
-        alone = not self.task.small or why_not_together(self.task)
-        return 1 if alone else max(1, min(32, TOGETHER // self.task.layout.total))
+        alone = not self.context.small or why_not_together(self.context)
+        return 1 if alone else max(1, min(32, TOGETHER // self.context.layout.total))
 
     def losses_and_accuracies(self, theta_GP: Tensor) -> tuple[Tensor, Tensor]:
         """`loss_and_accuracy` at several points, float64 [G] each, on the CPU; by vmap if G > 1 and it works."""
@@ -111,13 +111,13 @@ class Landscape:
         correct_G = torch.zeros_like(total_G)
         with torch.no_grad():
             for inputs_BCHW, labels_B in self._batches():
-                if len(theta_GP) == 1 or why_not_together(self.task):
-                    each = [self.task.logits(theta_P, inputs_BCHW, *self.statistics) for theta_P in theta_GP]
+                if len(theta_GP) == 1 or why_not_together(self.context):
+                    each = [self.context.logits(theta_P, inputs_BCHW, *self.statistics) for theta_P in theta_GP]
                     logits_GBL = torch.stack(each)
                 else:
 
                     def at(theta_P: Tensor, inputs_BCHW: Tensor = inputs_BCHW) -> Tensor:
-                        return self.task.logits(theta_P, inputs_BCHW, *self.statistics)
+                        return self.context.logits(theta_P, inputs_BCHW, *self.statistics)
 
                     logits_GBL = vmap(at)(theta_GP)
                 labels_GB = labels_B.expand(len(theta_GP), -1)
@@ -162,7 +162,7 @@ class Landscape:
     def _recorded(self, theta_P: Tensor, inputs_BCHW: Tensor, labels_B: Tensor) -> tuple[Tensor, Tensor]:
         with torch.enable_grad():
             leaf_P = theta_P.detach().requires_grad_()
-            logits_BL = self.task.logits(leaf_P, inputs_BCHW, *self.statistics)
+            logits_BL = self.context.logits(leaf_P, inputs_BCHW, *self.statistics)
             return _cross_entropies(logits_BL, labels_B), leaf_P
 
 

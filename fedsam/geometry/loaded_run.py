@@ -42,7 +42,7 @@ class Model:
     statistics: Statistics
 
 
-class Site:
+class LoadedRun:
     """What a run directory holds.
 
     Args:
@@ -67,7 +67,7 @@ class Site:
             settings["precision"] = "fp32"
         loop = Loop(**settings | ({"device": device} if device else {}))
         self.simulation = Simulation(self.run.replace(engine=loop))
-        self.task, self.federation = self.simulation.task, self.simulation.federation
+        self.context, self.federation = self.simulation.context, self.simulation.federation
         self.whole = checkpoint is not None
         """Whether there is a checkpoint, without which the raw global model and the server's state are not known."""
         self.simulation.directory = _Untouched(path, directory.description)
@@ -86,10 +86,10 @@ class Site:
         import safetensors
         import safetensors.torch
 
-        task, norms = self.task, self.task.batchnorms
+        context, norms = self.context, self.context.batchnorms
         try:
             state = safetensors.torch.load(blob)
-            theta_P = task.layout.flatten(state).to(task.device, task.dtype)
+            theta_P = context.layout.flatten(state).to(context.device, context.dtype)
             statistics = (norms.vector(state, theta_P),) if norms else ()
         except (safetensors.SafetensorError, InputError, KeyError) as error:
             raise InputError(
@@ -104,8 +104,8 @@ class Site:
             model: whose statistics of batch normalisation are used.
         """
         split = examples_of(self.federation, self.run.seed, images, clients)
-        batch = 128 if self.task.convolutional else 512
-        return Landscape(self.task, split.images, split.labels, model.statistics, batch)
+        batch = 128 if self.context.convolutional else 512
+        return Landscape(self.context, split.images, split.labels, model.statistics, batch)
 
     def clients(self, count: int) -> list[int]:
         """Clients with examples, those that come first in a keyed order; ascending."""
@@ -116,7 +116,7 @@ class Site:
     @property
     def lr(self) -> float:
         """The clients' learning rate in the run's next round; after the last one the schedule stays where it was."""
-        clock, local = self.simulation.clock(), self.run.client.bottom
+        clock, local = self.simulation.clock(), self.run.client.base_optimizer
         last = Clock(min(clock.round, clock.rounds - 1), clock.rounds)
         return self.run.average.lr(local.schedule.lr(local.lr, last), clock)
 
@@ -131,15 +131,15 @@ class Site:
         assert isinstance(trainer, LoopTrainer)
         found = []
         for client in clients:
-            slots = simulation.slots.rows([client]) if simulation.slots.names else {}
-            order = Order(simulation.done, self.lr, [client], np.ones(1), sent=sent, slots=slots)
-            store, (plan,) = self.task.plan(self.federation, order)
-            client_P, _, slot, uploads = trainer.one(sent_P, self.task.store(store), plan, order)
-            found.append(Model(client_P, self._statistics(client_P, slot, uploads)))
+            client_state = simulation.client_state.rows([client]) if simulation.client_state.names else {}
+            order = Order(simulation.done, self.lr, [client], np.ones(1), sent=sent, client_state=client_state)
+            store, (plan,) = self.context.plan(self.federation, order)
+            client_P, _, client_state, uploads = trainer.one(sent_P, self.context.store(store), plan, order)
+            found.append(Model(client_P, self._statistics(client_P, client_state, uploads)))
         return found
 
-    def _statistics(self, theta_P: Tensor, slot: dict[str, Tensor], uploads: dict[str, Tensor]) -> Statistics:
-        norms = self.task.batchnorms
+    def _statistics(self, theta_P: Tensor, client_state: dict[str, Tensor], uploads: dict[str, Tensor]) -> Statistics:
+        norms = self.context.batchnorms
         if norms is None:
             return ()
-        return (uploads[BATCHNORM] if BATCHNORM in uploads else norms.initial(theta_P) + slot[BATCHNORM],)
+        return (uploads[BATCHNORM] if BATCHNORM in uploads else norms.initial(theta_P) + client_state[BATCHNORM],)

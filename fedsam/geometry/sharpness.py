@@ -64,7 +64,7 @@ def worst_in_ball(landscape: Landscape, theta_P: Tensor, ascent: Perturbed, rho:
     epsilon_P = torch.zeros_like(theta_P)
     if rho == 0:
         return Worst(landscape.loss(theta_P), 0.0, epsilon_P)
-    layout = landscape.task.layout
+    layout = landscape.context.layout
     scale_P = scale_squared(theta_P, ascent, layout)
     within_P = torch.where(scale_P > 0, scale_P, torch.inf)
     stride = ascent.replace(rho=min(1.0, STRIDE / steps) * rho)

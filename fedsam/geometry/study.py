@@ -16,7 +16,7 @@ from fedsam.engine.context import numerics
 from fedsam.errors import InputError
 from fedsam.geometry.directions import random_direction
 from fedsam.geometry.landscape import Landscape
-from fedsam.geometry.loaded_run import Model, Site
+from fedsam.geometry.loaded_run import LoadedRun, Model
 from fedsam.geometry.measure import measure
 from fedsam.geometry.sharpness import flatness_distance, m_sharpness, noise, worst_in_ball
 from fedsam.geometry.spectrum import density, top_eigenvalues
@@ -128,9 +128,9 @@ def study(
     """
     settings = settings or Settings()
     with numerics("fp32"):
-        site = Site(path, settings.device)
-        with closing(site.simulation):
-            found = _Study(site, settings, tell, to).all()
+        loaded = LoadedRun(path, settings.device)
+        with closing(loaded.simulation):
+            found = _Study(loaded, settings, tell, to).all()
     file = path / "geometry.json"
     with on_disk(file):
         replace_file(file, (json.dumps(found, allow_nan=False) + "\n").encode())
@@ -140,35 +140,35 @@ def study(
 class _Study:
     """The parts of a study, one method each."""
 
-    def __init__(self, site: Site, settings: Settings, tell: Callable[[str], None], to: Path | None) -> None:
-        self.site, self.settings, self.tell, self.other = site, settings, tell, to
-        self.seed = site.run.seed if settings.seed is None else settings.seed
-        self.theta_P = site.served.theta_P
-        self.clients = site.clients(settings.clients)
+    def __init__(self, loaded: LoadedRun, settings: Settings, tell: Callable[[str], None], to: Path | None) -> None:
+        self.loaded, self.settings, self.tell, self.other = loaded, settings, tell, to
+        self.seed = loaded.run.seed if settings.seed is None else settings.seed
+        self.theta_P = loaded.served.theta_P
+        self.clients = loaded.clients(settings.clients)
         self.landscape: Landscape
         self.trained: list[Model] = []
 
     def all(self) -> Part:
-        site, settings = self.site, self.settings
+        loaded, settings = self.loaded, self.settings
         parts: dict[str, tuple[Any, Callable[[], Any]]] = {
             "global": (True, self.spectrum),
             "clients": (self.clients, self.of_clients),
             "sharpness": (settings.sam_radii or settings.asam_radii, self.sharpness),
             "noise": (settings.sigmas, self.noise),
-            "flatness": (settings.flatness and self.clients and site.whole, self.flatness),
+            "flatness": (settings.flatness and self.clients and loaded.whole, self.flatness),
             "surface": (settings.surface, self.surface),
-            "plane": (settings.plane and len(self.clients) > 1 and site.whole, self.plane),
-            "line": (settings.line and site.averaged, self.line),
+            "plane": (settings.plane and len(self.clients) > 1 and loaded.whole, self.plane),
+            "line": (settings.line and loaded.averaged, self.line),
             "to": (settings.line and self.other, self.to),
         }
-        self.landscape = site.landscape(settings.images, site.served)
+        self.landscape = loaded.landscape(settings.images, loaded.served)
         self.check()
         found: Part = {
             "format": FORMAT,
-            "digest": site.digest,
-            "round": site.round,
+            "digest": loaded.digest,
+            "round": loaded.round,
             "images": self.landscape.examples,
-            "parameters": site.task.layout.total,
+            "parameters": loaded.context.layout.total,
             "settings": asdict(settings),
         }
         seconds: dict[str, float] = {}
@@ -187,7 +187,7 @@ class _Study:
         Raises:
             InputError: under the setting at fault.
         """
-        settings, parameters = self.settings, self.site.task.layout.total
+        settings, parameters = self.settings, self.loaded.context.layout.total
         points = {name: getattr(settings, name) ** 2 for name in ("surface", "plane")} | {"line": settings.line}
         probes = {"density_steps": settings.density_steps * settings.density_probes} if settings.density else {}
         products = {"trace_vectors": settings.trace_vectors, "top": settings.top, **probes}
@@ -234,9 +234,9 @@ class _Study:
     def of_clients(self) -> list[Part]:
         settings, rows = self.settings, []
         for client in self.clients:
-            own = self.site.landscape(settings.images, self.site.served, [client])
+            own = self.loaded.landscape(settings.images, self.loaded.served, [client])
             eigen = top_eigenvalues(own, self.theta_P, settings.top, settings.tolerance, self.seed)
-            about = {"client": client, "examples": int(self.site.federation.sizes([client])[0])}
+            about = {"client": client, "examples": int(self.loaded.federation.sizes([client])[0])}
             rows.append(about | {"loss": own.loss(self.theta_P), "eigenvalues": eigen.values, "ratio": eigen.ratio})
         return rows
 
@@ -259,14 +259,15 @@ class _Study:
         return rows
 
     def flatness(self) -> Part:
-        site, settings = self.site, self.settings
+        loaded, settings = self.loaded, self.settings
         models, ascent = self.models(), SAM()
         own = [
-            site.landscape(settings.images, model, [client]) for client, model in zip(self.clients, models, strict=True)
+            loaded.landscape(settings.images, model, [client])
+            for client, model in zip(self.clients, models, strict=True)
         ]
         found = flatness_distance(
-            self.landscape.given(*site.raw.statistics),
-            site.raw.theta_P,
+            self.landscape.given(*loaded.raw.statistics),
+            loaded.raw.theta_P,
             [model.theta_P for model in models],
             own,
             ascent,
@@ -281,17 +282,17 @@ class _Study:
             "mean_perturbed_distance": sum(row.perturbed_distance for row in found.clients) / len(rows),
             "ball": ascent.name,
             "rho": settings.flatness_rho,
-            "lr": site.lr,
+            "lr": loaded.lr,
         }
 
     def surface(self) -> Part:
-        layout, settings = self.site.task.layout, self.settings
+        layout, settings = self.loaded.context.layout, self.settings
         right_P, up_P = (random_direction(layout, self.theta_P, self.seed, number) for number in (0, 1))
         found = plane(self.landscape, self.theta_P, right_P, up_P, settings.surface, settings.half_width)
         return _grid(found) | {"seed": self.seed}
 
     def plane(self) -> Part:
-        raw, models = self.site.raw, self.models()
+        raw, models = self.loaded.raw, self.models()
         landscape = self.landscape.given(*raw.statistics)
         corners = [raw.theta_P, models[0].theta_P, models[1].theta_P]
         found = through(landscape, corners[0], corners[1], corners[2], self.settings.plane)
@@ -303,7 +304,7 @@ class _Study:
         return _grid(found) | {"points": points}
 
     def line(self) -> Part:
-        raw = self.site.raw
+        raw = self.loaded.raw
         landscape = self.landscape.given(*raw.statistics)
         found = between(landscape, raw.theta_P, self.theta_P, self.settings.line)
         return asdict(found) | {"from": "raw", "to": "average"}
@@ -311,10 +312,12 @@ class _Study:
     def to(self) -> Part:
         """The line from the served model to that of another run, on this run's examples."""
         assert self.other is not None
-        there = Site(self.other, self.settings.device)
+        there = LoadedRun(self.other, self.settings.device)
         with closing(there.simulation):
-            if there.task.layout != self.site.task.layout:
-                allowed = f"its model is not that of {self.site.simulation.run.model.name} here, so no line joins them"
+            if there.context.layout != self.loaded.context.layout:
+                allowed = (
+                    f"its model is not that of {self.loaded.simulation.run.model.name} here, so no line joins them"
+                )
                 raise InputError("to", str(self.other), allowed)
             other_P = there.served.theta_P.to(self.theta_P)
         found = between(self.landscape, self.theta_P, other_P, self.settings.line)
@@ -322,7 +325,7 @@ class _Study:
 
     def models(self) -> list[Model]:
         """The clients after one more round; trained when they are first asked for."""
-        self.trained = self.trained or self.site.trained(self.clients)
+        self.trained = self.trained or self.loaded.trained(self.clients)
         return self.trained
 
 

@@ -32,12 +32,12 @@ class Accuracy(LocalProbe):
         from fedsam.measure.local_tests import LocalTests
 
         ids = range(min(self.limit, snapshot.federation.clients))
-        tests = LocalTests(snapshot.task, snapshot.federation, ids)
+        tests = LocalTests(snapshot.context, snapshot.federation, ids)
         before, _ = tests.scores(snapshot.theta_P, snapshot.statistics)
         found = {"before": self.summary(before)}
-        if snapshot.trial is not None:
+        if snapshot.adaptation is not None:
             after = list(before)  # a client that has nothing to train on stays with what it was sent
-            for client, theta_P, statistics in snapshot.trial(tests.having, snapshot.theta_P, snapshot.statistics):
+            for client, theta_P, statistics in snapshot.adaptation(tests.having, snapshot.theta_P, snapshot.statistics):
                 after[client] = tests.score(client, theta_P, statistics)
             found["after"] = self.summary(after)
         return found

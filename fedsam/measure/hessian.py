@@ -37,9 +37,9 @@ class Hessian(Probe):
         from fedsam.geometry.landscape import Landscape, examples_of
         from fedsam.geometry.measure import measure
 
-        seed = snapshot.task.seed
+        seed = snapshot.context.seed
         split = examples_of(snapshot.federation, seed, self.images)
-        landscape = Landscape(snapshot.task, split.images, split.labels, snapshot.statistics)
+        landscape = Landscape(snapshot.context, split.images, split.labels, snapshot.statistics)
         found = measure(landscape, snapshot.theta_P, top=self.top, trace_vectors=self.trace_vectors, seed=seed)
         del found["seconds"]  # they are among the record's eval_seconds
         return found

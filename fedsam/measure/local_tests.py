@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from fedsam.data.base import Federation, Split
-from fedsam.engine.context import Store, Task
+from fedsam.engine.context import RunContext, Store
 from fedsam.measure.evaluate import evaluate, per_example
 
 Scores = list[float | None]
@@ -21,17 +21,17 @@ class LocalTests:
     """What some clients hold out, one client after the other in one store on the device.
 
     Args:
-        task: of the run.
+        context: of the run.
         federation: its data.
         ids: the clients, from 0 on.
     """
 
-    def __init__(self, task: Task, federation: Federation, ids: range) -> None:
-        self.task, (split, index) = task, federation.local_test(ids)
+    def __init__(self, context: RunContext, federation: Federation, ids: range) -> None:
+        self.context, (split, index) = context, federation.local_test(ids)
         self.sizes = [len(own) for own in index]
         self.ends = np.cumsum([0, *self.sizes])
         at = np.concatenate(index)
-        self.store = task.place(Split(split.images[at], split.labels[at]))
+        self.store = context.place(Split(split.images[at], split.labels[at]))
         self.having = [client for client in ids if self.sizes[client]]
         """Clients that hold anything out."""
 
@@ -39,13 +39,13 @@ class LocalTests:
         """Each client's accuracy and mean cross entropy with one model, [K]; None for clients that hold nothing out."""
         if not self.having:
             return [None] * len(self.sizes), [None] * len(self.sizes)
-        losses_N, right_N = per_example(self.task, theta_P, self.store, *statistics)
+        losses_N, right_N = per_example(self.context, theta_P, self.store, *statistics)
         return self._means(right_N.double()), self._means(losses_N.double())
 
     def score(self, client: int, theta_P: Tensor, statistics: Sequence[Tensor]) -> float:
         """One client's accuracy with a model of its own."""
         own = slice(self.ends[client], self.ends[client + 1])
-        return evaluate(self.task, theta_P, Store(self.store.images[own], self.store.labels[own]), *statistics)[1]
+        return evaluate(self.context, theta_P, Store(self.store.images[own], self.store.labels[own]), *statistics)[1]
 
     def _means(self, values_N: Tensor) -> Scores:
         parts = np.split(values_N.cpu().numpy(), self.ends[1:-1])

@@ -16,8 +16,8 @@ from fedsam.config import Component, key
 from fedsam.data.base import Federation
 
 if TYPE_CHECKING:
-    from fedsam.engine.context import Task
-    from fedsam.federated.local_adaptation import Trial
+    from fedsam.engine.context import RunContext
+    from fedsam.federated.local_adaptation import LocalAdaptation
 
 
 @dataclass(frozen=True)
@@ -25,20 +25,20 @@ class Snapshot:
     """A run after a round.
 
     Args:
-        task: of the run.
+        context: of the run.
         federation: its data.
         round: how many rounds are done.
         theta_P: the served model.
         statistics: of its batch normalisation, if it has any: one vector [S].
-        trial: trains clients from a model, of which nothing is kept; None where there is no engine to do it.
+        adaptation: trains clients from a model, of which nothing is kept; None where there is no engine to do it.
     """
 
-    task: Task
+    context: RunContext
     federation: Federation
     round: int
     theta_P: Tensor
     statistics: tuple[Tensor, ...]
-    trial: Trial | None = None
+    adaptation: LocalAdaptation | None = None
 
 
 class Probe(Component):

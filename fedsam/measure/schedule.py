@@ -14,10 +14,10 @@ from typing import Any
 from torch import Tensor
 
 from fedsam.data.base import Federation
-from fedsam.engine.context import Store, Task
+from fedsam.engine.context import RunContext, Store
 from fedsam.errors import DivergedError, Interrupted
 from fedsam.federated.batchnorm import Statistics
-from fedsam.federated.local_adaptation import Trial
+from fedsam.federated.local_adaptation import LocalAdaptation
 from fedsam.measure.evaluate import evaluate, robust_accuracy
 from fedsam.measure.local_tests import LocalTests
 from fedsam.measure.probe import Probe, Snapshot
@@ -48,13 +48,13 @@ class Measures:
     Args:
         run: the description.
         federation: its data.
-        task: of the run.
+        context: of the run.
         statistics: of the global model's batch normalisation.
     """
 
-    def __init__(self, run: Run, federation: Federation, task: Task, statistics: Statistics) -> None:
-        self.run, self.federation, self.task, self.statistics = run, federation, task, statistics
-        self.test = task.place(federation.test)
+    def __init__(self, run: Run, federation: Federation, context: RunContext, statistics: Statistics) -> None:
+        self.run, self.federation, self.context, self.statistics = run, federation, context, statistics
+        self.test = context.place(federation.test)
         self.probes = probes_of(run)
         self._noted: set[str] = set()
 
@@ -62,20 +62,22 @@ class Measures:
         """Whether anything is to be measured after this many rounds."""
         return due(self.run, self.probes, round)
 
-    def of(self, round: int, served_P: Tensor, theta_P: Tensor, trial: Trial | None = None) -> dict[str, Any]:
+    def of(
+        self, round: int, served_P: Tensor, theta_P: Tensor, adaptation: LocalAdaptation | None = None
+    ) -> dict[str, Any]:
         """What a record says of the model.
 
         Args:
             round: how many rounds are done.
             served_P: the model that is served.
             theta_P: the global model, which is the same vector unless there is an average.
-            trial: for the probes.
+            adaptation: for the probes.
 
         Raises:
             DivergedError: the loss is not finite.
         """
         run, statistics = self.run, self.statistics.of(served_P, theta_P)
-        loss, accuracy = evaluate(self.task, served_P, self.test, *statistics)
+        loss, accuracy = evaluate(self.context, served_P, self.test, *statistics)
         split = self.federation.measured
         if not math.isfinite(loss):
             cure = "lower client.lr or server.lr, or set client.clip_norm"
@@ -85,7 +87,7 @@ class Measures:
             found[f"raw_{split}_accuracy"] = accuracy if served_P is theta_P else self._raw(theta_P)
         if run.attack.passes:
             found |= self.aside("robust_accuracy", lambda: self._robust(served_P, statistics))
-        snapshot = Snapshot(self.task, self.federation, round, served_P, statistics, trial)
+        snapshot = Snapshot(self.context, self.federation, round, served_P, statistics, adaptation)
         for group, probe in self.probes.items():
             if probe.due(round, run.rounds):
                 found |= self.aside(group, partial(probe.measure, snapshot))
@@ -113,10 +115,10 @@ class Measures:
     def _robust(self, served_P: Tensor, statistics: tuple[Tensor, ...]) -> float:
         images = self.run.attack_images
         attacked = Store(self.test.images[:images], self.test.labels[:images])
-        return robust_accuracy(self.task, served_P, attacked, self.run.attack, *statistics)
+        return robust_accuracy(self.context, served_P, attacked, self.run.attack, *statistics)
 
     def _raw(self, theta_P: Tensor) -> float:
-        return evaluate(self.task, theta_P, self.test, *self.statistics.of(theta_P, theta_P))[1]
+        return evaluate(self.context, theta_P, self.test, *self.statistics.of(theta_P, theta_P))[1]
 
     def partition(self) -> dict[str, Any]:
         """How the data are divided: all sizes, the labels of the first clients, and how different these are."""
@@ -149,7 +151,7 @@ class Measures:
         """
 
         def scores() -> dict[str, Any]:
-            tests = LocalTests(self.task, self.federation, range(min(SHOWN, self.federation.clients)))
+            tests = LocalTests(self.context, self.federation, range(min(SHOWN, self.federation.clients)))
             accuracies, losses = tests.scores(served_P, self.statistics.of(served_P, theta_P))
             losses = [value if value is None or math.isfinite(value) else None for value in losses]
             return {"examples": tests.sizes, "accuracy": accuracies, "loss": losses}

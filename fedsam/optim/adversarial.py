@@ -7,13 +7,13 @@ from torch import Tensor
 
 from fedsam.attack.base import Attack
 from fedsam.config import key
-from fedsam.optim.base import Around, Oracle, State
+from fedsam.optim.base import Oracle, State, Wrapper
 
 START = "attack start"
 """Name of the draws."""
 
 
-class Adversarial(Around):
+class Adversarial(Wrapper):
     """w ← base(w, ∇_w L_B(w; x + δ)), with δ the attack's, found at w on the same mini-batch after its augmentation.
 
     Madry et al., ICLR 2018, eq. 2.1; as the late phase of training (`client.name=late client.ascent=adversarial`) Zhou

@@ -82,13 +82,13 @@ class ClientOptimizer(Component):
 
     @property
     @abstractmethod
-    def bottom(self) -> BaseOptimizer:
+    def base_optimizer(self) -> BaseOptimizer:
         """The base optimiser that takes the steps in the end; it holds learning rate, batch size and epochs."""
 
     @property
     def kept(self) -> tuple[str, ...]:
         """Which vectors of the state a client keeps from round to round."""
-        return self.bottom.kept
+        return self.base_optimizer.kept
 
     @property
     def perturbs(self) -> bool:
@@ -110,7 +110,7 @@ class ClientOptimizer(Component):
 
     def init(self, theta_P: Tensor) -> State:
         """The state at the beginning of a client's round, or of its first where it keeps some of it."""
-        return self.bottom.init(theta_P)
+        return self.base_optimizer.init(theta_P)
 
     @abstractmethod
     def step(self, theta_P: Tensor, state: State, oracle: Oracle, lr: float | Tensor) -> tuple[Tensor, State]:
@@ -156,7 +156,7 @@ class BaseOptimizer(ClientOptimizer):
     schedule: Schedule = key("constant", "client learning rate over the rounds", "Caldarola et al. 2022")
 
     @property
-    def bottom(self) -> BaseOptimizer:
+    def base_optimizer(self) -> BaseOptimizer:
         """This optimiser itself."""
         return self
 
@@ -202,7 +202,7 @@ def is_on(number: float | Tensor) -> bool:
     return isinstance(number, Tensor) or number != 0
 
 
-class Around(ClientOptimizer):
+class Wrapper(ClientOptimizer):
     """An optimiser that has a base optimiser take its steps."""
 
     rowwise = True
@@ -210,12 +210,12 @@ class Around(ClientOptimizer):
     base: BaseOptimizer = key("sgd", "the optimiser that takes the steps", "Caldarola et al. 2022")
 
     @property
-    def bottom(self) -> BaseOptimizer:
+    def base_optimizer(self) -> BaseOptimizer:
         """The base optimiser."""
         return self.base
 
 
-class Perturbed(Around):
+class Perturbed(Wrapper):
     """An optimiser that takes the base's step from theta with the gradient at a perturbed point, theta + epsilon.
 
     w ← base(w, ∇L_B(w + ε)), ε = perturbation(w, ∇L_B(w)), both gradients on the same mini-batch
@@ -269,7 +269,7 @@ def must_step_with_sgd(client: ClientOptimizer, server: str) -> None:
     Raises:
         InputError: it is another; the key is of the group `client.`.
     """
-    if client.bottom.name != "sgd":
-        key = "name" if client.bottom is client else "base"
+    if client.base_optimizer.name != "sgd":
+        key = "name" if client.base_optimizer is client else "base"
         allowed = f"server.name={server} takes the clients' way for a sum of gradients; use sgd"
-        raise InputError(key, client.bottom.name, allowed)
+        raise InputError(key, client.base_optimizer.name, allowed)

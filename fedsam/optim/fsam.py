@@ -31,13 +31,13 @@ class FSAM(ClientOptimizer):
     )
 
     @property
-    def bottom(self) -> BaseOptimizer:
+    def base_optimizer(self) -> BaseOptimizer:
         """The base optimiser of the perturbed one."""
-        return self.ascent.bottom
+        return self.ascent.base_optimizer
 
     def init(self, theta_P: Tensor) -> State:
         """The base's state, and a mean gradient of zeros."""
-        return {**self.bottom.init(theta_P), "fsam_m": torch.zeros_like(theta_P)}
+        return {**self.base_optimizer.init(theta_P), "fsam_m": torch.zeros_like(theta_P)}
 
     def step(self, theta_P: Tensor, state: State, oracle: Oracle, lr: float | Tensor) -> tuple[Tensor, State]:
         """The base's step with the gradient at the point perturbed along d."""
@@ -45,5 +45,5 @@ class FSAM(ClientOptimizer):
         mean_P = self.lmbda * state["fsam_m"] + (1 - self.lmbda) * gradient_P
         noise_P = gradient_P - self.sigma * mean_P
         sharp_P = oracle(theta_P + self.ascent.ascend(theta_P, noise_P, oracle))
-        theta_P, state = self.bottom.descend(theta_P, state, oracle.descent(sharp_P, theta_P), lr)
+        theta_P, state = self.base_optimizer.descend(theta_P, state, oracle.descent(sharp_P, theta_P), lr)
         return theta_P, {**state, "fsam_m": mean_P}

@@ -33,9 +33,9 @@ class GSAM(ClientOptimizer):
     )
 
     @property
-    def bottom(self) -> BaseOptimizer:
+    def base_optimizer(self) -> BaseOptimizer:
         """The base optimiser of the perturbed one."""
-        return self.ascent.bottom
+        return self.ascent.base_optimizer
 
     def step(self, theta_P: Tensor, state: State, oracle: Oracle, lr: float | Tensor) -> tuple[Tensor, State]:
         """The base's step along g_p − α · g_⊥."""
@@ -43,7 +43,7 @@ class GSAM(ClientOptimizer):
         sharp_P = oracle(theta_P + self.ascent.ascend(theta_P, gradient_P, oracle))
         orthogonal_P = orthogonal(gradient_P, sharp_P)
         direction_P = sharp_P - self.alpha * orthogonal_P
-        return self.bottom.descend(theta_P, state, oracle.descent(direction_P, theta_P), lr)
+        return self.base_optimizer.descend(theta_P, state, oracle.descent(direction_P, theta_P), lr)
 
 
 def orthogonal(vector_P: Tensor, axis_P: Tensor) -> Tensor:

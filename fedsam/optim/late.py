@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from fedsam.config import key
-from fedsam.optim.base import Around, BaseOptimizer, ClientOptimizer, Oracle, State
+from fedsam.optim.base import BaseOptimizer, ClientOptimizer, Oracle, State, Wrapper
 from fedsam.schedule.base import Clock
 
 
@@ -26,7 +26,7 @@ class Late(ClientOptimizer):
 
     rowwise = True
 
-    ascent: Around = key("sam", "the optimiser of the other part, with its base", "Zhou et al. 2025")
+    ascent: Wrapper = key("sam", "the optimiser of the other part, with its base", "Zhou et al. 2025")
     switch: float = key(
         0.9,
         "t, the round of the switch; below 1 a share of the rounds, ⌊switch · T⌋",
@@ -38,9 +38,9 @@ class Late(ClientOptimizer):
     reset: bool = key(False, "set a kept momentum buffer to zero at the switch", "on in Zhou et al. 2025, their code")
 
     @property
-    def bottom(self) -> BaseOptimizer:
+    def base_optimizer(self) -> BaseOptimizer:
         """The base of both parts."""
-        return self.ascent.bottom
+        return self.ascent.base_optimizer
 
     @property
     def perturbs(self) -> bool:
@@ -60,7 +60,7 @@ class Late(ClientOptimizer):
     def active(self, clock: Clock) -> ClientOptimizer:
         """The optimiser of this round."""
         late = clock.round >= self.begin(clock.rounds)
-        return self.ascent if late == (self.first == "base") else self.bottom
+        return self.ascent if late == (self.first == "base") else self.base_optimizer
 
     def step(self, theta_P: Tensor, state: State, oracle: Oracle, lr: float | Tensor) -> tuple[Tensor, State]:
         """A step of the round's optimiser."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from fedsam.config import key
-from fedsam.optim.base import Around, BaseOptimizer, ClientOptimizer, Oracle, State
+from fedsam.optim.base import BaseOptimizer, ClientOptimizer, Oracle, State, Wrapper
 
 SLOW = "slow"
 
@@ -26,14 +26,14 @@ class Lookahead(ClientOptimizer):
 
     rowwise = True
 
-    ascent: Around = key("sam", "the inner optimiser, with its base", "Mordido et al. 2024")
+    ascent: Wrapper = key("sam", "the inner optimiser, with its base", "Mordido et al. 2024")
     k: int = key(5, "steps of the inner optimiser between steps of the slow weights", "Zhang et al. 2019", ge=1)
     alpha: float = key(0.5, "α, step of the slow weights towards the fast ones", "Zhang et al. 2019", gt=0.0, le=1.0)
 
     @property
-    def bottom(self) -> BaseOptimizer:
+    def base_optimizer(self) -> BaseOptimizer:
         """The base optimiser of the inner one."""
-        return self.ascent.bottom
+        return self.ascent.base_optimizer
 
     @property
     def perturbs(self) -> bool:

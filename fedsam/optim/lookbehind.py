@@ -58,9 +58,9 @@ class Lookbehind(ClientOptimizer):
             raise InputError("per_tensor", True, "needs alpha=adaptive")
 
     @property
-    def bottom(self) -> BaseOptimizer:
+    def base_optimizer(self) -> BaseOptimizer:
         """The base optimiser of the perturbed one."""
-        return self.ascent.bottom
+        return self.ascent.base_optimizer
 
     def step(self, theta_P: Tensor, state: State, oracle: Oracle, lr: float | Tensor) -> tuple[Tensor, State]:
         """k steps of ascent and descent, and the interpolation."""
@@ -69,7 +69,7 @@ class Lookbehind(ClientOptimizer):
         for i in range(self.k):
             perturbed_P = perturbed_P + self.ascent.ascend(perturbed_P, gradient_P, oracle)
             gradient_P = oracle(perturbed_P)
-            fast_P, state = self.bottom.descend(fast_P, state, oracle.descent(gradient_P, fast_P), lr)
+            fast_P, state = self.base_optimizer.descend(fast_P, state, oracle.descent(gradient_P, fast_P), lr)
             first_P = fast_P if i == 0 else first_P
         # by lerp, which at α = 1 gives φ_k to the last bit; φ₀ + (φ_k − φ₀) does not
         if not isinstance(self.alpha, str):

@@ -30,13 +30,13 @@ class LookSAM(ClientOptimizer):
     alpha: float = key(0.7, "α, weight of the kept component in the other steps", "convention", ge=0.0, le=LARGE)
 
     @property
-    def bottom(self) -> BaseOptimizer:
+    def base_optimizer(self) -> BaseOptimizer:
         """The base optimiser of the perturbed one."""
-        return self.ascent.bottom
+        return self.ascent.base_optimizer
 
     def init(self, theta_P: Tensor) -> State:
         """The base's state, and a g_v of zeros that the first step replaces."""
-        return {**self.bottom.init(theta_P), "looksam_g_v": torch.zeros_like(theta_P)}
+        return {**self.base_optimizer.init(theta_P), "looksam_g_v": torch.zeros_like(theta_P)}
 
     def step(self, theta_P: Tensor, state: State, oracle: Oracle, lr: float | Tensor) -> tuple[Tensor, State]:
         """A step of SAM, or one along g with the kept g_v."""
@@ -47,5 +47,5 @@ class LookSAM(ClientOptimizer):
         else:
             ratio = norm(gradient_P) / (norm(kept_P) + 1e-16)
             direction_P = gradient_P + self.alpha * ratio * kept_P
-        theta_P, state = self.bottom.descend(theta_P, state, oracle.descent(direction_P, theta_P), lr)
+        theta_P, state = self.base_optimizer.descend(theta_P, state, oracle.descent(direction_P, theta_P), lr)
         return theta_P, {**state, "looksam_g_v": kept_P}

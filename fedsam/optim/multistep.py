@@ -26,13 +26,13 @@ class Multistep(ClientOptimizer):
     k: int = key(2, "steps of ascent on each mini-batch", "as of lookbehind, with which it is compared", ge=1, le=1000)
 
     @property
-    def bottom(self) -> BaseOptimizer:
+    def base_optimizer(self) -> BaseOptimizer:
         """The base optimiser of the perturbed one."""
-        return self.ascent.bottom
+        return self.ascent.base_optimizer
 
     def step(self, theta_P: Tensor, state: State, oracle: Oracle, lr: float | Tensor) -> tuple[Tensor, State]:
         """k steps of ascent and the base's step."""
         perturbed_P = theta_P
         for _ in range(self.k):
             perturbed_P = perturbed_P + self.ascent.ascend(perturbed_P, oracle(perturbed_P), oracle)
-        return self.bottom.descend(theta_P, state, oracle.descent(oracle(perturbed_P), theta_P), lr)
+        return self.base_optimizer.descend(theta_P, state, oracle.descent(oracle(perturbed_P), theta_P), lr)

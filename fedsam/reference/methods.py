@@ -92,7 +92,7 @@ def strategies() -> list[list[str]]:
         acts = [words for hook, words in ACTS.items() if getattr(cls, hook) is not getattr(Strategy, hook)]
         traffic = [f"{total / size:.3g}" for total in (simulation.bytes_down, simulation.bytes_up)]
         who = {"sgd": "that do not perturb", "sam": "that perturb"}[clients[0]] if len(clients) == 1 else "any"
-        rows.append([f"`{name}`", paper(cls), ", ".join(acts), str(len(cls.slots)), *traffic, who])
+        rows.append([f"`{name}`", paper(cls), ", ".join(acts), str(len(cls.client_state)), *traffic, who])
     return rows
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fedsam.errors import InputError
-from fedsam.geometry.loaded_run import Site
+from fedsam.geometry.loaded_run import LoadedRun
 from fedsam.geometry.sharpness import worst_in_ball
 from fedsam.optim.asam import ASAM
 from fedsam.optim.sam import SAM
@@ -31,10 +31,10 @@ class BallSharpness(Measure):
     images: int = 1000
     steps: int = 5
 
-    def of(self, site: Site, others: Sequence[Site]) -> float:
+    def of(self, loaded: LoadedRun, others: Sequence[LoadedRun]) -> float:
         """The sharpness."""
-        landscape = site.landscape(self.images, site.served)
-        return worst_in_ball(landscape, site.served.theta_P, self.ascent, self.ascent.rho, self.steps).sharpness
+        landscape = loaded.landscape(self.images, loaded.served)
+        return worst_in_ball(landscape, loaded.served.theta_P, self.ascent, self.ascent.rho, self.steps).sharpness
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,12 @@ class RescaledSharpness(Measure):
     images: int = 1000
     steps: int = 5
 
-    def of(self, site: Site, others: Sequence[Site]) -> dict[str, list[float]]:
+    def of(self, loaded: LoadedRun, others: Sequence[LoadedRun]) -> dict[str, list[float]]:
         """`loss` of A_c w and `sharpness`, a number for each factor."""
-        landscape, layout = site.landscape(self.images, site.served), site.task.layout
+        landscape, layout = loaded.landscape(self.images, loaded.served), loaded.context.layout
         rho, losses, found = self.ascent.rho, [], []
         for factor in self.factors:
-            theta_P = rescaled(site.served.theta_P, layout, self.up, self.down, factor)
+            theta_P = rescaled(loaded.served.theta_P, layout, self.up, self.down, factor)
             losses.append(landscape.loss(theta_P))
             found.append(worst_in_ball(landscape, theta_P, self.ascent, rho, self.steps).sharpness)
         return {"loss": losses, "sharpness": found}

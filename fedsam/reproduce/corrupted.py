@@ -10,7 +10,7 @@ import torch
 
 from fedsam.data.images.corruptions import CORRUPTIONS, SEVERITIES
 from fedsam.geometry.landscape import Landscape
-from fedsam.geometry.loaded_run import Site
+from fedsam.geometry.loaded_run import LoadedRun
 from fedsam.reproduce.measurements import Measure
 from fedsam.rng import stream
 
@@ -27,9 +27,9 @@ class CorruptedAccuracy(Measure):
 
     images: int | None = None
 
-    def of(self, site: Site, others: Sequence[Site]) -> dict[str, list[float]]:
+    def of(self, loaded: LoadedRun, others: Sequence[LoadedRun]) -> dict[str, list[float]]:
         """By corruption, a number a severity."""
-        test, scale = site.federation.test, site.federation.facts.scale
+        test, scale = loaded.federation.test, loaded.federation.facts.scale
         clean_NHWC, labels_N = test.images[: self.images] / scale, test.labels[: self.images]
         found: dict[str, list[float]] = {}
         for name, corrupt in CORRUPTIONS.items():
@@ -37,8 +37,8 @@ class CorruptedAccuracy(Measure):
             for severity in SEVERITIES:
                 rng = stream(0, f"corruption {name}", round=severity)
                 pixels_NHWC = torch.from_numpy(scale * corrupt(clean_NHWC, severity, rng))
-                landscape = Landscape(site.task, pixels_NHWC, labels_N, site.served.statistics)
-                found[name].append(landscape.loss_and_accuracy(site.served.theta_P)[1])
+                landscape = Landscape(loaded.context, pixels_NHWC, labels_N, loaded.served.statistics)
+                found[name].append(landscape.loss_and_accuracy(loaded.served.theta_P)[1])
         return found
 
 

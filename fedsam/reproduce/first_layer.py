@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fedsam.geometry.loaded_run import Site
+from fedsam.geometry.loaded_run import LoadedRun
 from fedsam.reproduce.measurements import Measure
 
 
@@ -29,11 +29,11 @@ class FirstLayer(Measure):
     bins: int = 40
     reach: float = 5.0
 
-    def of(self, site: Site, others: Sequence[Site]) -> dict[str, Any]:
+    def of(self, loaded: LoadedRun, others: Sequence[LoadedRun]) -> dict[str, Any]:
         """`z` (middles of the bins), `density`, `std`, `kurtosis`, `largest` (max |z|) and `weights` (n)."""
-        layout = site.task.layout
+        layout = loaded.context.layout
         name = next(name for name in layout.names if "weight" in name)
-        return self.measured(layout.views(site.served.theta_P)[name].double().cpu().numpy().ravel())
+        return self.measured(layout.views(loaded.served.theta_P)[name].double().cpu().numpy().ravel())
 
     def measured(self, weights: np.ndarray) -> dict[str, Any]:
         """The same of any weights."""

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from fedsam.geometry.directions import random_direction
-from fedsam.geometry.loaded_run import Site
+from fedsam.geometry.loaded_run import LoadedRun
 from fedsam.geometry.spectrum import Eigen, top_eigenvalues
 from fedsam.geometry.surface import plane
 from fedsam.reproduce.figures import Panel
@@ -26,10 +26,10 @@ class Eigenvalues(Measure):
     k: int = 5
     tolerance: float = 1e-3
 
-    def of(self, site: Site, others: Sequence[Site]) -> list[float]:
+    def of(self, loaded: LoadedRun, others: Sequence[LoadedRun]) -> list[float]:
         """All k."""
-        landscape = site.landscape(self.images, site.served)
-        return top_eigenvalues(landscape, site.served.theta_P, self.k, self.tolerance, site.run.seed).values
+        landscape = loaded.landscape(self.images, loaded.served)
+        return top_eigenvalues(landscape, loaded.served.theta_P, self.k, self.tolerance, loaded.run.seed).values
 
 
 def ratio(values: Sequence[float]) -> float:
@@ -52,11 +52,11 @@ class Surface(Measure):
     points: int = 21
     half_width: float = 1.0
 
-    def of(self, site: Site, others: Sequence[Site]) -> dict[str, Any]:
+    def of(self, loaded: LoadedRun, others: Sequence[LoadedRun]) -> dict[str, Any]:
         """`x`, `y`, and `loss` as rows of y."""
-        layout, theta_P, seed = site.task.layout, site.served.theta_P, site.run.seed
+        layout, theta_P, seed = loaded.context.layout, loaded.served.theta_P, loaded.run.seed
         axes = [random_direction(layout, theta_P, seed, number) for number in range(2)]
-        landscape = site.landscape(self.images, site.served)
+        landscape = loaded.landscape(self.images, loaded.served)
         found = plane(landscape, theta_P, axes[0], axes[1], self.points, self.half_width)
         return {"x": found.x, "y": found.y, "loss": found.loss}
 

@@ -15,7 +15,7 @@ import torch
 from fedsam.engine.base import Order
 from fedsam.engine.context import numerics
 from fedsam.engine.loop import LoopTrainer
-from fedsam.geometry.loaded_run import Site
+from fedsam.geometry.loaded_run import LoadedRun
 from fedsam.geometry.sharpness import noise, worst_in_ball
 from fedsam.geometry.spectrum import top_eigenvalues
 from fedsam.geometry.surface import between
@@ -33,7 +33,7 @@ class Measure(ABC):
         return ()
 
     @abstractmethod
-    def of(self, site: Site, others: Sequence[Site]) -> Any:
+    def of(self, loaded: LoadedRun, others: Sequence[LoadedRun]) -> Any:
         """The result, as plain JSON types."""
 
 
@@ -43,9 +43,9 @@ class TrainingLoss(Measure):
 
     images: int = 1000
 
-    def of(self, site: Site, others: Sequence[Site]) -> list[float]:
+    def of(self, loaded: LoadedRun, others: Sequence[LoadedRun]) -> list[float]:
         """Both."""
-        return list(site.landscape(self.images, site.served).loss_and_accuracy(site.served.theta_P))
+        return list(loaded.landscape(self.images, loaded.served).loss_and_accuracy(loaded.served.theta_P))
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,10 @@ class LambdaMax(Measure):
     images: int = 1000
     tolerance: float = 1e-3
 
-    def of(self, site: Site, others: Sequence[Site]) -> float:
+    def of(self, loaded: LoadedRun, others: Sequence[LoadedRun]) -> float:
         """λ₁."""
-        landscape = site.landscape(self.images, site.served)
-        return top_eigenvalues(landscape, site.served.theta_P, 1, self.tolerance, site.run.seed).values[0]
+        landscape = loaded.landscape(self.images, loaded.served)
+        return top_eigenvalues(landscape, loaded.served.theta_P, 1, self.tolerance, loaded.run.seed).values[0]
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,9 @@ class Sharpness(Measure):
     images: int = 1000
     steps: int = 5
 
-    def of(self, site: Site, others: Sequence[Site]) -> list[float]:
+    def of(self, loaded: LoadedRun, others: Sequence[LoadedRun]) -> list[float]:
         """One number a radius."""
-        landscape, theta_P = site.landscape(self.images, site.served), site.served.theta_P
+        landscape, theta_P = loaded.landscape(self.images, loaded.served), loaded.served.theta_P
         return [worst_in_ball(landscape, theta_P, SAM(), rho, self.steps).sharpness for rho in self.radii]
 
 
@@ -83,12 +83,12 @@ class NoisyAccuracy(Measure):
     draws: int = 10
     relative: bool = True
 
-    def of(self, site: Site, others: Sequence[Site]) -> list[float]:
+    def of(self, loaded: LoadedRun, others: Sequence[LoadedRun]) -> list[float]:
         """One number a σ."""
         from fedsam.geometry.landscape import Landscape
 
-        test, theta_P, seed = site.federation.test, site.served.theta_P, site.run.seed
-        landscape = Landscape(site.task, test.images, test.labels, site.served.statistics)
+        test, theta_P, seed = loaded.federation.test, loaded.served.theta_P, loaded.run.seed
+        landscape = Landscape(loaded.context, test.images, test.labels, loaded.served.statistics)
         return [noise(landscape, theta_P, sigma, self.draws, self.relative, seed).accuracy for sigma in self.sigmas]
 
 
@@ -104,13 +104,13 @@ class TestAccuracy(Measure):
         """That run."""
         return (self.on,)
 
-    def of(self, site: Site, others: Sequence[Site]) -> float:
+    def of(self, loaded: LoadedRun, others: Sequence[LoadedRun]) -> float:
         """From 0 to 1."""
         from fedsam.geometry.landscape import Landscape
 
         test = others[0].federation.test
-        landscape = Landscape(site.task, test.images, test.labels, site.served.statistics)
-        return landscape.loss_and_accuracy(site.served.theta_P)[1]
+        landscape = Landscape(loaded.context, test.images, test.labels, loaded.served.statistics)
+        return landscape.loss_and_accuracy(loaded.served.theta_P)[1]
 
 
 @dataclass(frozen=True)
@@ -133,18 +133,18 @@ class LineTo(Measure):
         """That run."""
         return (self.to,)
 
-    def of(self, site: Site, others: Sequence[Site]) -> dict[str, list[float]]:
+    def of(self, loaded: LoadedRun, others: Sequence[LoadedRun]) -> dict[str, list[float]]:
         """`t`, `loss`, `accuracy`."""
-        landscape = site.landscape(self.images, site.served)
-        begin_P, end_P = site.served.theta_P, others[0].served.theta_P
-        if site.task.batchnorms is None:
+        landscape = loaded.landscape(self.images, loaded.served)
+        begin_P, end_P = loaded.served.theta_P, others[0].served.theta_P
+        if loaded.context.batchnorms is None:
             found = between(landscape, begin_P, end_P, self.points, self.margin)
             return {"t": found.t, "loss": found.loss, "accuracy": found.accuracy}
         t: list[float] = np.linspace(-self.margin, 1 + self.margin, self.points).tolist()
         pairs = []
         for at in t:
             theta_P = torch.lerp(begin_P, end_P, at)
-            statistics_S = site.simulation.statistics.estimated(theta_P)
+            statistics_S = loaded.simulation.statistics.estimated(theta_P)
             pairs.append(landscape.given(statistics_S).loss_and_accuracy(theta_P))
         return {"t": t, "loss": [loss for loss, _ in pairs], "accuracy": [accuracy for _, accuracy in pairs]}
 
@@ -174,25 +174,27 @@ class FirstSteps(Measure):
     images: int = 1000
     client: int = 0
 
-    def of(self, site: Site, others: Sequence[Site]) -> dict[str, list[float]]:
+    def of(self, loaded: LoadedRun, others: Sequence[LoadedRun]) -> dict[str, list[float]]:
         """`loss` and `accuracy`, after 0, 1, ... `steps` steps."""
-        landscape = site.landscape(self.images, site.served)
-        found = [landscape.loss_and_accuracy(site.served.theta_P)]
-        trainer = LoopTrainer(replace(site.task, optimizer=self.optimizer), site.federation)
+        landscape = loaded.landscape(self.images, loaded.served)
+        found = [landscape.loss_and_accuracy(loaded.served.theta_P)]
+        trainer = LoopTrainer(replace(loaded.context, optimizer=self.optimizer), loaded.federation)
         try:
-            with numerics(site.run.engine.precision):
+            with numerics(loaded.run.engine.precision):
                 for steps in range(1, self.steps + 1):
-                    after = [self._after(site, trainer, landscape, steps, draw) for draw in range(self.draws)]
+                    after = [self._after(loaded, trainer, landscape, steps, draw) for draw in range(self.draws)]
                     found.append((float(np.mean([a for a, _ in after])), float(np.mean([b for _, b in after]))))
         finally:
             trainer.close()
         return {"loss": [loss for loss, _ in found], "accuracy": [accuracy for _, accuracy in found]}
 
-    def _after(self, site: Site, trainer: LoopTrainer, landscape: Any, steps: int, draw: int) -> tuple[float, float]:
-        simulation = site.simulation
-        sent = site.run.server.broadcast(simulation.server) | simulation.statistics.sent()
-        order = Order(simulation.done + draw, self.optimizer.bottom.lr, [self.client], np.ones(1), sent=sent)
-        store, (plan,) = trainer.task.plan(site.federation, order)
-        theta_P = trainer.one(site.served.theta_P, trainer.task.store(store), plan.first(steps), order)[0]
+    def _after(
+        self, loaded: LoadedRun, trainer: LoopTrainer, landscape: Any, steps: int, draw: int
+    ) -> tuple[float, float]:
+        simulation = loaded.simulation
+        sent = loaded.run.server.broadcast(simulation.server) | simulation.statistics.sent()
+        order = Order(simulation.done + draw, self.optimizer.base_optimizer.lr, [self.client], np.ones(1), sent=sent)
+        store, (plan,) = trainer.context.plan(loaded.federation, order)
+        theta_P = trainer.one(loaded.served.theta_P, trainer.context.store(store), plan.first(steps), order)[0]
         pair: tuple[float, float] = landscape.loss_and_accuracy(theta_P)
         return pair

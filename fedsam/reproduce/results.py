@@ -18,7 +18,7 @@ from fedsam.storage.files import on_disk, replace_file
 from fedsam.sweeps.sweep import Job, finished
 
 if TYPE_CHECKING:
-    from fedsam.geometry.loaded_run import Site
+    from fedsam.geometry.loaded_run import LoadedRun
     from fedsam.reproduce.measurements import Measure
 
 KEPT = "measured.json"
@@ -92,21 +92,21 @@ class Results:
         key = " ".join([repr(measure), *digests])
         if key not in kept:
             self._tell(f"{job.label}: {measure!r}")
-            kept[key] = measure.of(self.site(name, seed), [self.site(other, seed) for other in measure.others])
+            kept[key] = measure.of(self.loaded(name, seed), [self.loaded(other, seed) for other in measure.others])
             content = {"digest": job.run.digest(), "measured": kept}
             with on_disk(file):
                 replace_file(file, (json.dumps(content) + "\n").encode())
         return kept[key]
 
-    def site(self, name: str, seed: int) -> Site:
+    def loaded(self, name: str, seed: int) -> LoadedRun:
         """The run's model and data, to be measured."""
         return self._site(self.job(name, seed).path)
 
     @staticmethod
-    def _open(path: Path) -> Site:
-        from fedsam.geometry.loaded_run import Site
+    def _open(path: Path) -> LoadedRun:
+        from fedsam.geometry.loaded_run import LoadedRun
 
-        return Site(path)
+        return LoadedRun(path)
 
 
 def _read(file: Path, run: Run) -> dict[str, Any]:

@@ -51,7 +51,7 @@ class Checkpoint:
             raise ValueError(f"its tensor {name!r} is {given}, in this run it is {wanted}")
         return found.to(tensor.device)
 
-    def slots(self, sizes: Mapping[str, int], clients: int, dtype: torch.dtype) -> dict[str, Tensor]:
+    def client_state(self, sizes: Mapping[str, int], clients: int, dtype: torch.dtype) -> dict[str, Tensor]:
         """What clients keep: `ids` [K], and the vectors of each name; nothing where no client keeps any.
 
         Args:

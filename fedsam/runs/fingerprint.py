@@ -20,7 +20,7 @@ from torch import Tensor
 from fedsam.config import Component, Config
 from fedsam.data.base import Federation
 from fedsam.data.digest import digest
-from fedsam.engine.context import Task
+from fedsam.engine.context import RunContext
 from fedsam.errors import Damaged
 from fedsam.run import Run
 
@@ -30,9 +30,9 @@ INITIAL = "initial weights of the model"
 """They matter only as long as there is no checkpoint."""
 
 
-def fingerprint_of(run: Run, federation: Federation, task: Task) -> dict[str, dict[str, str]]:
+def fingerprint_of(run: Run, federation: Federation, context: RunContext) -> dict[str, dict[str, str]]:
     """The checksums of data and model, and of the files in which the user's own parts are written."""
-    return {"data": dict(federation.digests), "model": _of_model(task), "sources": dict(_sources(run))}
+    return {"data": dict(federation.digests), "model": _of_model(context), "sources": dict(_sources(run))}
 
 
 def check_unchanged(then: Mapping[str, Any], now: Mapping[str, Any], path: Path, begun: bool) -> None:
@@ -63,8 +63,8 @@ def _changed(then: Any, now: Mapping[str, str]) -> list[str]:
     return [name for name in now if name in then and then[name] != now[name]]
 
 
-def _of_model(task: Task) -> dict[str, str]:
-    module, trained = task.module, set(task.layout.names)
+def _of_model(context: RunContext) -> dict[str, str]:
+    module, trained = context.module, set(context.layout.names)
     tensors = dict(module.named_parameters()) | dict(module.named_buffers())
     parts: dict[str, Callable[[], str]] = {
         "parameters of the model": lambda: digest(sorted((name, tuple(t.shape)) for name, t in tensors.items())),

@@ -19,7 +19,7 @@ from fedsam.storage.files import damaged, read_object
 
 FORMAT = 1
 FILE = "manifest.json"
-NUMBERS = "loss", "seconds"
+HYPERPARAMETERS = "loss", "seconds"
 COUNTS = "trained", "bytes_up", "bytes_down"
 
 
@@ -105,15 +105,17 @@ def check_pending(pending: Mapping[str, Any]) -> None:
     Raises:
         KeyError, ValueError: with what is wrong.
     """
-    for name in (*NUMBERS, *COUNTS):
-        value, right = pending[name], (int, float) if name in NUMBERS else (int,)
+    for name in (*HYPERPARAMETERS, *COUNTS):
+        value, right = pending[name], (int, float) if name in HYPERPARAMETERS else (int,)
         if type(value) not in right or not math.isfinite(value) or (value < 0 and name != "loss"):
             raise ValueError(f"pending.{name} is {value!r}")
     failures = pending.get("failures", [])
     if not isinstance(failures, list) or not all(isinstance(failure, dict) for failure in failures):
         raise ValueError("pending.failures is no list of objects")
-    turnout = pending.get("turnout", {})
-    if not isinstance(turnout, dict) or any(type(count) is not int or count < 0 for count in turnout.values()):
+    participation = pending.get("turnout", {})
+    if not isinstance(participation, dict) or any(
+        type(count) is not int or count < 0 for count in participation.values()
+    ):
         raise ValueError("pending.turnout is no object of counts")
     if type(pending.get("simulated_seconds", 0.0)) not in (int, float):
         raise ValueError(f"pending.simulated_seconds is {pending['simulated_seconds']!r}")

@@ -70,7 +70,7 @@ class Progress(Listener):
             TextColumn("{task.fields[note]}"),
         )
         self.bar = Bar(*columns, console=self.console, disable=not self.live)
-        self.task = self.bar.add_task("", total=None, note="")
+        self.context = self.bar.add_task("", total=None, note="")
         self.label = ""
         self.offset = self.done = self.begin = 0
         self.total: int | None = None
@@ -99,7 +99,7 @@ class Progress(Listener):
 
     def ended(self, label: str, done: int) -> None:
         """One of several runs that go on at once has ended, and with it so many rounds in all."""
-        self.bar.update(self.task, total=self.total, completed=done, description="rounds", note=label)
+        self.bar.update(self.context, total=self.total, completed=done, description="rounds", note=label)
         if not self.live:
             self.console.print(f"{label}, {done} of {self.total} rounds", highlight=False, soft_wrap=True)
 
@@ -112,14 +112,17 @@ class Progress(Listener):
         if self.offset + done == 0 or self.begin == 0:
             self.begin, self.began = self.offset + done, time.monotonic()
         self.bar.update(
-            self.task, total=self.total or run.rounds, description=self.label or "rounds", completed=self.offset + done
+            self.context,
+            total=self.total or run.rounds,
+            description=self.label or "rounds",
+            completed=self.offset + done,
         )
         self.rounds = self.total or run.rounds
 
     def round(self, done: int) -> None:
         """A round is done."""
         self.done = self.offset + done
-        self.bar.update(self.task, completed=self.done)
+        self.bar.update(self.context, completed=self.done)
         now = time.monotonic()
         if not self.live and now - self.told >= self.EVERY:
             self.told = now
@@ -137,7 +140,7 @@ class Progress(Listener):
     def recorded(self, record: Record) -> None:
         """Show the latest accuracy."""
         self.note = f"{split_of(record)} accuracy {accuracy_of(record):.2%}"
-        self.bar.update(self.task, note=self.note)
+        self.bar.update(self.context, note=self.note)
 
 
 @contextmanager

@@ -7,9 +7,9 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from fedsam.engine.cohort import NEAR, Cohort
+from fedsam.engine.cohort import L2_CACHE, Cohort
 from fedsam.engine.context import numerics
-from fedsam.engine.multi_run import NUMBERS, Joint
+from fedsam.engine.multi_run import HYPERPARAMETERS, MultiRun
 from fedsam.errors import FedsamError, Interrupted
 from fedsam.federated.build import assemble
 from fedsam.run import Run
@@ -25,8 +25,8 @@ Ended = Callable[[int, FedsamError | None], None]
 def groups(runs: Sequence[Run], most: int = MOST) -> list[list[int]]:
     """Which runs may be trained as one, as places in `runs`: each in one group, in the order of their first ones.
 
-    Such runs have the same keys but for learning rates, and for `NUMBERS` that are on in all of them or in none; where
-    they are written to does not matter.
+    Such runs have the same keys but for learning rates, and for `HYPERPARAMETERS` that are on in all of them or in
+    none; where they are written to does not matter.
 
     Args:
         most: runs of a group.
@@ -41,7 +41,7 @@ def _alike(run: Run) -> dict[str, Any]:
     keys = {name: value for name, value in run.keys().items() if name != "out"}
     for name, value in keys.items():
         last = name.rpartition(".")[2]
-        if name.startswith("client.") and (last in NUMBERS or last == "lr"):
+        if name.startswith("client.") and (last in HYPERPARAMETERS or last == "lr"):
             keys[name] = value if value is None else "on" if value else "off"
     return keys
 
@@ -105,13 +105,13 @@ def carry_out_together(
 FEWEST = 4  # runs of which a round has to fit into a near cache, for less are slower as one than in turn
 
 
-def _joint(runs: Sequence[Run]) -> Joint | None:
+def _joint(runs: Sequence[Run]) -> MultiRun | None:
     if len(runs) < 2:
         return None
-    federation, task = assemble(runs[0])
-    in_blocks = isinstance(runs[0].engine.choose(task)[0], Cohort)
-    few = task.device.type == "cpu" and FEWEST * runs[0].cohort * task.layout.total > NEAR
-    return Joint(len(runs), federation) if in_blocks and not few else None
+    federation, context = assemble(runs[0])
+    in_blocks = isinstance(runs[0].engine.choose(context)[0], Cohort)
+    few = context.device.type == "cpu" and FEWEST * runs[0].cohort * context.layout.total > L2_CACHE
+    return MultiRun(len(runs), federation) if in_blocks and not few else None
 
 
 class _Rounds:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fedsam.border.budget import must_be_few
-from fedsam.engine.multi_run import Joint
+from fedsam.engine.multi_run import MultiRun
 from fedsam.errors import Busy, Damaged, InputError
 from fedsam.federated.simulate import resume, simulate
 from fedsam.measure.schedule import due, probes_of
@@ -100,7 +100,7 @@ def finished(job: Job) -> list[Record] | None:
 
 
 def carry_out(
-    run: Run, listener: Listener | None = None, stop: threading.Event | None = None, joint: Joint | None = None
+    run: Run, listener: Listener | None = None, stop: threading.Event | None = None, joint: MultiRun | None = None
 ) -> None:
     """Finish a run: from its beginning, from its checkpoint, or not at all if it is done.
 
@@ -121,7 +121,7 @@ def carry_out(
             time.sleep(PAUSE)
 
 
-def _carry_out(run: Run, listener: Listener | None, stop: threading.Event | None, joint: Joint | None) -> None:
+def _carry_out(run: Run, listener: Listener | None, stop: threading.Event | None, joint: MultiRun | None) -> None:
     path = Path(str(run.out))
     if is_done(run):
         return

@@ -17,7 +17,7 @@ from fedsam.data.plan import sample_cohort
 
 
 @dataclass(frozen=True)
-class Turnout:
+class Participation:
     """What becomes of a round's clients.
 
     Args:
@@ -55,7 +55,9 @@ class System(Component):
         """The clients that a round asks, in ascending order: `cohort` of all, uniformly without replacement."""
         return sample_cohort(seed, round, clients, cohort)
 
-    def turnout(self, seed: int, round: int, ids: Sequence[int], sizes_K: np.ndarray, steps_K: np.ndarray) -> Turnout:
+    def participation(
+        self, seed: int, round: int, ids: Sequence[int], sizes_K: np.ndarray, steps_K: np.ndarray
+    ) -> Participation:
         """What becomes of the clients of a round.
 
         Args:
@@ -65,4 +67,4 @@ class System(Component):
             sizes_K: their training examples.
             steps_K: all their local steps.
         """
-        return Turnout(list(ids), sizes_K)
+        return Participation(list(ids), sizes_K)

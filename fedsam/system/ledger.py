@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fedsam.system.base import System, Turnout
+from fedsam.system.base import Participation, System
 
 log = logging.getLogger("fedsam")
 
@@ -24,13 +24,13 @@ class Ledger:
         self.reasons = system.reasons
         self.seconds = 0.0
         """Simulated time since the beginning of the run."""
-        self.last = Turnout([], np.empty(0))
+        self.last = Participation([], np.empty(0))
         self._count_anew()
 
     def _count_anew(self) -> None:
         self.counts = dict.fromkeys(("rounds", "empty", "asked", "trained", "shortened", *self.reasons), 0)
 
-    def take(self, round: int, turnout: Turnout, trained: int) -> None:
+    def take(self, round: int, participation: Participation, trained: int) -> None:
         """Enter a round, and say so if nobody delivered.
 
         Args:
@@ -39,13 +39,16 @@ class Ledger:
         """
         if not self.reasons:
             return
-        self.last = turnout
-        self.seconds += turnout.seconds
-        found = {"rounds": 1, "empty": int(not trained), "asked": turnout.asked, "trained": trained}
-        found |= {"shortened": turnout.shortened, **{why: len(who) for why, who in turnout.dropped.items()}}
+        self.last = participation
+        self.seconds += participation.seconds
+        found = {"rounds": 1, "empty": int(not trained), "asked": participation.asked, "trained": trained}
+        found |= {"shortened": participation.shortened, **{why: len(who) for why, who in participation.dropped.items()}}
         self.counts = {name: count + found.get(name, 0) for name, count in self.counts.items()}
         if not trained:
-            whys = ", ".join(f"{why} {len(who)}" for why, who in turnout.dropped.items() if who) or "nobody was there"
+            whys = (
+                ", ".join(f"{why} {len(who)}" for why, who in participation.dropped.items() if who)
+                or "nobody was there"
+            )
             log.warning("round %d: no client delivers (%s); the model stays as it is", round, whys)
 
     def record(self, ids: Sequence[int]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from fedsam.config import LARGE, key
 from fedsam.data.plan import sample_cohort
 from fedsam.errors import InputError
 from fedsam.rng import stream
-from fedsam.system.base import System, Turnout
+from fedsam.system.base import Participation, System
 from fedsam.system.windows import sample_available
 
 
@@ -77,7 +77,9 @@ class Simulated(System):
         """τ, the simulated seconds of a client's local step; the same in every round."""
         return float(self.step_seconds * np.exp(self.spread * stream(seed, "speed", client=client).standard_normal()))
 
-    def turnout(self, seed: int, round: int, ids: Sequence[int], sizes_K: np.ndarray, steps_K: np.ndarray) -> Turnout:
+    def participation(
+        self, seed: int, round: int, ids: Sequence[int], sizes_K: np.ndarray, steps_K: np.ndarray
+    ) -> Participation:
         """What becomes of each client; see above."""
         dropped: dict[str, list[int]] = {reason: [] for reason in self.reasons}
         there: list[tuple[int, int]] = []  # row, steps
@@ -101,7 +103,7 @@ class Simulated(System):
         rows = [row for row, _ in there]
         done_K = np.array([steps for _, steps in there], dtype=np.int64)
         seconds = self.deadline if late and self.deadline is not None else slowest
-        return Turnout([ids[row] for row in rows], sizes_K[rows], done_K, dropped, shortened, seconds)
+        return Participation([ids[row] for row in rows], sizes_K[rows], done_K, dropped, shortened, seconds)
 
     def _work(self, seed: int, round: int, client: int, steps: int) -> int:
         """round(s · K), halves up."""

@@ -264,8 +264,8 @@ def chosen(row: KeyRow, rows: Sequence[KeyRow]) -> tuple[str, ...]:
         return ()
     group, component = row.key.partition(".")[0], EMBEDDED if EMBEDDED in row.of else row.of[0]
     for other in rows:
-        here = other.key.startswith(f"{group}.") and component in other.allowed.split()
-        if here and other.of != row.of:  # a component that holds one of its own kind would never end
+        client = other.key.startswith(f"{group}.") and component in other.allowed.split()
+        if client and other.of != row.of:  # a component that holds one of its own kind would never end
             return (*chosen(other, rows), f"{other.key}={component}")
     return ()
 

@@ -60,12 +60,12 @@ def _sweeps(folder: Path, number: int) -> Iterator[Trial]:
 
 def _unnamed(folder: Path, number: int) -> Trial:
     """Started at the same moment without `out`: each has a directory of its own."""
-    here = folder / f"array{number}"
-    here.mkdir()
+    client = folder / f"array{number}"
+    client.mkdir()
     radii = (0.01, 0.02, 0.05, 0.1)
     words = [["run", *KEYS, "rounds=3", "client.name=sam", f"client.rho={rho}", "-q"] for rho in radii] * 2
-    ended = _all(words, here)
-    made = [path for path in (here / "runs").iterdir() if (path / "model.safetensors").exists()]
+    ended = _all(words, client)
+    made = [path for path in (client / "runs").iterdir() if (path / "model.safetensors").exists()]
     failed = [told for status, told in ended if status]
     what = f"{len(words)} runs started at once without out"
     return Trial(what, failed[0] if failed else None if len(made) == len(words) else f"{len(made)} directories")

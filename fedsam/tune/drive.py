@@ -104,8 +104,8 @@ def _watched(work: Callable[[], None], cluster: Cluster) -> None:
         except BaseException as error:
             errors.append(error)
 
-    here = copy_context()  # what may be imported is as it is here
-    thread = threading.Thread(target=here.run, args=(run,), name="tune", daemon=True)
+    client = copy_context()  # what may be imported is as it is here
+    thread = threading.Thread(target=client.run, args=(run,), name="tune", daemon=True)
     thread.start()
     while thread.is_alive():
         cluster.check()

@@ -99,7 +99,7 @@ def test_a_case_measures_its_variants(case: str, capsys: pytest.CaptureFixture[s
 
 def test_only_one_way_unfolds() -> None:
     found = {name: way.simulation(Work(**SMALL, **CNN), SGD(), "fp32", False) for name, way in ways.WAYS.items()}
-    unfolded = [name for name, simulation in found.items() if simulation.task.unfolded is not None]
+    unfolded = [name for name, simulation in found.items() if simulation.context.unfolded is not None]
     assert unfolded == ["unfold and bmm"]
     assert [simulation.engine.name for simulation in found.values()] == ["loop", "cohort", "cohort"]
 

@@ -37,9 +37,9 @@ def flat(hand: HandWritten) -> Tensor:
 def test_a_client_by_hand_is_ours(name: str, layout: by_hand.Layout) -> None:
     method = paper_cnn.methods(WORK)[name]
     simulation = Simulation(WORK.run(method.client, "fp32").replace(engine=Loop(device="cpu")))
-    task, order = simulation.task, Order(0, WORK.lr, [1], np.ones(1))
-    split, (plan,) = task.plan(simulation.federation, order)
-    store = task.store(split)
+    context, order = simulation.context, Order(0, WORK.lr, [1], np.ones(1))
+    split, (plan,) = context.plan(simulation.federation, order)
+    store = context.store(split)
     assert isinstance(simulation.trainer, LoopTrainer)
     ours_P = simulation.trainer.one(simulation.theta_P, store, plan, order)[0]
 
@@ -159,8 +159,8 @@ def test_stock_flower_trains_the_same_work(monkeypatch: pytest.MonkeyPatch) -> N
                 assert message.metadata.message_type == stock.ACTION
                 client = message.metadata.dst_node_id - 100
                 self.asked.append(client)
-                context = Context(0, client, {stock.PARTITION: client}, RecordDict(), {})
-                replies.append(stock.train(message, context))
+                node = Context(0, client, {stock.PARTITION: client}, RecordDict(), {})
+                replies.append(stock.train(message, node))
             return replies
 
     rounds: Any = stock.TrainingRounds(Grid(), WORK)  # type: ignore[arg-type]

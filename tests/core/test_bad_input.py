@@ -71,7 +71,7 @@ def test_the_key_at_fault_is_named(keys: dict[str, Any], named: str) -> None:
 
 def test_numbers_of_other_types_are_still_taken() -> None:
     run = Run.from_keys({"client.lr": 1, "rounds": "3", "data.clients": np.int64(7), "server.lr": np.float64(0.5)})
-    assert (run.client.bottom.lr, run.rounds, run.data.clients) == (1.0, 3, 7)
+    assert (run.client.base_optimizer.lr, run.rounds, run.data.clients) == (1.0, 3, 7)
 
 
 def test_what_does_not_fit_is_refused_with_numbers() -> None:

@@ -113,7 +113,7 @@ def test_keys_describe_a_run_completely(run: Run) -> None:
 def test_a_component_within_shares_the_keys_of_its_group() -> None:
     flat = ASAM(rho=0.7, lr=0.3, momentum=0.9)
     assert flat == ASAM(rho=0.7, base=SGD(lr=0.3, momentum=0.9))
-    assert flat.bottom.lr == 0.3
+    assert flat.base_optimizer.lr == 0.3
     assert SAM(base="adamw", beta1=0.5).base == AdamW(beta1=0.5)
     with pytest.raises(InputError, match=r"momentum = 0\.9: no such key here"):
         SAM(base="adamw", momentum=0.9)

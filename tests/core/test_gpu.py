@@ -59,16 +59,16 @@ def test_a_block_of_convolutional_networks_agrees_with_the_loop(
 
 @pytest.mark.parametrize("narrow", [False, True])
 def test_the_gradient_of_a_block_can_be_captured_and_replayed(narrow: bool) -> None:
-    task = Simulation(described("cohort", "cuda", "fp32")).task
-    assert task.unfolded is not None
+    context = Simulation(described("cohort", "cuda", "fp32")).context
+    assert context.unfolded is not None
     rng = torch.Generator("cuda").manual_seed(0)
-    theta_KP = 0.1 * torch.randn(3, task.layout.total, device="cuda", generator=rng)
+    theta_KP = 0.1 * torch.randn(3, context.layout.total, device="cuda", generator=rng)
     inputs = torch.randn(3, 4, 3, 16, 16, device="cuda", generator=rng)
     targets = torch.randint(3, (3, 4), device="cuda", generator=rng)
     valid_KB = torch.ones(3, 4, dtype=torch.bool, device="cuda")
     valid_KB[1:, 2:] = False
     given = theta_KP, inputs, targets, valid_KB.sum(dim=1).float(), valid_KB, narrow
-    gradient = task.unfolded.gradient
+    gradient = context.unfolded.gradient
     graph = CudaGraph(lambda: list(gradient(*given)))
     inputs.normal_(generator=rng)
     theta_KP.mul_(0.5)

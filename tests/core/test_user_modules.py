@@ -34,7 +34,7 @@ class Halved(nn.BatchNorm2d):
         return 0.5 * super().forward(x).relu()
 
 
-class Around(nn.Module):
+class Wrapper(nn.Module):
     """What depends on the mode: noise's place, a dropout that is frozen, statistics that a parent reads itself."""
 
     def __init__(self, classes: int) -> None:
@@ -70,7 +70,7 @@ class Aliased(nn.Module):
 
 
 def around(classes: int) -> nn.Module:
-    return Around(classes)
+    return Wrapper(classes)
 
 
 def aliased(classes: int) -> nn.Module:
@@ -143,7 +143,7 @@ def test_a_layer_with_two_names_is_resumed_to_the_same_bits(engine: str, tmp_pat
 
 
 def test_layers_keep_their_class_and_travel() -> None:
-    module = initialised(lambda: Around(3), "around", (8, 8, 1), 3, 0)
+    module = initialised(lambda: Wrapper(3), "around", (8, 8, 1), 3, 0)
     norm = module.norm
     assert isinstance(norm, Keyed)
     assert isinstance(norm, Halved)

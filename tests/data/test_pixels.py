@@ -21,18 +21,20 @@ SMALL: dict[str, Any] = {"data.clients": 4, "cohort": 2, "rounds": 2, "evaluate_
 def test_pixels_enter_the_model_in_their_range(
     data: str, scale: int, pixels: str, lowest: float, highest: float
 ) -> None:
-    _, task = assemble(Run.from_keys({**SMALL, "data.name": data, "data.pixels": pixels, "engine.precision": "fp64"}))
-    channels = task.facts.shape[2]
+    _, context = assemble(
+        Run.from_keys({**SMALL, "data.name": data, "data.pixels": pixels, "engine.precision": "fp64"})
+    )
+    channels = context.facts.shape[2]
     bytes_BHWC = torch.arange(scale + 1, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 1, channels)
     expected = np.linspace(lowest, highest, scale + 1)
     for channel in range(channels):
-        np.testing.assert_allclose(task.normalise(bytes_BHWC)[:, channel, 0, 0], expected, atol=1e-14)
+        np.testing.assert_allclose(context.normalise(bytes_BHWC)[:, channel, 0, 0], expected, atol=1e-14)
 
 
 def test_by_default_they_are_standardised() -> None:
-    federation, task = assemble(Run.from_keys({**SMALL, "engine.precision": "fp64"}))
+    federation, context = assemble(Run.from_keys({**SMALL, "engine.precision": "fp64"}))
     store, _ = federation.examples(range(4))
-    seen = task.normalise(torch.tensor(store.images))
+    seen = context.normalise(torch.tensor(store.images))
     assert (float(seen.mean()), float(seen.std(correction=0))) == pytest.approx((0.0, 1.0), abs=1e-12)
 
 
@@ -43,7 +45,7 @@ def test_one_step_of_logistic_regression_by_hand(engine: str, pixels: str, times
     keys |= {"client.epochs": 1, "client.batch_size": 1400, "client.lr": 0.3, "engine.name": engine}
     run = Run.from_keys({**keys, "data.pixels": pixels, "engine.precision": "fp64"})
     begin, result = Simulation(run), simulate(run)
-    views = begin.task.layout.views(begin.theta_P)
+    views = begin.context.layout.views(begin.theta_P)
     weight_LD, bias_L = (views[f"out.{name}"].double().numpy() for name in ("weight", "bias"))
     _, train, test = Digits().read()
     x_ND, y_N = train.images.reshape(-1, 64) * times - minus, np.eye(10)[train.labels]

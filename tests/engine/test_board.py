@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedsam.engine.support.shared_memory import board_of
+from fedsam.engine.support.shared_memory import shared_buffer
 
 
 @pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="the system has no anonymous shared memory")
 def test_a_board_is_what_its_name_says(tmp_path: Path) -> None:
-    board = board_of(2, 3, "float32")
+    board = shared_buffer(2, 3, "float32")
     assert board is not None
     other = board.place.open()
     assert other is not None

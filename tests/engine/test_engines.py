@@ -52,10 +52,10 @@ def trained(run: Run, rows: list[int] | None = None) -> tuple[dict[int, Tensor],
     return deltas, losses
 
 
-def planned(run: Run) -> tuple[Split, list[ClientPlan]]:
+def plan_round(run: Run) -> tuple[Split, list[ClientPlan]]:
     """The plans of the first round."""
     simulation = Simulation(run)
-    return simulation.task.plan(simulation.federation, simulation.order(simulation.clock(), 0.05))
+    return simulation.context.plan(simulation.federation, simulation.order(simulation.clock(), 0.05))
 
 
 def ragged_run(engine: str, block: int = 0, precision: str = "fp64", **changes: Any) -> Run:
@@ -154,7 +154,7 @@ def test_padding_cannot_leak(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_padded_samples_inside_a_plan_are_never_valid() -> None:
-    _, plans = planned(ragged_run("loop"))
+    _, plans = plan_round(ragged_run("loop"))
     for plan in plans:
         for index_B, count in zip(plan.index_TB, plan.count_T, strict=True):
             assert 1 <= count <= len(index_B)
@@ -269,11 +269,13 @@ def test_auto_chooses_by_layers_and_size() -> None:
 
 
 def test_multiplications_are_those_of_the_convolutions() -> None:
-    task = Simulation(ragged_run("loop", model={"name": "cnn", "channels": 8}, data=Ragged(size=20, channels=3))).task
-    assert multiplications(task) == 16**2 * 8 * 75 + 4**2 * 8 * 200
-    assert not any(layer._forward_hooks for layer in task.module.modules())
-    assert task.written is not None
-    normal = Simulation(ragged_run("loop", model={"name": "resnet8", "norm": "batch"}, data=Ragged(channels=3))).task
+    context = Simulation(
+        ragged_run("loop", model={"name": "cnn", "channels": 8}, data=Ragged(size=20, channels=3))
+    ).context
+    assert multiplications(context) == 16**2 * 8 * 75 + 4**2 * 8 * 200
+    assert not any(layer._forward_hooks for layer in context.module.modules())
+    assert context.written is not None
+    normal = Simulation(ragged_run("loop", model={"name": "resnet8", "norm": "batch"}, data=Ragged(channels=3))).context
     assert multiplications(normal) > 10**5
 
 
@@ -313,7 +315,7 @@ def _batches(plan: ClientPlan) -> Iterator[list[int]]:
 
 def test_every_epoch_sees_every_example_once() -> None:
     simulation = Simulation(ragged_run("loop", client={"name": "sgd", "batch_size": 4, "epochs": 3}))
-    split, plans = simulation.task.plan(simulation.federation, simulation.order(simulation.clock(), 0.05))
+    split, plans = simulation.context.plan(simulation.federation, simulation.order(simulation.clock(), 0.05))
     assert isinstance(split, Split)
     _, owned = simulation.federation.examples(range(7))
     for plan in plans:

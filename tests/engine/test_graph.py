@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from fedsam import InputError, Run
-from fedsam.algorithm.client_hooks import Here
+from fedsam.algorithm.client_hooks import ClientContext
 from fedsam.config import names
 from fedsam.engine.support import cuda_graph
 from fedsam.engine.support.cuda_graph import Captured, Graphs, Work, outline
-from fedsam.engine.train_client import Local, Step
+from fedsam.engine.train_client import LocalState, Step
 from fedsam.federated.round_loop import Simulation
 from fedsam.optim.base import ClientOptimizer, Oracle, State
 from fedsam.optim.sgd import SGD
@@ -126,7 +126,7 @@ def test_what_clients_keep_is_not_overwritten_by_the_next() -> None:
         for _ in range(3):
             simulation.advance()
         order = simulation.order(simulation.clock(), 0.05)
-        found.append([block.slots for block in list(simulation.trainer.train(simulation.theta_P, order))])
+        found.append([block.client_state for block in list(simulation.trainer.train(simulation.theta_P, order))])
     for plain, captured in zip(*found, strict=True):
         assert plain.keys() == captured.keys() == {"control", "client momentum"}
         for name, kept_KP in plain.items():
@@ -150,13 +150,15 @@ def test_a_tensor_written_to_between_calls_is_read_again() -> None:
 
 def test_the_clock_is_the_same_after_a_step() -> None:
     simulation = Simulation(described("fedavg", {}, {"name": "sgd"}, "loop"))
-    task, order = simulation.task, simulation.order(simulation.clock(), 0.05)
-    store, plans = task.plan(simulation.federation, order)
+    context, order = simulation.context, simulation.order(simulation.clock(), 0.05)
+    store, plans = context.plan(simulation.federation, order)
     zero, one = torch.zeros((), dtype=torch.float64), torch.ones((), dtype=torch.float64)
-    here = Here(simulation.theta_P, {}, {}, one, 0.05 * one, task.optimizer, task.clock(order))
+    client = ClientContext(simulation.theta_P, {}, {}, one, 0.05 * one, context.optimizer, context.clock(order))
     step = Step(torch.from_numpy(plans[0].index_TB[0]), float(plans[0].count_T[0]))
-    after = Graphs(Again).step(task, task.store(store), step, 0, Local(simulation.theta_P, {}, here, (), zero, zero))
-    assert after.here.clock is here.clock
+    after = Graphs(Again).step(
+        context, context.store(store), step, 0, LocalState(simulation.theta_P, {}, client, (), zero, zero)
+    )
+    assert after.client.clock is client.clock
     assert after.samples == plans[0].count_T[0]
 
 

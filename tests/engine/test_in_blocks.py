@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from fedsam import Run, simulate
-from fedsam.algorithm.client_hooks import Here
+from fedsam.algorithm.client_hooks import ClientContext
 from fedsam.engine.blocks import why_not, why_not_together
 from fedsam.errors import DivergedError, InputError, RunError
 from fedsam.federated.round_loop import Simulation
@@ -99,7 +99,7 @@ class Attention(nn.Module):
 class Choosy(FedAvg):
     """Control flow on data in a strategy."""
 
-    def descent(self, gradient_P: Tensor, theta_P: Tensor, here: Here) -> Tensor:
+    def descent(self, gradient_P: Tensor, theta_P: Tensor, client: ClientContext) -> Tensor:
         return gradient_P if gradient_P.norm() > 0 else -gradient_P
 
 
@@ -143,11 +143,11 @@ def described(model: str = "flat", **keys: Any) -> Run:
 @pytest.mark.parametrize("model", NOT)
 def test_what_cannot_be_trained_in_blocks_is_trained_one_by_one(model: str) -> None:
     run = described(model)
-    task = Simulation(run).task
-    engine, reason = run.engine.choose(task)
+    context = Simulation(run).context
+    engine, reason = run.engine.choose(context)
     assert engine.name == "loop"
     assert "cannot be trained in blocks" in reason
-    assert why_not(task) in reason
+    assert why_not(context) in reason
     with pytest.raises(InputError, match=r"^engine\.name = cohort: it cannot be trained in blocks.*engine\.name=loop"):
         Simulation(described(model, **{"engine.name": "cohort"}))
     found, loop = simulate(run), simulate(described(model, **{"engine.name": "loop"}))
@@ -158,7 +158,7 @@ def test_what_cannot_be_trained_in_blocks_is_trained_one_by_one(model: str) -> N
 def test_what_can_is(model: str) -> None:
     simulation = Simulation(described(model))
     assert simulation.engine.name == "cohort"
-    assert why_not(simulation.task) == why_not_together(simulation.task) == ""
+    assert why_not(simulation.context) == why_not_together(simulation.context) == ""
 
 
 def test_own_parts_are_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,7 +166,7 @@ def test_own_parts_are_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("tried")
 
     monkeypatch.setattr("fedsam.engine.blocks.Two", never)
-    assert why_not(Simulation(described("mlp", **{"client.name": "asam", "server.name": "scaffold"})).task) == ""
+    assert why_not(Simulation(described("mlp", **{"client.name": "asam", "server.name": "scaffold"})).context) == ""
 
 
 def test_other_parts_are_tried_too() -> None:
@@ -184,9 +184,9 @@ def test_a_sweep_of_what_cannot_be_trained_in_blocks(tmp_path: Path) -> None:
 
 def test_surfaces_of_models_that_cannot_be_evaluated_at_once() -> None:
     simulation = Simulation(described("recurrent"))
-    assert "RuntimeError" in why_not_together(simulation.task)
+    assert "RuntimeError" in why_not_together(simulation.context)
     test = simulation.federation.test
-    landscape = Landscape(simulation.task, test.images, test.labels)
+    landscape = Landscape(simulation.context, test.images, test.labels)
     theta_GP = torch.stack([simulation.theta_P, 2 * simulation.theta_P])
     loss_G, _ = landscape.losses_and_accuracies(theta_GP)
     assert landscape.together == 1
@@ -196,7 +196,7 @@ def test_surfaces_of_models_that_cannot_be_evaluated_at_once() -> None:
 def test_the_hessian_of_attention() -> None:
     simulation = Simulation(described("attention"))
     test = simulation.federation.test
-    landscape = Landscape(simulation.task, test.images[:20], test.labels[:20])
+    landscape = Landscape(simulation.context, test.images[:20], test.labels[:20])
     theta_P = simulation.theta_P
     vectors_PK = torch.randn(len(theta_P), 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     step = 1e-5

@@ -198,7 +198,7 @@ def test_blocks_grow_as_the_work_of_a_client_shrinks() -> None:
         simulation = Simulation(described("auto", **{"cohort": 20, **changes}))
         order = simulation.order(simulation.clock(), 0.1)
         sizes_K = simulation.trainer.sizes(order.ids)
-        found = ray_engine.blocks(simulation.task, order, sizes_K, 0, one_by_one, on_gpu)
+        found = ray_engine.blocks(simulation.context, order, sizes_K, 0, one_by_one, on_gpu)
         assert sorted(row for block in found for row in block) == list(range(20))
         return found
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
-from fedsam.algorithm.client_hooks import Here
+from fedsam.algorithm.client_hooks import ClientContext
 from fedsam.algorithm.strategy import Strategy
 from fedsam.config import find, names
 from fedsam.data.augment.base import Augment
@@ -58,7 +58,7 @@ class Told(ASAM):
 class MeanOfAll(FedAvg):
     """Likewise."""
 
-    def descent(self, gradient_P: Tensor, theta_P: Tensor, here: Here) -> Tensor:
+    def descent(self, gradient_P: Tensor, theta_P: Tensor, client: ClientContext) -> Tensor:
         return gradient_P - gradient_P.mean()
 
 
@@ -75,7 +75,7 @@ class Scaled(FedAvg):
     def length(self, gradient_P: Tensor) -> Tensor:
         return norm(gradient_P)
 
-    def descent(self, gradient_P: Tensor, theta_P: Tensor, here: Here) -> Tensor:
+    def descent(self, gradient_P: Tensor, theta_P: Tensor, client: ClientContext) -> Tensor:
         return gradient_P / (1 + self.length(gradient_P))
 
     def absorb(self, gathered: Any, state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -99,7 +99,7 @@ class OtherServer(Scaled):
 class BothSaid(LESAM, Scaffold):
     rowwise = True
 
-    def finish(self, theta_P: Tensor, here: Here) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def finish(self, theta_P: Tensor, client: ClientContext) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         return {}, {}
 
 
@@ -181,7 +181,7 @@ def test_what_does_not_take_rows_is_as_right_in_blocks(changes: dict[str, Any]) 
     keys: dict[str, Any] = {"client": {"name": "sgd"}, "server": {"name": "fedavg"}}
     keys |= {group: {"name": f"tests.engine.test_rows:{cls.__name__}"} for group, cls in changes.items()}
     keys["client"] |= {"batch_size": 4, "epochs": 2}
-    assert not Simulation(ragged_run("cohort", **keys)).task.takes_rows
+    assert not Simulation(ragged_run("cohort", **keys)).context.takes_rows
     assert_same(trained(ragged_run("loop", **keys)), trained(ragged_run("cohort", **keys)))
 
 
@@ -216,13 +216,13 @@ def test_an_augmentation_changes_something_if_it_overrides_something() -> None:
 def test_a_gradient_under_vmap_takes_clients_along_any_dimension(at: int) -> None:
     """Also the part of them that is the same for all."""
     simulation = Simulation(ragged_run("cohort"))
-    task = simulation.task
+    context = simulation.context
     theta_KP = torch.stack([simulation.theta_P, 2 * simulation.theta_P])
     images = torch.randn(3, 1, 8, 8, dtype=torch.float64)
     targets = torch.tensor([0, 1, 2])
 
     def gradient(theta_P: Tensor) -> Tensor:
-        found: Tensor = _Gradient.apply(task, 0, theta_P, images, targets, 3.0, None)[0]
+        found: Tensor = _Gradient.apply(context, 0, theta_P, images, targets, 3.0, None)[0]
         return found
 
     apart = torch.stack([gradient(theta_P) for theta_P in theta_KP])

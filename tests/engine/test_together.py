@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from fedsam.engine.cohort import NEAR
-from fedsam.engine.multi_run import Joint, JointTrainer, numbers_of, with_numbers
+from fedsam.engine.cohort import L2_CACHE
+from fedsam.engine.multi_run import JointTrainer, MultiRun, hyperparameters_of, with_hyperparameters
 from fedsam.errors import FedsamError, Interrupted
 from fedsam.federated.round_loop import Simulation
 from fedsam.federated.simulate import resume, simulate
@@ -50,16 +50,16 @@ def test_who_is_trained_together() -> None:
 
 def test_numbers_reach_into_parts() -> None:
     (run,) = made(client__name="late", client__ascent="asam", client__momentum=0.5)
-    assert numbers_of(run.client) == {"ascent.rho": 0.7, "ascent.base.momentum": 0.5}
-    other: Any = with_numbers(run.client, {"ascent.rho": 0.25, "ascent.base.momentum": 0.75})
+    assert hyperparameters_of(run.client) == {"ascent.rho": 0.7, "ascent.base.momentum": 0.5}
+    other: Any = with_hyperparameters(run.client, {"ascent.rho": 0.25, "ascent.base.momentum": 0.75})
     assert (other.ascent.rho, other.ascent.base.momentum) == (0.25, 0.75)
-    assert numbers_of(run.client)["ascent.rho"] == 0.7
+    assert hyperparameters_of(run.client)["ascent.rho"] == 0.7
 
 
 def advanced(runs: list[Run], rounds: int) -> list[Simulation]:
     """The runs after so many rounds as one."""
     first = Simulation(runs[0])
-    joint = Joint(len(runs), first.federation)
+    joint = MultiRun(len(runs), first.federation)
     simulations = [Simulation(run, joint) for run in runs]
     for simulation in simulations:
         simulation.trainer._alone = None  # type: ignore[attr-defined]  # there is no other way
@@ -302,6 +302,6 @@ def test_settings_too_large_for_a_near_cache_are_trained_in_turn() -> None:
     assert _joint(runs) is not None
     assert _joint(runs[:1]) is None
     cohort = runs[0].cohort
-    width = NEAR // (FEWEST * cohort * (64 + 10 + 1)) + 1  # so many parameters has a unit of the hidden layer
+    width = L2_CACHE // (FEWEST * cohort * (64 + 10 + 1)) + 1  # so many parameters has a unit of the hidden layer
     assert _joint(made(client__lr="0.1,0.2", engine__name="cohort", model__width=width)) is None
     assert _joint(made(client__lr="0.1,0.2", engine__name="cohort", model__width=width // 2)) is not None

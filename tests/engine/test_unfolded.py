@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from fedsam.bench.common.pfl_cnn import PflCNN
-from fedsam.engine.context import Task
+from fedsam.engine.context import RunContext
 from fedsam.engine.kernels.cnn_cpu import Written
 from fedsam.engine.kernels.cnn_im2col import Unfolded, folded, pooled, unpooled, windows
 from fedsam.engine.kernels.match import Layer
@@ -211,10 +211,10 @@ def test_images_that_are_too_small_are_refused(pool: bool, side: int) -> None:
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Tasks on a CPU have such a gradient, too; whether it was asked for bfloat16, each time it is asked."""
-    made, found = Task.__post_init__, Unfolded.gradient
+    made, found = RunContext.__post_init__, Unfolded.gradient
     calls: list[bool] = []
 
-    def make(self: Task) -> None:
+    def make(self: RunContext) -> None:
         made(self)
         assert self.unfolded is None
         self.unfolded = Unfolded.of(self.module, self.layout)
@@ -223,7 +223,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
         calls.append(given[-1])
         return found(self, *given)
 
-    monkeypatch.setattr(Task, "__post_init__", make)
+    monkeypatch.setattr(RunContext, "__post_init__", make)
     monkeypatch.setattr(Unfolded, "gradient", gradient)
     return calls
 

@@ -11,7 +11,7 @@ from torch.func import functional_call
 from torch.nn import functional as F  # noqa: N812
 from torch.nn.utils import parametrizations
 
-from fedsam.engine.context import Task
+from fedsam.engine.context import RunContext
 from fedsam.engine.kernels.cnn_cpu import Written
 from fedsam.engine.kernels.convolution import TOGETHER, pooled_places, unpooled_places
 from fedsam.engine.kernels.fourier import Fourier
@@ -239,9 +239,9 @@ def test_rounds_are_those_of_autograd(name: str) -> None:
 
     def trained(written: bool) -> Tensor:
         simulation = Simulation(Run.from_keys(keys | {"engine.threads": 1}))
-        task: Task = simulation.task
-        assert task.written is not None
-        task.written = task.written if written else None
+        context: RunContext = simulation.context
+        assert context.written is not None
+        context.written = context.written if written else None
         for _ in range(2):
             simulation.advance()
         simulation.close()

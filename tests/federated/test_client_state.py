@@ -12,14 +12,14 @@ from fedsam import InputError, Run, resume, simulate
 from fedsam.algorithm.strategy import Strategy
 from fedsam.config import find, names
 from fedsam.errors import Interrupted
-from fedsam.federated.client_state import CHUNK, Slots
+from fedsam.federated.client_state import CHUNK, ClientStates
 from fedsam.federated.round_loop import Simulation
 from fedsam.runs.directory import RunDirectory
 from tests.conftest import Ragged
 from tests.runs.test_resume import StopAt, outcome
 from tests.support.flower_grid import Nodes, inside_flower  # noqa: F401
 
-STATEFUL = [name for name in names(Strategy) if find(Strategy, name).slots]
+STATEFUL = [name for name in names(Strategy) if find(Strategy, name).client_state]
 
 
 def described(server: str, **changes: Any) -> Run:
@@ -78,24 +78,24 @@ def test_a_file_beyond_the_limit_changes_nothing() -> None:
     )
     spilled = Simulation(described("scaffold", **{"server.state_memory": 0}))
     spilled.advance()
-    assert spilled.slots.spilled == 1
+    assert spilled.client_state.spilled == 1
 
 
 @pytest.mark.parametrize("limit", [0.0, 1e9])
 def test_vectors_of_clients(limit: float) -> None:
-    slots = Slots({"a": 3, "b": 3}, torch.float64, limit)
-    assert slots.tensors() == {}
+    client_state = ClientStates({"a": 3, "b": 3}, torch.float64, limit)
+    assert client_state.tensors() == {}
     ids = list(range(5, 5 + CHUNK + 4))
     values = {name: torch.randn(len(ids), 3, dtype=torch.float64, generator=_seeded(name)) for name in ("a", "b")}
-    slots.keep(ids, values)
-    assert slots.spilled == (2 if limit == 0 else 0)
-    found = slots.rows([40, 99, 7])
+    client_state.keep(ids, values)
+    assert client_state.spilled == (2 if limit == 0 else 0)
+    found = client_state.rows([40, 99, 7])
     for name in ("a", "b"):
         assert torch.equal(found[name], torch.stack([values[name][35], torch.zeros(3).double(), values[name][2]]))
-    slots.keep([7], {name: torch.ones(1, 3) for name in ("a", "b")})
-    other = Slots({"a": 3, "b": 3}, torch.float64, 1e9)
-    other.restore(slots.tensors())
-    assert torch.equal(other.rows(ids)["a"], slots.rows(ids)["a"])
+    client_state.keep([7], {name: torch.ones(1, 3) for name in ("a", "b")})
+    other = ClientStates({"a": 3, "b": 3}, torch.float64, 1e9)
+    other.restore(client_state.tensors())
+    assert torch.equal(other.rows(ids)["a"], client_state.rows(ids)["a"])
     assert torch.equal(other.rows([7])["b"], torch.ones(1, 3).double())
     assert torch.equal(other.rows([99])["b"], torch.zeros(1, 3).double())
 

@@ -15,7 +15,7 @@ from fedsam.data.plan import plan_client
 from fedsam.engine.base import Order
 from fedsam.engine.loop import LoopTrainer
 from fedsam.errors import Interrupted
-from fedsam.federated.local_adaptation import check_trial
+from fedsam.federated.local_adaptation import check_adaptation
 from fedsam.federated.round_loop import Simulation
 from fedsam.measure.accuracy import Accuracy
 from fedsam.schedule.base import Clock
@@ -59,8 +59,8 @@ def correct(simulation: Simulation, theta_P: torch.Tensor, client: int, *statist
     store, (index,) = simulation.federation.local_test([client])
     if not len(index):
         return None
-    inputs = simulation.task.normalise(torch.from_numpy(store.images[index]))
-    right = simulation.task.logits(theta_P, inputs, *statistics).argmax(1) == torch.from_numpy(store.labels[index])
+    inputs = simulation.context.normalise(torch.from_numpy(store.images[index]))
+    right = simulation.context.logits(theta_P, inputs, *statistics).argmax(1) == torch.from_numpy(store.labels[index])
     return float(right.double().mean())
 
 
@@ -70,19 +70,21 @@ def test_before_and_after_are_those_of_a_hand_written_loop(engine: str) -> None:
     found = simulate(run).metrics[0]
     assert found["round"] == 2
     simulation = at_round(run, 2)
-    federation, task, start_P = simulation.federation, simulation.task, simulation.theta_P
+    federation, context, start_P = simulation.federation, simulation.context, simulation.theta_P
     before, after = [], []
     for client in range(12):
         before.append(correct(simulation, start_P, client))
         store, (index,) = federation.examples([client])
-        plan = plan_client(index, run.client.bottom.batch_size, 1, run.data.augment, (8, 8), run.seed, 1, client)
+        plan = plan_client(
+            index, run.client.base_optimizer.batch_size, 1, run.data.augment, (8, 8), run.seed, 1, client
+        )
         theta_P = start_P.clone()
         for index_B, count in zip(plan.index_TB, plan.count_T, strict=True):
             own = index_B[:count]
             leaf_P = theta_P.requires_grad_()
-            logits = task.logits(leaf_P, task.normalise(torch.from_numpy(store.images[own])))
+            logits = context.logits(leaf_P, context.normalise(torch.from_numpy(store.images[own])))
             loss = F.cross_entropy(logits, torch.from_numpy(store.labels[own]))
-            theta_P = theta_P.detach() - run.client.bottom.lr * torch.autograd.grad(loss, leaf_P)[0]
+            theta_P = theta_P.detach() - run.client.base_optimizer.lr * torch.autograd.grad(loss, leaf_P)[0]
         after.append(correct(simulation, theta_P, client))
     assert found["local"]["before"]["accuracy"] == pytest.approx(before)
     assert found["local"]["after"]["accuracy"] == pytest.approx(after)
@@ -94,24 +96,24 @@ def test_clients_train_with_what_they_keep_and_are_sent(method: str) -> None:
     run = described(method, rounds=4)
     found = simulate(run).metrics[-1]["local"]["after"]["accuracy"]
     simulation = at_round(run, 4)
-    server, task = run.server, simulation.task
+    server, context = run.server, simulation.context
     served_P = run.average.served(simulation.theta_P, simulation.average)
     statistics = simulation.statistics.of(served_P, simulation.theta_P)
     sent_P = server.sent(served_P, simulation.server)
-    lr = run.average.lr(run.client.bottom.lr, Clock(3, 4))
+    lr = run.average.lr(run.client.base_optimizer.lr, Clock(3, 4))
     expected = []
     for client in range(12):
         sent = server.broadcast(simulation.server)
-        averaged = task.batchnorms is not None and server.batchnorm == "average"
+        averaged = context.batchnorms is not None and server.batchnorm == "average"
         if averaged:
             sent = {**sent, "batchnorm": statistics[0]}
-        order = Order(3, lr, [client], np.ones(1), False, sent, simulation.slots.rows([client]))
-        (block,) = LoopTrainer(task, simulation.federation).train(sent_P, order)
+        order = Order(3, lr, [client], np.ones(1), False, sent, simulation.client_state.rows([client]))
+        (block,) = LoopTrainer(context, simulation.federation).train(sent_P, order)
         own = statistics
         if averaged:
             own = (block.uploads["batchnorm"],)
-        elif task.batchnorms is not None:
-            own = (task.batchnorms.initial(sent_P) + block.slots["batchnorm"][0],)
+        elif context.batchnorms is not None:
+            own = (context.batchnorms.initial(sent_P) + block.client_state["batchnorm"][0],)
         expected.append(correct(simulation, sent_P + block.update_JP[0], client, *own))
     assert found == pytest.approx(expected)
 
@@ -194,7 +196,7 @@ def test_what_cannot_be_is_refused() -> None:
         described(**{"geometry.name": "accuracy"})
 
     simulation = Simulation(described("slots"))
-    simulation.trainer.keeps_slots = True  # as Flower's nodes do
+    simulation.trainer.keeps_client_state = True  # as Flower's nodes do
     with pytest.raises(InputError, match=r"local\.every = 2: clients of this algorithm keep vectors at Flower's nodes"):
-        check_trial(simulation.trainer, 2)
-    check_trial(simulation.trainer, 0)
+        check_adaptation(simulation.trainer, 2)
+    check_adaptation(simulation.trainer, 0)

@@ -19,7 +19,7 @@ from fedsam import InputError, Run, resume, simulate
 from fedsam.data.plan import local_steps, sample_cohort
 from fedsam.errors import Interrupted
 from fedsam.federated.round_loop import Simulation
-from fedsam.system.base import Turnout
+from fedsam.system.base import Participation
 from fedsam.system.simulated import Simulated
 from fedsam.system.windows import phases, sample_available
 from tests.conftest import Ragged, RaggedFederation
@@ -45,11 +45,11 @@ def simulated(**changes: Any) -> Run:
     return described(**{"system.name": "simulated", **{f"system.{name}": value for name, value in own.items()}, **rest})
 
 
-def turnout(round: int = 0, seed: int = 0, **keys: Any) -> Turnout:
-    return Simulated(**keys).turnout(seed, round, IDS, SIZES, STEPS)
+def participation(round: int = 0, seed: int = 0, **keys: Any) -> Participation:
+    return Simulated(**keys).participation(seed, round, IDS, SIZES, STEPS)
 
 
-def steps_of(found: Turnout) -> dict[int, int]:
+def steps_of(found: Participation) -> dict[int, int]:
     assert found.steps_K is not None
     return dict(zip(found.ids, found.steps_K.tolist(), strict=True))
 
@@ -92,14 +92,14 @@ def test_everybody_drops_out_with_probability_1_and_the_model_stays(caplog: pyte
 
 
 def test_drop_outs_are_as_frequent_as_asked_for_and_keyed() -> None:
-    found = [turnout(round, dropout=0.3) for round in range(50)]
+    found = [participation(round, dropout=0.3) for round in range(50)]
     out = np.array([[client in one.dropped["dropout"] for client in IDS] for one in found])
     assert abs(out.mean() - 0.3) < 4 * math.sqrt(0.3 * 0.7 / out.size)
     assert np.all(out.mean(axis=0) < 0.7)  # no client and no round stands out
     assert np.all(np.abs(out.mean(axis=1) - 0.3) < 5 * math.sqrt(0.3 * 0.7 / 200))
-    again = Simulated(dropout=0.3).turnout(0, 7, IDS[50:90], SIZES[50:90], STEPS[50:90])
+    again = Simulated(dropout=0.3).participation(0, 7, IDS[50:90], SIZES[50:90], STEPS[50:90])
     assert again.dropped["dropout"] == [client for client in range(50, 90) if out[7, client]]
-    assert turnout(7, seed=1, dropout=0.3).dropped != found[7].dropped
+    assert participation(7, seed=1, dropout=0.3).dropped != found[7].dropped
 
 
 def test_weights_are_shares_of_those_that_deliver() -> None:
@@ -122,9 +122,9 @@ def test_weights_are_shares_of_those_that_deliver() -> None:
 
 
 def test_all_the_work_is_all_steps_and_none_of_it_is_nobody() -> None:
-    assert steps_of(turnout(work_min=1.0, work_max=1.0)) == dict(zip(IDS, STEPS.tolist(), strict=True))
-    assert turnout().shortened == 0
-    nothing = turnout(work_min=0.0, work_max=0.0)
+    assert steps_of(participation(work_min=1.0, work_max=1.0)) == dict(zip(IDS, STEPS.tolist(), strict=True))
+    assert participation().shortened == 0
+    nothing = participation(work_min=0.0, work_max=0.0)
     assert (nothing.ids, nothing.dropped["work"], nothing.asked, nothing.seconds) == ([], IDS, 200, 0.0)
     result = simulate(simulated(work_min=0.0, work_max=0.0))
     assert all(record["clients"] == [] and len(record["dropped"]["work"]) == 5 for record in result.metrics)
@@ -135,14 +135,14 @@ def test_all_the_work_is_all_steps_and_none_of_it_is_nobody() -> None:
 def test_a_fixed_share_is_rounded_to_whole_steps(share: float, expected: list[int]) -> None:
     """Of 3, 3, 3, 6, 9, 12 and 18 steps; halves up."""
     assert STEPS[:7].tolist() == [3, 3, 3, 6, 9, 12, 18]
-    found = turnout(work_min=share, work_max=share)
+    found = participation(work_min=share, work_max=share)
     assert [steps_of(found).get(client, 0) for client in range(7)] == expected
     assert found.dropped["work"] == [client for client in IDS if not expected[client % 7]]
 
 
 def test_shares_of_work_are_uniform_and_new_in_every_round() -> None:
     long_K = np.full(200, 10**6)
-    found = [Simulated(work_min=0.2, work_max=0.8).turnout(0, round, IDS, SIZES, long_K) for round in range(20)]
+    found = [Simulated(work_min=0.2, work_max=0.8).participation(0, round, IDS, SIZES, long_K) for round in range(20)]
     shares = np.array([one.steps_K for one in found]) / 1e6
     assert 0.2 <= shares.min() < 0.205
     assert 0.795 < shares.max() <= 0.8
@@ -155,18 +155,18 @@ def test_a_client_does_the_first_steps_of_its_plan() -> None:
     """Against a loop of plain SGD over the batches that it would see in a whole round."""
     run = simulated(work_min=0.5, work_max=0.5, cohort=7, **{"engine.precision": "fp64", "client.lr": 0.05})
     whole = Simulation(run.replace(system="none"))
-    _, plans = whole.task.plan(whole.federation, whole.order(whole.clock(), 0.05))
-    store, layout = whole.federation.train, whole.task.layout
+    _, plans = whole.context.plan(whole.federation, whole.order(whole.clock(), 0.05))
+    store, layout = whole.federation.train, whole.context.layout
     deltas, losses = trained(run)
     for plan in plans:
         theta_P, seen, total = whole.theta_P, 0, 0.0
         for t in range(math.floor(len(plan.count_T) / 2 + 0.5)):
             batch = plan.index_TB[t, : plan.count_T[t]]
-            inputs = whole.task.normalise(torch.from_numpy(store.images[batch]))
+            inputs = whole.context.normalise(torch.from_numpy(store.images[batch]))
             labels = torch.from_numpy(store.labels[batch])
 
             def loss(at_P: torch.Tensor, inputs: Any = inputs, labels: Any = labels) -> torch.Tensor:
-                return F.cross_entropy(functional_call(whole.task.module, layout.views(at_P), (inputs,)), labels)
+                return F.cross_entropy(functional_call(whole.context.module, layout.views(at_P), (inputs,)), labels)
 
             leaf_P = theta_P.clone().requires_grad_()
             seen, total = seen + len(batch), total + len(batch) * float(loss(theta_P))
@@ -198,14 +198,14 @@ def test_scaffold_divides_by_the_steps_that_were_done() -> None:
     """Karimireddy et al. 2020, option II: c_k becomes c_k − c + (x − y_k) / (K_k η), here from c_k = c = 0."""
     keys = {"work_min": 0.5, "work_max": 0.5, "cohort": 7, "server.name": "scaffold", "engine.precision": "fp64"}
     simulation = Simulation(simulated(**keys))
-    lr = simulation.run.client.bottom.lr
+    lr = simulation.run.client.base_optimizer.lr
     blocks = list(simulation.trainer.train(simulation.theta_P, simulation.order(simulation.clock(), lr)))
     simulation.advance()
     assert len(blocks) == 7
     for block in blocks:
         (client,) = block.ids
         steps = math.floor(3 * math.ceil(RaggedFederation.SIZES[client] / 4) / 2 + 0.5)
-        control_P = simulation.slots.rows([client])["control"][0]
+        control_P = simulation.client_state.rows([client])["control"][0]
         assert torch.allclose(control_P, -block.update_JP[0] / (lr * steps), rtol=1e-10, atol=1e-14)
 
 
@@ -228,10 +228,10 @@ def test_the_seconds_of_a_step_are_lognormal_and_fixed_for_each_client() -> None
 
 def test_without_a_deadline_a_round_takes_as_long_as_its_slowest_client() -> None:
     keys = {"spread": 0.8, "step_seconds": 0.5}
-    found, tau = turnout(3, **keys), seconds_of(keys)
+    found, tau = participation(3, **keys), seconds_of(keys)
     assert found.ids == IDS
     assert found.seconds == pytest.approx(float((tau * STEPS).max()))
-    some = turnout(3, dropout=0.9, **keys)
+    some = participation(3, dropout=0.9, **keys)
     assert 0 < len(some.ids) < 50
     assert some.seconds == pytest.approx(max(tau[client] * STEPS[client] for client in some.ids))
 
@@ -239,7 +239,7 @@ def test_without_a_deadline_a_round_takes_as_long_as_its_slowest_client() -> Non
 @pytest.mark.parametrize("late", ["drop", "partial"])
 def test_what_is_late_is_left_out_or_delivers_what_it_has_done(late: str) -> None:
     keys = {"spread": 1.0, "step_seconds": 1.0, "deadline": 5.0, "late": late}
-    found, tau = turnout(**keys), seconds_of(keys)
+    found, tau = participation(**keys), seconds_of(keys)
     in_time = tau * STEPS <= 5.0
     assert 0 < in_time.sum() < 200
     done = np.where(in_time, STEPS, np.floor(5.0 / tau) if late == "partial" else 0).astype(int)
@@ -252,16 +252,16 @@ def test_what_is_late_is_left_out_or_delivers_what_it_has_done(late: str) -> Non
 
 
 def test_a_deadline_that_all_meet_costs_nothing_and_one_exactly_met_is_met() -> None:
-    generous = turnout(deadline=1000.0)
+    generous = participation(deadline=1000.0)
     assert (generous.seconds, generous.shortened, generous.ids) == (18.0, 0, IDS)
-    exact = turnout(deadline=9.0)
+    exact = participation(deadline=9.0)
     assert exact.dropped["deadline"] == [client for client in IDS if STEPS[client] > 9]
     assert exact.seconds == 9.0
-    shorter = turnout(deadline=9.0, work_min=0.5, work_max=0.5)
+    shorter = participation(deadline=9.0, work_min=0.5, work_max=0.5)
     assert (shorter.ids, shorter.seconds, shorter.shortened) == (IDS, 9.0, 200)
-    early = turnout(deadline=10.0, work_min=0.5, work_max=0.5)
+    early = participation(deadline=10.0, work_min=0.5, work_max=0.5)
     assert (early.seconds, early.shortened) == (9.0, 200)  # nobody is late
-    hopeless = turnout(deadline=0.5)
+    hopeless = participation(deadline=0.5)
     assert (hopeless.ids, hopeless.seconds) == ([], 0.5)
 
 
@@ -270,7 +270,7 @@ def test_simulated_seconds_add_up() -> None:
     result, simulation = simulate(run), Simulation(run)
     total, times = 0.0, []
     for _ in range(4):
-        found = simulation.turnout(simulation.clock())
+        found = simulation.participation(simulation.clock())
         total += found.seconds
         times.append(total)
         simulation.advance()

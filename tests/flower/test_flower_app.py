@@ -230,15 +230,15 @@ def message(kind: str, run: Run, theta_P: torch.Tensor | None = None, **config: 
     keys = json.dumps({name: value for name, value in run.keys().items() if value is not None})
     content = RecordDict({CONFIG: ConfigRecord({"run": keys, **config})})
     if theta_P is not None:
-        content[ARRAYS] = arrays_of(Simulation(run).task.layout, theta_P)
+        content[ARRAYS] = arrays_of(Simulation(run).context.layout, theta_P)
     return Message(content, 1, kind)
 
 
 def answer(kind: str, run: Run, partition: int, theta_P: torch.Tensor | None = None, **config: Any) -> Message:
     from fedsam.flower.client_app import app
 
-    context = Context(1, 1, {"partition-id": partition}, RecordDict(), {})
-    return app(message(kind, run, theta_P, **config), context)
+    node = Context(1, 1, {"partition-id": partition}, RecordDict(), {})
+    return app(message(kind, run, theta_P, **config), node)
 
 
 def test_the_client_app_trains_from_the_weights_it_is_sent() -> None:
@@ -248,7 +248,7 @@ def test_the_client_app_trains_from_the_weights_it_is_sent() -> None:
     order = simulation.order(simulation.clock(), 0.05)
     reply = answer(MessageType.TRAIN, run, order.ids[1], sent_P, **{"server-round": 1, "lr": 0.05})
     (block,) = simulation.trainer.train(sent_P, order.part([1]))
-    client_P = theta_from(simulation.task.layout, reply.content.array_records[ARRAYS], sent_P)
+    client_P = theta_from(simulation.context.layout, reply.content.array_records[ARRAYS], sent_P)
     assert torch.equal(client_P - sent_P, block.update_JP[0])
     metrics = reply.content.metric_records[METRICS]
     assert metrics["num-examples"] == simulation.federation.sizes([order.ids[1]])[0]
@@ -262,9 +262,9 @@ def test_the_client_app_evaluates_on_the_local_test_set() -> None:
     reply = answer(MessageType.EVALUATE, run, 3, simulation.theta_P)
     metrics = reply.content.metric_records[METRICS]
     store, (index,) = simulation.federation.local_test([3])
-    task = simulation.task
+    context = simulation.context
     images = torch.from_numpy(np.array(store.images[index]))
-    logits = task.module(task.normalise(images)).detach()
+    logits = context.module(context.normalise(images)).detach()
     labels = torch.from_numpy(store.labels[index])
     assert metrics["num-examples"] == len(index) > 0
     assert metrics["accuracy"] == pytest.approx(float((logits.argmax(1) == labels).double().mean()))
@@ -285,8 +285,8 @@ def test_what_goes_wrong_at_a_client_is_answered_with_its_traceback() -> None:
 def test_a_node_says_who_it_is() -> None:
     from fedsam.flower.client_app import app
 
-    context = Context(1, 1, {"partition-id": 2, "num-partitions": 9}, RecordDict(), {})
-    bare = app(Message(RecordDict(), 1, MessageType.QUERY), context)
+    node = Context(1, 1, {"partition-id": 2, "num-partitions": 9}, RecordDict(), {})
+    bare = app(Message(RecordDict(), 1, MessageType.QUERY), node)
     assert dict(bare.content.metric_records[METRICS]) == {"partition-id": 2, "num-partitions": 9}
     asked = answer(MessageType.QUERY, described(), 2)
     assert dict(asked.content.metric_records[METRICS]) == {"partition-id": 2, "num-examples": 4}

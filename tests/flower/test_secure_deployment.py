@@ -32,9 +32,11 @@ def certificate(
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     issuer, by = (signer[0].subject, signer[1]) if signer else (subject, key)
     now = datetime.datetime.now(datetime.UTC)
-    here = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    client = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
     builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key.public_key())
-    builder = builder.serial_number(x509.random_serial_number()).add_extension(x509.SubjectAlternativeName(here), False)
+    builder = builder.serial_number(x509.random_serial_number()).add_extension(
+        x509.SubjectAlternativeName(client), False
+    )
     builder = builder.not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(
         now + datetime.timedelta(days=1)
     )

@@ -12,7 +12,7 @@ from fedsam import Run
 from fedsam.data.images.corruptions import CORRUPTIONS
 from fedsam.federated.simulate import simulate
 from fedsam.geometry.directions import random_direction
-from fedsam.geometry.loaded_run import Site
+from fedsam.geometry.loaded_run import LoadedRun
 from fedsam.geometry.spectrum import dense
 from fedsam.reproduce.corrupted import CorruptedAccuracy, mean_accuracy
 from fedsam.reproduce.figures import as_csv, save
@@ -23,23 +23,23 @@ SURFACE = Surface(images=60, points=3, half_width=0.5)
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> LoadedRun:
     out = tmp_path_factory.mktemp("flatness") / "run"
     keys = {"data.clients": 1, "cohort": 1, "data.partition": "iid", "rounds": 3, "client.epochs": 2}
     simulate(Run.from_keys(keys | {"model.width": 4, "engine.threads": 1, "out": str(out)}))
-    return Site(out)
+    return LoadedRun(out)
 
 
-def test_eigenvalues_are_those_of_the_whole_matrix(site: Site) -> None:
-    hessian_PP = dense(site.landscape(60, site.served), site.served.theta_P)
+def test_eigenvalues_are_those_of_the_whole_matrix(loaded: LoadedRun) -> None:
+    hessian_PP = dense(loaded.landscape(60, loaded.served), loaded.served.theta_P)
     expected = torch.linalg.eigvalsh(hessian_PP.double())[-5:].flip(0)
-    assert Eigenvalues(images=60, tolerance=1e-6).of(site, []) == pytest.approx(expected.tolist(), rel=1e-3)
+    assert Eigenvalues(images=60, tolerance=1e-6).of(loaded, []) == pytest.approx(expected.tolist(), rel=1e-3)
 
 
-def test_a_surface_is_the_loss_around_the_model(site: Site) -> None:
-    found = SURFACE.of(site, [])
-    landscape, theta_P = site.landscape(60, site.served), site.served.theta_P
-    first_P, second_P = (random_direction(site.task.layout, theta_P, site.run.seed, n) for n in range(2))
+def test_a_surface_is_the_loss_around_the_model(loaded: LoadedRun) -> None:
+    found = SURFACE.of(loaded, [])
+    landscape, theta_P = loaded.landscape(60, loaded.served), loaded.served.theta_P
+    first_P, second_P = (random_direction(loaded.context.layout, theta_P, loaded.run.seed, n) for n in range(2))
     assert found["x"] == found["y"] == [-0.5, 0.0, 0.5]
     assert found["loss"][1][1] == pytest.approx(landscape.loss(theta_P))
     assert found["loss"][2][0] == pytest.approx(landscape.loss(theta_P - 0.5 * first_P + 0.5 * second_P), rel=1e-5)
@@ -49,13 +49,13 @@ def test_the_rise_is_from_the_middle() -> None:
     assert rise({"loss": [[4.0, 5.0, 6.0], [5.0, 1.0, 5.0], [6.0, 5.0, 8.0]]}) == pytest.approx(4.0)
 
 
-def test_accuracy_on_corrupted_images(site: Site) -> None:
-    found = CorruptedAccuracy(images=50).of(site, [])
+def test_accuracy_on_corrupted_images(loaded: LoadedRun) -> None:
+    found = CorruptedAccuracy(images=50).of(loaded, [])
     assert list(found) == ["noise", "blur", "contrast", "brightness", "pixelate", "jpeg"]
     assert [len(values) for values in found.values()] == [5] * 6
-    test, facts = site.federation.test, site.federation.facts
-    module = site.task.module
-    module.load_state_dict(site.task.layout.views(site.served.theta_P))
+    test, facts = loaded.federation.test, loaded.federation.facts
+    module = loaded.context.module
+    module.load_state_dict(loaded.context.layout.views(loaded.served.theta_P))
     for name, severity in (("contrast", 5), ("noise", 2)):
         rng = stream(0, f"corruption {name}", round=severity)
         images = CORRUPTIONS[name](test.images[:50] / facts.scale, severity, rng)
@@ -77,7 +77,7 @@ def test_contours_are_drawn_and_written(tmp_path: Path) -> None:
     assert [float(row[-1]) for row in last] == [6.0, 8.0]
 
 
-def test_every_severity_has_random_numbers_of_its_own(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_severity_has_random_numbers_of_its_own(loaded: LoadedRun, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[float] = []
 
     def spy(images: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
@@ -87,6 +87,6 @@ def test_every_severity_has_random_numbers_of_its_own(site: Site, monkeypatch: p
     for name in CORRUPTIONS:
         monkeypatch.setitem(CORRUPTIONS, name, spy)
     for _ in range(2):
-        CorruptedAccuracy(images=5).of(site, [])
+        CorruptedAccuracy(images=5).of(loaded, [])
     assert drawn[:30] == drawn[30:]
     assert len(set(drawn)) == 30

@@ -27,13 +27,15 @@ def both() -> tuple[Simulation, Landscape, Any]:
     simulation = Simulation(Run.from_keys(keys))
     for _ in range(10):
         simulation.advance()
-    task, module = simulation.task, simulation.task.module
+    context, module = simulation.context, simulation.context.module
     split = examples_of(simulation.federation, 0, 300)
-    landscape = Landscape(task, split.images, split.labels, batch=128)
+    landscape = Landscape(context, split.images, split.labels, batch=128)
     with torch.no_grad():
-        for parameter, value in zip(module.parameters(), task.layout.views(simulation.theta_P).values(), strict=True):
+        for parameter, value in zip(
+            module.parameters(), context.layout.views(simulation.theta_P).values(), strict=True
+        ):
             parameter.copy_(value)
-    inputs, labels = task.normalise(torch.from_numpy(split.images)), torch.from_numpy(split.labels)
+    inputs, labels = context.normalise(torch.from_numpy(split.images)), torch.from_numpy(split.labels)
     data = [(inputs[:200], labels[:200]), (inputs[200:], labels[200:])]
     with warnings.catch_warnings():  # as below, where a fixture is not marked
         warnings.simplefilter("ignore")
@@ -45,14 +47,14 @@ def both() -> tuple[Simulation, Landscape, Any]:
 
 def test_products_with_vectors(both: tuple[Simulation, Landscape, Any]) -> None:
     simulation, landscape, operator = both
-    vectors_PK = torch.randn(landscape.task.layout.total, 3, generator=torch.Generator().manual_seed(1)).double()
+    vectors_PK = torch.randn(landscape.context.layout.total, 3, generator=torch.Generator().manual_seed(1)).double()
     found_PK = landscape.hvp(simulation.theta_P, vectors_PK)
     torch.testing.assert_close(found_PK, operator @ vectors_PK, rtol=1e-9, atol=1e-11)
 
 
 def test_eigenvalues_and_trace(both: tuple[Simulation, Landscape, Any]) -> None:
     simulation, landscape, operator = both
-    dense = (operator @ torch.eye(landscape.task.layout.total).double()).numpy()
+    dense = (operator @ torch.eye(landscape.context.layout.total).double()).numpy()
     found = top_eigenvalues(landscape, simulation.theta_P, 5, 1e-9)
     assert found.values == pytest.approx(np.linalg.eigvalsh(dense)[::-1][:5], rel=1e-8)
     estimate, error = trace(landscape, simulation.theta_P, 90)

@@ -28,11 +28,13 @@ def _one_thread() -> None:
 
 def quadratic(values: list[float]) -> tuple[Quadratic, Tensor]:
     """A landscape whose Hessian has these eigenvalues, in random directions."""
-    _, task, _ = task_of()
+    _, context, _ = task_of()
     rng = np.random.default_rng(3)
     basis, _ = np.linalg.qr(rng.normal(size=(len(values), len(values))))
     hessian = torch.from_numpy(basis @ np.diag(values) @ basis.T)
-    return Quadratic(task, hessian, torch.from_numpy(rng.normal(size=len(values)))), torch.zeros(len(values)).double()
+    return Quadratic(context, hessian, torch.from_numpy(rng.normal(size=len(values)))), torch.zeros(
+        len(values)
+    ).double()
 
 
 def test_eigenvalues_of_a_trained_digits_network_are_those_of_its_whole_hessian() -> None:
@@ -40,10 +42,10 @@ def test_eigenvalues_of_a_trained_digits_network_are_those_of_its_whole_hessian(
     simulation = Simulation(Run.from_keys({**keys, "client.epochs": 1, "cohort": 2}))
     for _ in range(3):
         simulation.advance()
-    task, theta_P = simulation.task, simulation.theta_P
+    context, theta_P = simulation.context, simulation.theta_P
     assert 800 < len(theta_P) < 1200
     split = examples_of(simulation.federation, 0, 60)
-    landscape = Landscape(task, split.images, split.labels)
+    landscape = Landscape(context, split.images, split.labels)
     hessian = dense(landscape, theta_P)
     values = np.linalg.eigvalsh(hessian.numpy())[::-1]
     found = top_eigenvalues(landscape, theta_P, 5, 1e-9)
@@ -58,9 +60,9 @@ def test_eigenvalues_of_a_trained_digits_network_are_those_of_its_whole_hessian(
 
 
 def test_the_whole_hessian_is_that_made_row_by_row() -> None:
-    federation, task, theta_P = task_of()
-    expected = hessian_of(federation, task, theta_P)
-    landscape = whole(federation, task)
+    federation, context, theta_P = task_of()
+    expected = hessian_of(federation, context, theta_P)
+    landscape = whole(federation, context)
     assert torch.allclose(dense(landscape, theta_P), expected, rtol=0, atol=1e-12)
     assert trace(landscape, theta_P, len(theta_P)) == (pytest.approx(float(expected.trace()), rel=1e-9), 0.0)
 
@@ -82,9 +84,9 @@ def test_there_is_no_ratio_to_an_eigenvalue_that_is_not_positive() -> None:
 
 
 def test_a_model_that_is_not_finite_is_refused() -> None:
-    federation, task, theta_P = task_of()
+    federation, context, theta_P = task_of()
     with pytest.raises(RunError, match="not finite"):
-        top_eigenvalues(whole(federation, task), theta_P * torch.nan)
+        top_eigenvalues(whole(federation, context), theta_P * torch.nan)
 
 
 def test_trace_estimates_and_their_errors() -> None:
@@ -115,9 +117,9 @@ def moments(found: Any) -> tuple[float, float, float]:
 
 
 def test_density_has_the_moments_of_its_probes() -> None:
-    federation, task, theta_P = task_of()
-    landscape = whole(federation, task)
-    hessian = hessian_of(federation, task, theta_P)
+    federation, context, theta_P = task_of()
+    landscape = whole(federation, context)
+    hessian = hessian_of(federation, context, theta_P)
     found = density(landscape, theta_P, steps=12, probes=4, seed=9)
     mass, mean, square = moments(found)
     probes = [signs(theta_P, 9, "density", n) for n in range(4)]
@@ -172,9 +174,9 @@ def test_eigenvalues_that_do_not_converge_are_an_error(monkeypatch: pytest.Monke
 
 
 def test_measure_is_plain_and_counts_its_cost() -> None:
-    federation, task, theta_P = task_of()
-    landscape = whole(federation, task)
-    hessian = hessian_of(federation, task, theta_P)
+    federation, context, theta_P = task_of()
+    landscape = whole(federation, context)
+    hessian = hessian_of(federation, context, theta_P)
     found = measure(landscape, theta_P, top=5, trace_vectors=30, seed=2, tolerance=1e-9)
     assert found["eigenvalues"] == pytest.approx(np.linalg.eigvalsh(hessian.numpy())[::-1][:5].tolist(), rel=1e-6)
     assert found["gradient_norm"] == pytest.approx(float(landscape.gradient(theta_P).norm()), rel=1e-12)

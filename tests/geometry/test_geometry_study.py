@@ -20,7 +20,7 @@ from fedsam import InputError, Run, simulate
 from fedsam.errors import Interrupted
 from fedsam.federated.round_loop import Simulation
 from fedsam.geometry.directions import random_direction
-from fedsam.geometry.loaded_run import Site
+from fedsam.geometry.loaded_run import LoadedRun
 from fedsam.geometry.sharpness import worst_in_ball
 from fedsam.geometry.spectrum import dense
 from fedsam.geometry.study import Settings, study
@@ -109,12 +109,12 @@ def test_all_is_written_and_nothing_else_is_touched(finished: Path, studied: Any
 
 
 def test_it_is_measured_on_the_served_model(finished: Path, studied: Any) -> None:
-    found, site = studied[0], Site(finished)
+    found, loaded = studied[0], LoadedRun(finished)
     state = safetensors.torch.load((finished / "model.safetensors").read_bytes())
-    theta_P = site.task.layout.flatten(state)
-    landscape = site.landscape(30, site.served)
-    assert torch.equal(theta_P, site.served.theta_P)
-    assert not torch.equal(theta_P, site.raw.theta_P)
+    theta_P = loaded.context.layout.flatten(state)
+    landscape = loaded.landscape(30, loaded.served)
+    assert torch.equal(theta_P, loaded.served.theta_P)
+    assert not torch.equal(theta_P, loaded.raw.theta_P)
     whole = found["global"]
     assert found["parameters"] == len(theta_P)
     assert (whole["loss"], whole["accuracy"]) == (
@@ -125,7 +125,7 @@ def test_it_is_measured_on_the_served_model(finished: Path, studied: Any) -> Non
     assert whole["eigenvalues"] == pytest.approx(values, rel=1e-6)
     assert len(whole["density"]["grid"]) == len(whole["density"]["density"])
     for row in found["clients"]:
-        own = site.landscape(30, site.served, [row["client"]])
+        own = loaded.landscape(30, loaded.served, [row["client"]])
         values = torch.linalg.eigvalsh(dense(own, theta_P)).flip(0)[:5].tolist()
         assert row["eigenvalues"] == pytest.approx(values, rel=1e-6)
         assert (row["examples"], row["loss"]) == (11, pytest.approx(own.loss(theta_P), rel=1e-12))
@@ -142,19 +142,19 @@ def test_it_is_measured_on_the_served_model(finished: Path, studied: Any) -> Non
 
 
 def test_its_surfaces_and_lines_go_through_the_models(finished: Path, studied: Any) -> None:
-    found, site = studied[0], Site(finished)
-    landscape, theta_P = site.landscape(30, site.served), site.served.theta_P
+    found, loaded = studied[0], LoadedRun(finished)
+    landscape, theta_P = loaded.landscape(30, loaded.served), loaded.served.theta_P
     surface = found["surface"]
-    right_P, up_P = (random_direction(site.task.layout, theta_P, surface["seed"], number) for number in (0, 1))
+    right_P, up_P = (random_direction(loaded.context.layout, theta_P, surface["seed"], number) for number in (0, 1))
     assert surface["loss"][2][2] == pytest.approx(found["global"]["loss"], rel=1e-12)
     assert surface["loss"][1][4] == pytest.approx(landscape.loss(theta_P + right_P - 0.5 * up_P), rel=1e-9)
     line = found["line"]
     assert (line["from"], line["to"], line["t"][4], line["t"][20]) == ("raw", "average", 0.0, 1.0)
-    assert line["loss"][4] == pytest.approx(landscape.loss(site.raw.theta_P), rel=1e-12)
+    assert line["loss"][4] == pytest.approx(landscape.loss(loaded.raw.theta_P), rel=1e-12)
     assert line["loss"][20] == pytest.approx(found["global"]["loss"], rel=1e-12)
     points, clients = found["plane"]["points"], [row["client"] for row in found["clients"]]
     assert [point["name"] for point in points] == ["global", f"client {clients[0]}", f"client {clients[1]}"]
-    models = [site.raw, *site.trained(clients[:2])]
+    models = [loaded.raw, *loaded.trained(clients[:2])]
     assert [point["loss"] for point in points] == pytest.approx([landscape.loss(m.theta_P) for m in models], rel=1e-12)
     distances = [row["distance"] for row in found["flatness"]["clients"]]
     assert points[1]["x"] == pytest.approx(distances[0], rel=1e-9)
@@ -198,37 +198,37 @@ def test_parts_that_are_not_asked_for_are_left_out(finished: Path, tmp_path: Pat
 def test_the_clients_next_round_is_the_runs_own(tmp_path: Path, keys: dict[str, str]) -> None:
     out = stopped(tmp_path / "run", 2, **keys)
     kept = contents(out)
-    site = Site(out)
-    found = site.trained(range(4))
+    loaded = LoadedRun(out)
+    found = loaded.trained(range(4))
     assert contents(out) == kept
     simulation = Simulation(described(out, **keys))
     for _ in range(2):
         simulation.advance()
     before_P = simulation.theta_P
-    assert torch.equal(site.raw.theta_P, before_P)
-    assert site.round == 2
-    assert torch.equal(site.served.theta_P, before_P) is ("average.name" not in keys)
+    assert torch.equal(loaded.raw.theta_P, before_P)
+    assert loaded.round == 2
+    assert torch.equal(loaded.served.theta_P, before_P) is ("average.name" not in keys)
     simulation.advance()
     mean_P = torch.stack([model.theta_P for model in found]).mean(dim=0)  # all have as many examples
     assert float((mean_P - simulation.theta_P).norm()) < 1e-9 * float((simulation.theta_P - before_P).norm())
-    norms = site.task.batchnorms
+    norms = loaded.context.batchnorms
     assert [len(model.statistics) for model in found] == [norms is not None] * 4
     if norms is not None and simulation.statistics.averaged:
         mean_S = norms.whole(torch.stack([model.statistics[0] for model in found]).mean(dim=0))
         assert torch.allclose(mean_S, simulation.statistics.now_S, rtol=1e-9, atol=1e-12)
-        assert not torch.allclose(mean_S, site.raw.statistics[0], rtol=1e-3)
+        assert not torch.allclose(mean_S, loaded.raw.statistics[0], rtol=1e-3)
     elif norms is not None:
-        kept_KS = simulation.slots.rows(range(4))["batchnorm"] + norms.initial(before_P)
+        kept_KS = simulation.client_state.rows(range(4))["batchnorm"] + norms.initial(before_P)
         assert torch.allclose(torch.stack([m.statistics[0] for m in found]), kept_KS, rtol=1e-9, atol=1e-12)
 
 
 def test_clients_without_examples_are_left_out(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    site = Site(finished)
-    sizes = site.federation.sizes
-    assert site.clients(9) == [0, 1, 2, 3]
-    assert len(site.clients(2)) == 2
-    monkeypatch.setattr(site.federation, "sizes", lambda ids: np.where(np.array(ids) == 2, 0, sizes(ids)))
-    assert site.clients(9) == [0, 1, 3]
+    loaded = LoadedRun(finished)
+    sizes = loaded.federation.sizes
+    assert loaded.clients(9) == [0, 1, 2, 3]
+    assert len(loaded.clients(2)) == 2
+    monkeypatch.setattr(loaded.federation, "sizes", lambda ids: np.where(np.array(ids) == 2, 0, sizes(ids)))
+    assert loaded.clients(9) == [0, 1, 3]
 
 
 def test_a_run_that_is_not_finished_is_studied_at_its_checkpoint(tmp_path: Path) -> None:
@@ -315,7 +315,7 @@ def test_the_line_to_another_run_ends_at_its_model_on_this_runs_examples(finishe
     simulate(described(other, seed=5))
     found = study(finished, settings, to=other)
     assert list(found) == [*(name for name in found if name not in ("line", "to", "seconds")), "line", "to", "seconds"]
-    line, here, there = found["to"], Site(finished), Site(other)
+    line, here, there = found["to"], LoadedRun(finished), LoadedRun(other)
     assert (line["from"], line["to"]) == ("this run", str(other))
     landscape = here.landscape(10, here.served)
     ends = {t: loss for t, loss in zip(line["t"], line["loss"], strict=True) if t in (0.0, 1.0)}

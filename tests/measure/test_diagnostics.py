@@ -137,7 +137,7 @@ def test_a_run_measures_what_its_clients_deliver(engine: str, changes: dict[str,
     run = described(**changes, **{"engine.name": engine, "engine.precision": "fp64"})
     simulation = Simulation(run)
     simulation.advance()
-    order, deltas = simulation.order(simulation.clock(), run.client.bottom.lr), {}
+    order, deltas = simulation.order(simulation.clock(), run.client.base_optimizer.lr), {}
     for block in simulation.trainer.train(simulation.theta_P, order):
         deltas |= dict(zip(block.ids, block.update_JP, strict=True))
     weights = dict(zip(order.ids, order.weight_K, strict=True))

@@ -18,12 +18,12 @@ def test_loss_and_accuracy_are_means_over_the_whole_split(examples: int) -> None
     simulation = Simulation(run)
     for _ in range(3):
         simulation.advance()
-    loss, accuracy = evaluate(simulation.task, simulation.theta_P, simulation.measures.test)
+    loss, accuracy = evaluate(simulation.context, simulation.theta_P, simulation.measures.test)
     facts, test = simulation.federation.facts, simulation.federation.test
     pixels = torch.from_numpy(test.images).double() / facts.scale
     inputs = ((pixels - torch.tensor(facts.mean)) / torch.tensor(facts.std)).permute(0, 3, 1, 2)
     module = run.model.build(facts.shape, facts.classes).double()
-    module.load_state_dict(simulation.task.layout.views(simulation.theta_P))
+    module.load_state_dict(simulation.context.layout.views(simulation.theta_P))
     with torch.no_grad():
         logits, labels = module(inputs), torch.from_numpy(test.labels)
     assert loss == pytest.approx(float(F.cross_entropy(logits, labels)), rel=1e-6)
@@ -34,5 +34,5 @@ def test_loss_and_accuracy_are_means_over_the_whole_split(examples: int) -> None
 def test_low_precision_is_for_training_alone() -> None:
     runs = [Run.from_keys({"data": Synthetic(clients=5), "engine.precision": p}) for p in ("fp32", "bf16")]
     simulations = [Simulation(run) for run in runs]
-    one, other = (evaluate(s.task, s.theta_P, s.measures.test) for s in simulations)
+    one, other = (evaluate(s.context, s.theta_P, s.measures.test) for s in simulations)
     assert one == other

@@ -68,10 +68,12 @@ def by_hand(run: Run, simulation: Simulation, module: nn.Module, client: int) ->
     """A client's round with torch's own layers and optimiser, where statistics stand still in SAM's second pass; the
     mean of the losses at the weights before each step. The last batch of a client may hold one image, which torch
     refuses for a layer without images: no such client here."""
-    order = simulation.order(simulation.clock(), run.client.bottom.lr).part([0])
-    order = type(order)(order.round, order.lr, [client], order.weight_K, sent=order.sent, slots=order.slots)
-    store, (plan,) = simulation.task.plan(simulation.federation, order)
-    optimizer = torch.optim.SGD(module.parameters(), lr=run.client.bottom.lr, momentum=0.5)
+    order = simulation.order(simulation.clock(), run.client.base_optimizer.lr).part([0])
+    order = type(order)(
+        order.round, order.lr, [client], order.weight_K, sent=order.sent, client_state=order.client_state
+    )
+    store, (plan,) = simulation.context.plan(simulation.federation, order)
+    optimizer = torch.optim.SGD(module.parameters(), lr=run.client.base_optimizer.lr, momentum=0.5)
     module.train()
     layers = [layer for layer in module.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
     losses = []
@@ -103,7 +105,7 @@ def by_hand(run: Run, simulation: Simulation, module: nn.Module, client: int) ->
 def torch_net(simulation: Simulation, momentum: float) -> nn.Module:
     """Torch's own module with the run's initial weights."""
     module = net(1, 3, momentum).double()
-    state = {name: tensor.clone() for name, tensor in simulation.task.module.state_dict().items()}
+    state = {name: tensor.clone() for name, tensor in simulation.context.module.state_dict().items()}
     module.load_state_dict(state)
     return module
 
@@ -115,7 +117,7 @@ def test_a_round_is_that_of_torchs_own_layers(engine: str, momentum: float) -> N
     simulation = Simulation(run)
     order = simulation.order(simulation.clock(), 0.05)
     rows = [row for row, client in enumerate(order.ids) if client in (2, 5)]  # 4 and 16 images: no batch of one
-    theta_P, norms = simulation.theta_P, simulation.task.batchnorms
+    theta_P, norms = simulation.theta_P, simulation.context.batchnorms
     assert norms is not None
     found = list(simulation.trainer.train(theta_P, order.part(rows)))
     sent = sum((block.uploads[NAME] for block in found), torch.zeros(norms.total).double())
@@ -179,7 +181,7 @@ def test_a_batch_of_one_image_has_no_variance_in_a_layer_of_features() -> None:
 def test_the_server_takes_the_weighted_mean_and_counts_stay_whole() -> None:
     simulation = Simulation(described(cohort=7))
     order = simulation.order(simulation.clock(), 0.05)
-    norms = simulation.task.batchnorms
+    norms = simulation.context.batchnorms
     assert norms is not None
     expected = torch.zeros(norms.total).double()
     for row in range(7):
@@ -193,7 +195,7 @@ def test_the_server_takes_the_weighted_mean_and_counts_stay_whole() -> None:
     assert not float(count).is_integer()
     assert found[COUNT] == round(float(count))
     assert simulation.statistics.now_S[8] == found[COUNT]
-    size = 8 * (simulation.task.layout.total + norms.total)
+    size = 8 * (simulation.context.layout.total + norms.total)
     assert (simulation.bytes_up, simulation.bytes_down) == (7 * size, 7 * size)
 
 
@@ -202,7 +204,7 @@ def test_a_client_left_out_is_not_in_the_mean(engine: str) -> None:
     simulation = Simulation(described(engine, data=Broken(), cohort=7, **{"engine.on_client_error": "skip"}))
     order = simulation.order(simulation.clock(), 0.05)
     rows = [row for row, client in enumerate(order.ids) if client != 4]
-    norms = simulation.task.batchnorms
+    norms = simulation.context.batchnorms
     assert norms is not None
     alone = [next(iter(simulation.trainer.train(simulation.theta_P, order.part([row])))) for row in rows]
     expected = sum((block.uploads[NAME] for block in alone), torch.zeros(1).double()) / order.weight_K[rows].sum()
@@ -240,20 +242,20 @@ def test_the_saved_model_evaluates_in_torch_as_it_did_here(average: str, tmp_pat
 
 def test_clients_that_keep_their_statistics_go_on_from_them() -> None:
     simulation = Simulation(described(cohort=7, **{"server.batchnorm": "local"}))
-    norms = simulation.task.batchnorms
+    norms = simulation.context.batchnorms
     assert norms is not None
     initial_S = norms.initial(simulation.theta_P)
     order = simulation.order(simulation.clock(), 0.05)
     averaging = Simulation(described(cohort=7))
     sent = {NAME: initial_S}
-    averaged = averaging.trainer.train(averaging.theta_P, dataclasses.replace(order, sent=sent, slots={}))
+    averaged = averaging.trainer.train(averaging.theta_P, dataclasses.replace(order, sent=sent, client_state={}))
     expected_KS = torch.stack([block.uploads[NAME] / float(block.weight_K) for block in averaged])
     counts = []
     for round in range(2):
         simulation.advance()
         if round == 0:
-            torch.testing.assert_close(simulation.slots.rows(range(7))[NAME] + initial_S, expected_KS)
-        kept_KS = simulation.slots.rows(range(7))[NAME] + initial_S
+            torch.testing.assert_close(simulation.client_state.rows(range(7))[NAME] + initial_S, expected_KS)
+        kept_KS = simulation.client_state.rows(range(7))[NAME] + initial_S
         counts.append([int(norms.buffers(kept_S)[COUNT]) for kept_S in kept_KS])
     steps = [2 * -(-n // 4) for n in simulation.federation.sizes(range(7)).tolist()]
     assert counts == [steps, [2 * n for n in steps]]
@@ -294,8 +296,8 @@ def test_public_images_come_from_all_clients_alike() -> None:
 
 def test_a_model_without_batch_normalisation_is_estimated_by_nothing() -> None:
     simulation = Simulation(Run.from_keys({"rounds": 1}))
-    assert simulation.task.batchnorms is None
-    statistics = Statistics(simulation.task, simulation.federation, 10)
+    assert simulation.context.batchnorms is None
+    statistics = Statistics(simulation.context, simulation.federation, 10)
     assert (statistics.sent(), statistics.of(simulation.theta_P, simulation.theta_P)) == ({}, ())
 
 

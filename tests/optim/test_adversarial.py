@@ -45,11 +45,11 @@ def attacked(norm: str, **changes: Any) -> dict[str, Any]:
 
 def loss_of(simulation: Simulation, theta_P: Tensor, label: Tensor) -> Any:
     """The loss of one image in pixels from 0 to 1."""
-    task = simulation.task
+    context = simulation.context
 
     def loss(image_CHW: Tensor) -> Tensor:
         inputs = (image_CHW - 0.4) / 0.3
-        logits = functional_call(task.module, task.layout.views(theta_P), (inputs[None],))
+        logits = functional_call(context.module, context.layout.views(theta_P), (inputs[None],))
         return F.cross_entropy(logits, label[None])
 
     return loss
@@ -62,7 +62,7 @@ def test_a_clients_round_is_that_of_the_slow_attack(norm: str, engine: str, rand
     run = described(engine, **attacked(norm), **{"client.random_start": random_start, "cohort": 7})
     simulation = Simulation(run)
     order = simulation.order(simulation.clock(), 0.1)
-    store, plans = simulation.task.plan(simulation.federation, order)
+    store, plans = simulation.context.plan(simulation.federation, order)
     blocks = list(simulation.trainer.train(simulation.theta_P, order))
     attack = NORMS[norm]
     for row in (3, 6):
@@ -96,7 +96,9 @@ def test_starts_are_drawn_beside_the_augmentation_and_anew_in_every_round() -> N
     run = described(**attacked("linf")).replace(data=Ragged(augment=CropFlip()))
     simulation = Simulation(run)
     order = simulation.order(simulation.clock(), 0.1)
-    plans = [simulation.task.plan(simulation.federation, dataclasses.replace(order, round=n))[1][0] for n in (0, 0, 1)]
+    plans = [
+        simulation.context.plan(simulation.federation, dataclasses.replace(order, round=n))[1][0] for n in (0, 0, 1)
+    ]
     assert len(plans[0].draws) > 1
     one, again, later = (plan.draws[START] for plan in plans)
     assert np.array_equal(one, again)
@@ -145,19 +147,19 @@ def test_starts_fill_the_ball(norm: str) -> None:
 def test_one_step_on_a_linear_model_by_hand() -> None:
     """∇_x L = Wᵀ (softmax(W x + b) − y): a step along its sign (Goodfellow et al., ICLR 2015), then the box."""
     simulation = Simulation(described(**{"model.depth": 0}))
-    task, (name, bias) = simulation.task, simulation.task.layout.names
-    views = task.layout.views(simulation.theta_P)
+    context, (name, bias) = simulation.context, simulation.context.layout.names
+    views = context.layout.views(simulation.theta_P)
     pixels = torch.linspace(0, 1, 64).double()
     inputs = (pixels - 0.4) / 0.3
     slope = views[name].T @ ((views[name] @ inputs + views[bias]).softmax(0) - torch.tensor([0.0, 1.0, 0.0]))
 
     def gradient(x: Tensor) -> Tensor:
         leaf = x.detach().requires_grad_()
-        loss = F.cross_entropy(task.logits(simulation.theta_P, leaf), torch.tensor([1]))
+        loss = F.cross_entropy(context.logits(simulation.theta_P, leaf), torch.tensor([1]))
         return torch.autograd.grad(loss, leaf)[0]
 
     image = inputs.view(1, 1, 8, 8)
-    found = PGD(epsilon=0.2, steps=1, step_size=0.1).changed(image, task.mean_C, task.std_C, gradient)
+    found = PGD(epsilon=0.2, steps=1, step_size=0.1).changed(image, context.mean_C, context.std_C, gradient)
     torch.testing.assert_close(found.view(-1) * 0.3 + 0.4, (pixels + 0.1 * slope.sign()).clamp(0, 1))
 
 
@@ -199,14 +201,14 @@ def test_robust_accuracy_is_that_of_the_slow_attack() -> None:
         pixels = image.double().permute(2, 0, 1) / 255
         loss = loss_of(simulation, simulation.theta_P, label)
         changed = pgd(loss, pixels, 0.1, 3, 0.05, "linf", torch.zeros_like(pixels))
-        logits = simulation.task.logits(simulation.theta_P, ((changed - 0.4) / 0.3)[None])
+        logits = simulation.context.logits(simulation.theta_P, ((changed - 0.4) / 0.3)[None])
         right.append(int(logits.argmax()) == int(label))
     run, theta_P = simulation.run, simulation.theta_P
-    assert robust_accuracy(simulation.task, theta_P, simulation.measures.test, run.attack) == sum(right) / 20
-    assert 0 < sum(right) < 20 * evaluate(simulation.task, theta_P, simulation.measures.test)[1]
+    assert robust_accuracy(simulation.context, theta_P, simulation.measures.test, run.attack) == sum(right) / 20
+    assert 0 < sum(right) < 20 * evaluate(simulation.context, theta_P, simulation.measures.test)[1]
     nothing = PGD(epsilon=0.0)
-    clean = evaluate(simulation.task, theta_P, simulation.measures.test)[1]
-    assert robust_accuracy(simulation.task, theta_P, simulation.measures.test, nothing) == clean
+    clean = evaluate(simulation.context, theta_P, simulation.measures.test)[1]
+    assert robust_accuracy(simulation.context, theta_P, simulation.measures.test, nothing) == clean
 
 
 def test_robust_accuracy_is_recorded() -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fedsam import InputError, Run, resume, simulate
-from fedsam.algorithm.client_hooks import Here
+from fedsam.algorithm.client_hooks import ClientContext
 from fedsam.engine.train_client import BatchOracle, Step
 from fedsam.errors import Interrupted
 from fedsam.federated.round_loop import Simulation
@@ -47,7 +47,7 @@ def models(run: Run) -> list[Tensor]:
 def centralised(run: Run, sharp: Any, reset: int | None = None) -> list[Tensor]:
     """torch.optim.SGD through all epochs on the same mini-batches; `sharp` says in which epochs it is SAM."""
     simulation = Simulation(run.replace(client={"name": "sgd", "lr": LR, "batch_size": 4, "epochs": 1}))
-    task = simulation.task
+    context = simulation.context
     parameter = torch.nn.Parameter(simulation.theta_P.clone())
 
     def fresh() -> torch.optim.Optimizer:
@@ -57,11 +57,11 @@ def centralised(run: Run, sharp: Any, reset: int | None = None) -> list[Tensor]:
     for epoch in range(ROUNDS):
         optimizer = fresh() if epoch == reset else optimizer
         simulation.done = epoch
-        store, (plan,) = task.plan(simulation.federation, simulation.order(simulation.clock(), LR))
-        here = Here(simulation.theta_P, {}, {}, 1.0, LR, task.optimizer, Clock(0, 1))
+        store, (plan,) = context.plan(simulation.federation, simulation.order(simulation.clock(), LR))
+        client = ClientContext(simulation.theta_P, {}, {}, 1.0, LR, context.optimizer, Clock(0, 1))
         for t, count in enumerate(plan.count_T.tolist()):
             step = Step(torch.from_numpy(plan.index_TB[t, :count]), float(count))
-            gradient = BatchOracle(task, task.store(store), step, t, here)
+            gradient = BatchOracle(context, context.store(store), step, t, client)
             w = parameter.detach()
             g = gradient(w)
             parameter.grad = gradient(w + RHO * g / g.norm()) if sharp(epoch) else g
@@ -137,8 +137,8 @@ def test_it_stands_beside_what_a_strategy_keeps() -> None:
     run = described(clients=CLIENTS, name="sgd", persistent=True)
     both = Simulation(run.replace(server="scaffold"))
     both.advance()
-    assert set(both.slots.names) == {"control", "client momentum"}
-    kept = both.slots.rows(range(CLIENTS))
+    assert set(both.client_state.names) == {"control", "client momentum"}
+    kept = both.client_state.rows(range(CLIENTS))
     trained = [client for client in range(CLIENTS) if kept["client momentum"][client].norm() > 0]
     assert trained == [client for client in range(CLIENTS) if kept["control"][client].norm() > 0]
     assert len(trained) == 3

@@ -124,10 +124,10 @@ def test_steps_equal_the_oracle(network: str, base: str, method: str) -> None:
 def test_rho_zero_is_the_base_bit_for_bit(cls: Any, base: str, dtype: torch.dtype) -> None:
     module, batches = random_network("groupnorm")
     module = module.to(dtype)
-    bottom = BASES[base][0](**BASES[base][1])
-    sharp = cls(rho=0, base=bottom)
+    base_optimizer = BASES[base][0](**BASES[base][1])
+    sharp = cls(rho=0, base=base_optimizer)
     theta_P = flat([p.detach() for p in module.parameters()])
-    both = [(sharp, theta_P, sharp.init(theta_P)), (bottom, theta_P, bottom.init(theta_P))]
+    both = [(sharp, theta_P, sharp.init(theta_P)), (base_optimizer, theta_P, base_optimizer.init(theta_P))]
     for inputs, labels in batches:
         batch = inputs.to(dtype), labels
         both = [(opt, *opt.step(theta, state, network_oracle(module, batch), 0.1)) for opt, theta, state in both]
@@ -293,12 +293,12 @@ def test_a_zero_gradient_leaves_the_weights(cls: Any, dtype: torch.dtype, weight
         oracle = Points(torch.zeros_like, TWO)
         new_P, _ = opt.step(theta_P, opt.init(theta_P), oracle, 0.1)
         assert all(torch.equal(point_P, theta_P) for point_P in oracle.asked)  # a NaN ε hides behind this oracle
-        close(new_P, theta_P * (1 - 0.1 * opt.bottom.weight_decay), 1e-6)
+        close(new_P, theta_P * (1 - 0.1 * opt.base_optimizer.weight_decay), 1e-6)
 
 
 @pytest.mark.parametrize("cls", OPTIMIZERS, ids=lambda cls: cls.__name__)
 def test_a_step_changes_none_of_its_arguments(cls: Any) -> None:
-    opt = cls(weight_decay=0.1, clip_norm=0.5, **({"momentum": 0.9} if cls().bottom.name == "sgd" else {}))
+    opt = cls(weight_decay=0.1, clip_norm=0.5, **({"momentum": 0.9} if cls().base_optimizer.name == "sgd" else {}))
     start_P, gradient_P = vector(1.0, -2.0), vector(3.0, 4.0)
     theta_P, state, kept = start_P, opt.init(start_P), []
     for _ in range(3):
@@ -341,7 +341,7 @@ def test_a_block_of_clients_equals_one_by_one(cls: Any) -> None:
     x_KTBD = torch.randn(K, T, B, D, generator=rng).double()
     y_KTBC = nn.functional.one_hot(torch.randint(C, (K, T, B), generator=rng), C).double()
     lr_K = torch.tensor([0.1, 0.2, 0.3, 0.4]).double()
-    opt = cls(weight_decay=0.1, clip_norm=0.3, **({"momentum": 0.9} if cls().bottom.name == "sgd" else {}))
+    opt = cls(weight_decay=0.1, clip_norm=0.3, **({"momentum": 0.9} if cls().base_optimizer.name == "sgd" else {}))
 
     def train(theta_P: Tensor, x_TBD: Tensor, y_TBC: Tensor, lr: Tensor) -> Tensor:
         state = opt.init(theta_P)
@@ -365,7 +365,7 @@ def test_keys_of_the_base_may_be_given_directly() -> None:
     loose: list[dict[str, Any]] = [{"lr": 0.1, "momentum": 0.9}, {"base": "adamw", "beta1": 0.5}]
     assert ASAM(rho=0.7, **loose[0]) == ASAM(rho=0.7, base=SGD(lr=0.1, momentum=0.9))
     assert SAM(rho=0.7, **loose[1]) == SAM(rho=0.7, base=AdamW(beta1=0.5))
-    assert SAM(**loose[0]).bottom.lr == 0.1
+    assert SAM(**loose[0]).base_optimizer.lr == 0.1
 
 
 @pytest.mark.parametrize(

@@ -76,9 +76,9 @@ def on(module: nn.Module, batch: tuple[Tensor, Tensor], t: int = 0) -> Batch:
 def test_steps_equal_the_oracle(case: str, network: str, ascent: str, base: str) -> None:
     module, batches = random_network(network)
     names, weights = [n for n, _ in module.named_parameters()], [p.detach().clone() for p in module.parameters()]
-    (cls, values, slow), (bottom, settings) = CASES[case], BASES[base]
-    opt, expected = cls(ascent=ASCENTS[ascent](bottom(**settings)), **values), slow()
-    descent = Descent(bottom.__name__, weights, **settings)
+    (cls, values, slow), (base_optimizer, settings) = CASES[case], BASES[base]
+    opt, expected = cls(ascent=ASCENTS[ascent](base_optimizer(**settings)), **values), slow()
+    descent = Descent(base_optimizer.__name__, weights, **settings)
 
     def perturb(w: list[Tensor], g: list[Tensor]) -> list[Tensor]:
         return sam.epsilon(g, 0.3) if ascent == "sam" else asam.epsilon(asam.scale(names, w, "weights", 0.05), g, 0.4)
@@ -125,9 +125,9 @@ def test_the_perturbed_optimiser_is_a_special_case_bit_for_bit(
 @pytest.mark.parametrize("ascent", [SAM, ASAM])
 @pytest.mark.parametrize("cls", FAMILY)
 def test_rho_zero_is_the_base_bit_for_bit(cls: Any, ascent: Any, base: str, dtype: torch.dtype) -> None:
-    bottom = BASES[base][0](**BASES[base][1])
-    unperturbed = cls(ascent=ascent(rho=0, base=bottom), **(PLAIN[cls] if cls is Lookbehind else {}))
-    assert same(walk(unperturbed, dtype), walk(bottom, dtype))
+    base_optimizer = BASES[base][0](**BASES[base][1])
+    unperturbed = cls(ascent=ascent(rho=0, base=base_optimizer), **(PLAIN[cls] if cls is Lookbehind else {}))
+    assert same(walk(unperturbed, dtype), walk(base_optimizer, dtype))
 
 
 def test_lookbehind_at_rho_zero_takes_k_steps_along_one_gradient() -> None:
@@ -136,12 +136,12 @@ def test_lookbehind_at_rho_zero_takes_k_steps_along_one_gradient() -> None:
     theta_P = flat([p.detach() for p in module.parameters()])
     found, _ = opt.step(theta_P, {}, on(module, batches[0]), 0.1)
     close(found, once.step(theta_P, {}, on(module, batches[0]), 0.1 * 3 * 0.25)[0], 1e-14)
-    bottom: BaseOptimizer
-    for bottom in (SGD(momentum=0.9, weight_decay=0.1), AdamW(weight_decay=0.2)):
-        gradient_P, fast_P, state = on(module, batches[0])(theta_P), theta_P, bottom.init(theta_P)
+    base_optimizer: BaseOptimizer
+    for base_optimizer in (SGD(momentum=0.9, weight_decay=0.1), AdamW(weight_decay=0.2)):
+        gradient_P, fast_P, state = on(module, batches[0])(theta_P), theta_P, base_optimizer.init(theta_P)
         for _ in range(3):
-            fast_P, state = bottom.descend(fast_P, state, gradient_P, 0.1)
-        opt = Lookbehind(ascent=SAM(rho=0, base=bottom), k=3, alpha=1.0)
+            fast_P, state = base_optimizer.descend(fast_P, state, gradient_P, 0.1)
+        opt = Lookbehind(ascent=SAM(rho=0, base=base_optimizer), k=3, alpha=1.0)
         found, after = opt.step(theta_P, opt.init(theta_P), on(module, batches[0]), 0.1)
         assert torch.equal(found, fast_P)
         assert all(torch.equal(after[name], state[name]) for name in state)
@@ -259,7 +259,7 @@ def test_keys_name_the_perturbation_and_its_base(cls: Any) -> None:
     run = Run.from_keys({**keys, **{f"client.{key}": value for key, value in own.items()}})
     assert run.client == cls(rho=0.5, ascent="asam", eta=0.1, base="adamw", beta1=0.5, lr=0.02, **own)
     assert run.client == cls(ascent=ASAM(rho=0.5, eta=0.1, base=AdamW(beta1=0.5, lr=0.02)), **own)
-    assert run.client.bottom.lr == 0.02
+    assert run.client.base_optimizer.lr == 0.02
     text = {k: str(v).lower() if v is None or isinstance(v, bool) else str(v) for k, v in run.keys().items()}
     assert Run.from_keys(run.keys()) == Run.from_keys(text) == run
     assert run.client.replace(ascent="sam") == cls(**own)

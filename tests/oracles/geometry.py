@@ -10,7 +10,7 @@ from torch import Tensor
 from fedsam import Run
 from fedsam.data.base import Federation
 from fedsam.data.synthetic import Synthetic
-from fedsam.engine.context import Task
+from fedsam.engine.context import RunContext
 from fedsam.federated.build import assemble
 from fedsam.geometry.landscape import Landscape
 from fedsam.params import theta_of
@@ -18,42 +18,42 @@ from fedsam.params import theta_of
 DATA = Synthetic(clients=4, size=4, channels=1, classes=3, samples_per_client=11, noise=2.0, test_samples=3)
 
 
-def task_of(**keys: Any) -> tuple[Federation, Task, Tensor]:
+def task_of(**keys: Any) -> tuple[Federation, RunContext, Tensor]:
     """Federation, task and a random theta, all of whose numbers are far from 0."""
     model = {} if "model.name" in keys else {"model.width": 5}
     run = Run.from_keys(
         {"data": DATA, **model, "engine.precision": "fp64", "engine.device": "cpu", "cohort": 2, **keys}
     )
-    federation, task = assemble(run)
+    federation, context = assemble(run)
     rng = torch.Generator().manual_seed(7)
-    theta_P = theta_of(task.module).double()
+    theta_P = theta_of(context.module).double()
     theta_P = theta_P + 0.4 * torch.randn(theta_P.shape, generator=rng, dtype=torch.float64)
-    return federation, task, theta_P
+    return federation, context, theta_P
 
 
-def whole(federation: Federation, task: Task, batch: int = 512, *statistics: Tensor) -> Landscape:
+def whole(federation: Federation, context: RunContext, batch: int = 512, *statistics: Tensor) -> Landscape:
     """The landscape of all training examples."""
     store, index = federation.examples(range(federation.clients))
     at = [int(i) for own in index for i in own]
-    return Landscape(task, store.images[at], store.labels[at], statistics, batch)
+    return Landscape(context, store.images[at], store.labels[at], statistics, batch)
 
 
-def loss_of(federation: Federation, task: Task, theta_P: Tensor, *statistics: Tensor) -> Tensor:
+def loss_of(federation: Federation, context: RunContext, theta_P: Tensor, *statistics: Tensor) -> Tensor:
     """The mean cross entropy over all training examples at once, differentiable."""
     store, index = federation.examples(range(federation.clients))
     at = [int(i) for own in index for i in own]
     facts = federation.facts
     pixels = torch.from_numpy(store.images[at]).double() / facts.scale
     mean, std = (torch.tensor(numbers, dtype=torch.float64) for numbers in (facts.mean, facts.std))
-    logits = task.logits(theta_P, ((pixels - mean) / std).permute(0, 3, 1, 2), *statistics)
+    logits = context.logits(theta_P, ((pixels - mean) / std).permute(0, 3, 1, 2), *statistics)
     labels = torch.from_numpy(store.labels[at])
     return torch.nn.functional.cross_entropy(logits, labels)
 
 
-def hessian_of(federation: Federation, task: Task, theta_P: Tensor, *statistics: Tensor) -> Tensor:
+def hessian_of(federation: Federation, context: RunContext, theta_P: Tensor, *statistics: Tensor) -> Tensor:
     """Its Hessian, [P, P], row by row."""
     leaf = theta_P.clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(loss_of(federation, task, leaf, *statistics), leaf, create_graph=True)
+    (gradient,) = torch.autograd.grad(loss_of(federation, context, leaf, *statistics), leaf, create_graph=True)
     rows = [torch.autograd.grad(part, leaf, retain_graph=True)[0] for part in gradient]
     return torch.stack(rows)
 
@@ -61,8 +61,8 @@ def hessian_of(federation: Federation, task: Task, theta_P: Tensor, *statistics:
 class Quadratic(Landscape):
     """½ (θ − x)ᵀ A (θ − x) instead of a network's loss; the layout and the batches are those of a task."""
 
-    def __init__(self, task: Task, a_PP: Tensor, x_P: Tensor) -> None:
-        self.task, self.a_PP, self.x_P = task, a_PP, x_P
+    def __init__(self, context: RunContext, a_PP: Tensor, x_P: Tensor) -> None:
+        self.context, self.a_PP, self.x_P = context, a_PP, x_P
         self.statistics, self.examples, self.evaluations, self.batch = (), 1, 0.0, 1
 
     def loss_and_accuracy(self, theta_P: Tensor) -> tuple[float, float]:

@@ -20,7 +20,7 @@ from fedsam import InputError, Run
 from fedsam.federated.batchnorm import estimated
 from fedsam.federated.round_loop import Simulation
 from fedsam.federated.simulate import simulate
-from fedsam.geometry.loaded_run import Site
+from fedsam.geometry.loaded_run import LoadedRun
 from fedsam.optim.sgd import SGD
 from fedsam.reproduce.base import Answer, Claim
 from fedsam.reproduce.carry_out import Outcome, carry_out
@@ -146,7 +146,7 @@ def test_a_run_begins_with_the_model_of_another(whole: Outcome) -> None:
     path = whole.out / "runs" / "then-seed1"
     begun = Simulation(RunDirectory.open(path)[1])
     state = safetensors.torch.load_file(whole.out / "runs" / "plain-seed1" / "model.safetensors")
-    assert torch.equal(begun.theta_P, begun.task.layout.flatten(state))
+    assert torch.equal(begun.theta_P, begun.context.layout.flatten(state))
     losses = [
         RunDirectory.open(whole.out / "runs" / f"{n}-seed1")[0].metrics()[0]["train_loss"] for n in ("plain", "then")
     ]
@@ -181,7 +181,7 @@ def test_what_was_measured_of_another_run_is_not_taken_for_this_one(whole: Outco
 def test_each_measurement_is_kept_by_itself(whole: Outcome) -> None:
     lines = [LineTo(to, images=60, points=5, margin=0.0) for to in ("plain", "fast")] + [LineTo("plain", 60, 3, 0.0)]
     found = [whole.results.measure("then", 1, line) for line in lines]
-    assert found == [line.of(site(whole, "then", 1), [site(whole, line.to, 1)]) for line in lines]
+    assert found == [line.of(loaded(whole, "then", 1), [loaded(whole, line.to, 1)]) for line in lines]
     assert found[0]["loss"] != found[1]["loss"]
     assert len(found[2]["loss"]) == 3
 
@@ -220,16 +220,16 @@ def test_a_run_that_fails_stops_no_other(tmp_path: Path) -> None:
 # measures
 
 
-def site(outcome: Outcome, name: str = "plain", seed: int = 0) -> Site:
-    return outcome.results.site(name, seed)
+def loaded(outcome: Outcome, name: str = "plain", seed: int = 0) -> LoadedRun:
+    return outcome.results.loaded(name, seed)
 
 
 def test_the_first_steps_of_an_optimiser(whole: Outcome) -> None:
-    found = FirstSteps(SGD(lr=0.2, batch_size=60, epochs=1), steps=1, draws=2, images=60).of(site(whole), [])
-    here = site(whole)
+    found = FirstSteps(SGD(lr=0.2, batch_size=60, epochs=1), steps=1, draws=2, images=60).of(loaded(whole), [])
+    here = loaded(whole)
     landscape, theta_P = here.landscape(60, here.served), here.served.theta_P
     leaf_P = theta_P.clone().requires_grad_()
-    logits = functional_call(here.task.module, here.task.layout.views(leaf_P), (landscape.inputs_NCHW,))
+    logits = functional_call(here.context.module, here.context.layout.views(leaf_P), (landscape.inputs_NCHW,))
     loss = torch.nn.functional.cross_entropy(logits, landscape.labels_N)
     (gradient_P,) = torch.autograd.grad(loss, leaf_P)
     expected = [float(loss.detach()), landscape.loss(theta_P - 0.2 * gradient_P)]
@@ -239,8 +239,8 @@ def test_the_first_steps_of_an_optimiser(whole: Outcome) -> None:
 
 def test_later_first_steps_go_on_from_the_earlier(whole: Outcome) -> None:
     optimizer = SGD(lr=0.2, batch_size=20, epochs=1, momentum=0.5)
-    three = FirstSteps(optimizer, steps=3, draws=1, images=60).of(site(whole), [])
-    two = FirstSteps(optimizer, steps=2, draws=1, images=60).of(site(whole), [])
+    three = FirstSteps(optimizer, steps=3, draws=1, images=60).of(loaded(whole), [])
+    two = FirstSteps(optimizer, steps=2, draws=1, images=60).of(loaded(whole), [])
     assert len(three["loss"]) == 4
     assert three["loss"][:3] == two["loss"]
     assert len(set(three["loss"])) == 4
@@ -248,18 +248,18 @@ def test_later_first_steps_go_on_from_the_earlier(whole: Outcome) -> None:
 
 def test_accuracies_are_on_the_test_images(whole: Outcome) -> None:
     accuracy = whole.results.last("plain", 0, "test_accuracy")
-    assert NoisyAccuracy((0.0, 3.0), draws=2).of(site(whole), []) == [
+    assert NoisyAccuracy((0.0, 3.0), draws=2).of(loaded(whole), []) == [
         pytest.approx(accuracy),
         pytest.approx(0.1, abs=0.3),
     ]
-    assert TestAccuracy("then").of(site(whole), [site(whole, "then")]) == pytest.approx(accuracy)
-    loss, _ = TrainingLoss(60).of(site(whole), [])
-    assert loss == pytest.approx(FirstSteps(SGD(), steps=0, images=60).of(site(whole), [])["loss"][0])
+    assert TestAccuracy("then").of(loaded(whole), [loaded(whole, "then")]) == pytest.approx(accuracy)
+    loss, _ = TrainingLoss(60).of(loaded(whole), [])
+    assert loss == pytest.approx(FirstSteps(SGD(), steps=0, images=60).of(loaded(whole), [])["loss"][0])
 
 
 def test_a_line_ends_at_the_other_model(whole: Outcome) -> None:
     line = whole.results.measure("then", 0, LineTo("plain", images=60, points=5, margin=0.0))
-    ends = [TrainingLoss(60).of(site(whole, name), [])[0] for name in ("then", "plain")]
+    ends = [TrainingLoss(60).of(loaded(whole, name), [])[0] for name in ("then", "plain")]
     assert [line["loss"][0], line["loss"][-1]] == pytest.approx(ends)
 
 
@@ -268,16 +268,16 @@ def test_each_point_of_a_line_has_its_own_statistics_of_batch_normalisation(tmp_
     for name, scale in (("one", 0.1), ("other", 1.0)):
         keys = TINY | {"model.name": "resnet8", "model.width": 2, "model.norm": "batch", "client.lr": scale}
         simulate(Run.from_keys(keys | {"out": str(tmp_path / name)}))
-        sites.append(Site(tmp_path / name))
+        sites.append(LoadedRun(tmp_path / name))
     there, back = (LineTo("", 60, 7, 0.0).of(one, [other]) for one, other in (sites, sites[::-1]))
     assert there["loss"] == pytest.approx(back["loss"][::-1], rel=1e-4)  # the same line, from either end
     own = [one.landscape(60, one.served).loss(one.served.theta_P) for one in sites]
     lent = sites[0].landscape(60, sites[0].served).loss(sites[1].served.theta_P)
     assert abs(there["loss"][-1] - own[1]) < 0.5 * abs(lent - own[1])
     middle_P = torch.lerp(sites[0].served.theta_P, sites[1].served.theta_P, 0.5)
-    task, (store, rows) = sites[0].task, sites[0].federation.examples([0])
+    context, (store, rows) = sites[0].context, sites[0].federation.examples([0])
     images = torch.tensor(store.images[rows[0]])
-    own_S = estimated(task, middle_P, images)
+    own_S = estimated(context, middle_P, images)
     expected = sites[0].landscape(60, sites[0].served).given(own_S).loss(middle_P)
     assert there["loss"][3] == pytest.approx(expected, rel=1e-4)
 

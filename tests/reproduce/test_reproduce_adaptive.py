@@ -16,7 +16,7 @@ from torch.func import functional_call
 from experiments.kwon2021 import answers, settings
 from fedsam import InputError, Run
 from fedsam.federated.simulate import simulate
-from fedsam.geometry.loaded_run import Site
+from fedsam.geometry.loaded_run import LoadedRun
 from fedsam.models.resnet20 import ResNet20
 from fedsam.models.wide_resnet import WideResNet
 from fedsam.optim.asam import ASAM
@@ -33,20 +33,21 @@ UP, DOWN = ("fc1.*",), ("out.weight",)
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> LoadedRun:
     out = tmp_path_factory.mktemp("run") / "run"
     simulate(Run.from_keys(TINY | {"out": str(out)}))
-    return Site(out)
+    return LoadedRun(out)
 
 
-def by_hand(site: Site, scaled: bool, rho: float, factor: float = 1.0) -> float:
+def by_hand(loaded: LoadedRun, scaled: bool, rho: float, factor: float = 1.0) -> float:
     """L(w + ε) − L(w) at SAM's or element-wise ASAM's own ε, on all training images, in float64."""
-    images = site.federation.examples([0])[0]
-    facts = site.federation.facts
+    images = loaded.federation.examples([0])[0]
+    facts = loaded.federation.facts
     pixels = torch.tensor(images.images, dtype=torch.float64).permute(0, 3, 1, 2)
     inputs = (pixels / facts.scale - facts.mean[0]) / facts.std[0]
     tensors = {
-        name: tensor.double().clone() for name, tensor in site.task.layout.views(site.served.theta_P.detach()).items()
+        name: tensor.double().clone()
+        for name, tensor in loaded.context.layout.views(loaded.served.theta_P.detach()).items()
     }
     for name, sign in (("fc1.weight", 1), ("fc1.bias", 1), ("out.weight", -1)):
         tensors[name] *= factor**sign
@@ -66,23 +67,23 @@ def by_hand(site: Site, scaled: bool, rho: float, factor: float = 1.0) -> float:
 
 
 @pytest.mark.parametrize(("ball", "scaled"), [(SAM(rho=0.3), False), (ASAM(rho=0.4, scaling="all"), True)])
-def test_sharpness_of_a_step_is_that_of_the_definition(site: Site, ball: Any, scaled: bool) -> None:
-    found = BallSharpness(ball, images=1400, steps=1).of(site, [])
-    assert found == pytest.approx(by_hand(site, scaled, ball.rho), rel=1e-4)
-    moved = RescaledSharpness(ball, UP, DOWN, (1.0, 3.0), images=1400, steps=1).of(site, [])
-    expected = [by_hand(site, scaled, ball.rho, factor) for factor in (1.0, 3.0)]
+def test_sharpness_of_a_step_is_that_of_the_definition(loaded: LoadedRun, ball: Any, scaled: bool) -> None:
+    found = BallSharpness(ball, images=1400, steps=1).of(loaded, [])
+    assert found == pytest.approx(by_hand(loaded, scaled, ball.rho), rel=1e-4)
+    moved = RescaledSharpness(ball, UP, DOWN, (1.0, 3.0), images=1400, steps=1).of(loaded, [])
+    expected = [by_hand(loaded, scaled, ball.rho, factor) for factor in (1.0, 3.0)]
     assert moved["sharpness"] == pytest.approx(expected, rel=1e-4)
     assert moved["loss"][1] == pytest.approx(moved["loss"][0], rel=1e-5)
     assert (abs(math.log(expected[1] / expected[0])) < 1e-9) == scaled
 
 
-def test_more_steps_find_more(site: Site) -> None:
-    one, many = (BallSharpness(SAM(rho=0.5), images=300, steps=steps).of(site, []) for steps in (1, 8))
+def test_more_steps_find_more(loaded: LoadedRun) -> None:
+    one, many = (BallSharpness(SAM(rho=0.5), images=300, steps=steps).of(loaded, []) for steps in (1, 8))
     assert many > one
 
 
-def test_only_what_is_named_is_rescaled(site: Site) -> None:
-    theta_P, layout = site.served.theta_P, site.task.layout
+def test_only_what_is_named_is_rescaled(loaded: LoadedRun) -> None:
+    theta_P, layout = loaded.served.theta_P, loaded.context.layout
     before, after = (layout.views(at) for at in (theta_P, rescaled(theta_P, layout, UP, DOWN, 4.0)))
     for name in layout.names:
         factor = {"fc1.weight": 4.0, "fc1.bias": 4.0, "out.weight": 0.25, "out.bias": 1.0}[name]
@@ -90,9 +91,9 @@ def test_only_what_is_named_is_rescaled(site: Site) -> None:
 
 
 @pytest.mark.parametrize(("up", "down"), [(("fc9.*",), DOWN), (UP, ("out.weight", "conv*"))])
-def test_a_pattern_without_a_tensor_is_refused(site: Site, up: tuple[str, ...], down: tuple[str, ...]) -> None:
+def test_a_pattern_without_a_tensor_is_refused(loaded: LoadedRun, up: tuple[str, ...], down: tuple[str, ...]) -> None:
     with pytest.raises(InputError, match=r"no tensor of the model has a name like '(fc9|conv)"):
-        rescaled(site.served.theta_P, site.task.layout, up, down, 2.0)
+        rescaled(loaded.served.theta_P, loaded.context.layout, up, down, 2.0)
 
 
 @pytest.mark.parametrize(

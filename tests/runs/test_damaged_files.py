@@ -15,7 +15,7 @@ import pytest
 
 from fedsam import InputError, RunError, resume, simulate
 from fedsam.errors import Damaged, Interrupted
-from fedsam.geometry.loaded_run import Site
+from fedsam.geometry.loaded_run import LoadedRun
 from fedsam.geometry.study import Settings, study
 from fedsam.report.read import load
 from fedsam.report.settings import group
@@ -99,7 +99,7 @@ def test_a_model_that_is_measured(tmp_path: Path, runs: Path) -> None:
     whole = (run / "model.safetensors").read_bytes()
     (run / "model.safetensors").write_bytes(whole[:-4] + b"\0\0\0\1")
     with pytest.raises(Damaged, match=r"model\.safetensors is not this run's model .*--resume .*run writes it again"):
-        Site(run)
+        LoadedRun(run)
     resume(run)
     assert (run / "model.safetensors").read_bytes() == whole
 

@@ -19,7 +19,7 @@ from fedsam.data.base import Dataset, Facts, Federation, Split
 from fedsam.data.synthetic import Synthetic, SyntheticFederation
 from fedsam.data.validation import federation_of
 from fedsam.errors import Damaged, Interrupted
-from fedsam.geometry.loaded_run import Site
+from fedsam.geometry.loaded_run import LoadedRun
 from fedsam.runs.progress import Progress
 from fedsam.sweeps.compare import compare
 from fedsam.sweeps.sweep import plan
@@ -118,7 +118,7 @@ def test_other_data_are_refused(tmp_path: Path, what: str, at: int) -> None:
         resume(tmp_path / "run")
     if at:
         with pytest.raises(Damaged, match=said):
-            Site(tmp_path / "run")
+            LoadedRun(tmp_path / "run")
     assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
     Changes.now = ""
     resume(tmp_path / "run")

@@ -44,7 +44,7 @@ def test_one_client_at_server_learning_rate_one_returns_that_client() -> None:
     run = Run.from_keys({"data": Ragged(clients=1), "cohort": 1, "engine.precision": "fp64", "client.momentum": 0.9})
     simulation = Simulation(run)
     sent_P = simulation.theta_P
-    order = simulation.order(simulation.clock(), run.client.bottom.lr)
+    order = simulation.order(simulation.clock(), run.client.base_optimizer.lr)
     (trained,) = simulation.trainer.train(sent_P, order)
     simulation.advance()
     client_P = sent_P + trained.update_JP[0]
@@ -57,7 +57,7 @@ def test_unequal_clients_are_weighted_by_their_examples() -> None:
     run = Run.from_keys({"data": Ragged(), "cohort": 7, "engine.precision": "fp64", "engine.block": 2})
     simulation = Simulation(run)
     sent_P = simulation.theta_P
-    order = simulation.order(simulation.clock(), run.client.bottom.lr)
+    order = simulation.order(simulation.clock(), run.client.base_optimizer.lr)
     sizes = simulation.federation.sizes(order.ids)
     expected_P = sent_P.clone()
     for row, examples in enumerate(sizes):

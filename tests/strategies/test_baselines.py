@@ -47,11 +47,11 @@ def climbed(weights: list[Tensor], at: Gradients, perturb: Perturb, k: int) -> l
 def test_steps_equal_the_oracle(cls: Any, network: str, ascent: str, base: str) -> None:
     module, batches = random_network(network)
     names, weights = [n for n, _ in module.named_parameters()], [p.detach().clone() for p in module.parameters()]
-    bottom, settings = BASES[base]
+    base_optimizer, settings = BASES[base]
     more: dict[str, Any] = {"k": 3} if cls is Multistep else {"k": 2, "alpha": 0.3}
     opt, descent = (
-        cls(ascent=ASCENTS[ascent](bottom(**settings)), **more),
-        Descent(bottom.__name__, weights, **settings),
+        cls(ascent=ASCENTS[ascent](base_optimizer(**settings)), **more),
+        Descent(base_optimizer.__name__, weights, **settings),
     )
 
     def perturb(w: list[Tensor], g: list[Tensor]) -> list[Tensor]:
@@ -79,11 +79,11 @@ def test_steps_equal_the_oracle(cls: Any, network: str, ascent: str, base: str) 
 @pytest.mark.parametrize("base", BASES)
 @pytest.mark.parametrize("ascent", ASCENTS)
 def test_special_cases_bit_for_bit(ascent: str, base: str, dtype: torch.dtype) -> None:
-    bottom = BASES[base][0](**BASES[base][1])
-    perturbed = ASCENTS[ascent](bottom)
+    base_optimizer = BASES[base][0](**BASES[base][1])
+    perturbed = ASCENTS[ascent](base_optimizer)
     flatly = perturbed.replace(rho=0.0)
     assert same(walk(Multistep(ascent=perturbed, k=1), dtype), walk(perturbed, dtype))
-    assert same(walk(Multistep(ascent=flatly, k=3), dtype), walk(bottom, dtype))
+    assert same(walk(Multistep(ascent=flatly, k=3), dtype), walk(base_optimizer, dtype))
     assert same(walk(Lookahead(ascent=perturbed, alpha=1.0, k=2), dtype), walk(perturbed, dtype))
     assert same(walk(Lookahead(ascent=perturbed, k=7), dtype), walk(perturbed, dtype))  # of six steps none is the 7th
     for other in (Multistep(ascent=perturbed), Lookahead(ascent=perturbed, k=2)):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fedsam import InputError, Run
-from fedsam.algorithm.client_hooks import Here
+from fedsam.algorithm.client_hooks import ClientContext
 from fedsam.algorithm.strategy import Average, Strategy
 from fedsam.config import names
 from fedsam.engine.train_client import BatchOracle, Step
@@ -118,19 +118,19 @@ class Problem:
 
     def batches(self, round: int, client: int) -> list[Callable[[Tensor], Tensor]]:
         order = self._order(round)
-        task = self.simulation.task
-        store, (plan,) = task.plan(self.simulation.federation, order.part([order.ids.index(client)]))
-        placed = task.store(store)
-        here = Here(self.theta, {}, {}, 1.0, LR, task.optimizer, Clock(0, 1))
+        context = self.simulation.context
+        store, (plan,) = context.plan(self.simulation.federation, order.part([order.ids.index(client)]))
+        placed = context.store(store)
+        client = ClientContext(self.theta, {}, {}, 1.0, LR, context.optimizer, Clock(0, 1))
         found = []
         for t, count in enumerate(plan.count_T.tolist()):
             step = Step(torch.from_numpy(plan.index_TB[t, :count]), float(count))
-            found.append(BatchOracle(task, placed, step, t, here))
+            found.append(BatchOracle(context, placed, step, t, client))
         return list(found)
 
 
 def local_keys(run: Run) -> dict[str, Any]:
-    return {name: getattr(run.client.bottom, name) for name in ("lr", "batch_size", "epochs", "weight_decay")}
+    return {name: getattr(run.client.base_optimizer, name) for name in ("lr", "batch_size", "epochs", "weight_decay")}
 
 
 def models(run: Run, rounds: int = ROUNDS) -> list[Tensor]:
@@ -159,7 +159,7 @@ def test_the_algorithm_is_that_of_its_paper(case: str, engine: str, monkeypatch:
     if engine == "cohort under vmap":
         monkeypatch.setattr(ClientOptimizer, "takes_rows", lambda self: False)
     run = described(case, keys, client, engine.split(maxsplit=1)[0])
-    assert Simulation(run).task.takes_rows == (engine != "cohort under vmap")
+    assert Simulation(run).context.takes_rows == (engine != "cohort under vmap")
     problem = Problem(run)
     expected = oracle(problem, ROUNDS, LR, weight_decay=DECAY, **arguments)
     assert far(models(run), expected, problem.theta) <= 1e-10
@@ -241,8 +241,10 @@ def test_full_participation_and_one_local_step_is_a_centralised_step() -> None:
     simulation = Simulation(run)
     store, index = simulation.federation.examples(range(7))
     order = torch.cat([torch.from_numpy(own) for own in index])
-    here = Here(simulation.theta_P, {}, {}, 1.0, LR, run.client, Clock(0, 1))
-    gradient = BatchOracle(simulation.task, simulation.task.store(store), Step(order, float(len(order))), 0, here)
+    client = ClientContext(simulation.theta_P, {}, {}, 1.0, LR, run.client, Clock(0, 1))
+    gradient = BatchOracle(
+        simulation.context, simulation.context.store(store), Step(order, float(len(order))), 0, client
+    )
     expected_P = simulation.theta_P - LR * gradient(simulation.theta_P)
     simulation.advance()
     assert (simulation.theta_P - expected_P).norm() <= 1e-13 * expected_P.norm()

@@ -60,8 +60,8 @@ def compared(
                 first = "sgd, no augmentation"
                 wanted[first] = plain(work)["sgd"], False
             ours = {name: _ours(stack, work, method, precision, cut) for name, (method, cut) in wanted.items()}
-            device = ours[first].task.device
-            store = ours[first].task.store(ours[first].federation.examples([])[0])
+            device = ours[first].context.device
+            store = ours[first].context.store(ours[first].federation.examples([])[0])
             layout = fastest(work, store, precision)
             hands = {
                 name: HandWritten(work, store, method.by_hand, precision, cut, layout)
@@ -97,5 +97,5 @@ def _ours(stack: ExitStack, work: Work, method: Method, precision: Precision, cr
 
 def _least(work: Work, method: Method, precision: str, like: Simulation) -> dict[str, float]:
     """The bounds of a GPU; of a CPU none, whose caches and clocks allow no such sums."""
-    device = like.task.device
+    device = like.context.device
     return bounds(work, method.gradients, precision, device) if device.type == "cuda" else {}

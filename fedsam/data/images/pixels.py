@@ -12,7 +12,7 @@ Pixels = Literal["standard", "symmetric", "unit"]
 SHIFT_AND_SCALE: dict[Pixels, tuple[float, float]] = {"symmetric": (0.5, 0.5), "unit": (0.0, 1.0)}
 
 
-def shown(facts: Facts, pixels: Pixels) -> Facts:
+def with_normalisation(facts: Facts, pixels: Pixels) -> Facts:
     """The facts of a data set whose pixels p, from 0 to 1, enter a model in one of three ways:
 
     - `standard`: (p − mean) / std of each channel, as the data set has it;

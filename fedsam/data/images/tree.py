@@ -62,15 +62,15 @@ def images_of(folder: Path, top: Path) -> Found:
 def _files(folder: Path, top: Path, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
     """What is in a folder and is none, then what is in the folders in it."""
     about = _stat(folder, top)
-    here = about.st_dev, about.st_ino
-    if here in above:
+    client = about.st_dev, about.st_ino
+    if client in above:
         raise ValueError(f"{folder.relative_to(top)} is a link that leads back to a folder it is in")
     there = sorted(path for path in folder.iterdir() if path.name[0] != ".")
     below = [path.is_dir() for path in there]
     yield from (path for path, is_folder in zip(there, below, strict=True) if not is_folder)
     for path, is_folder in zip(there, below, strict=True):
         if is_folder:
-            yield from _files(path, top, (*above, here))
+            yield from _files(path, top, (*above, client))
 
 
 def _stat(path: Path, top: Path) -> os.stat_result:

@@ -76,8 +76,8 @@ class Fourier:
         """
         direct = batch * inputs * outputs * self.kernel**2 * self.valid**2
         places = self.groups * self.products
-        here = MULTIPLICATION * self.operations(batch, inputs, outputs) + KERNEL * inputs * outputs * places
-        return here < direct and inputs >= FEWEST and batch * max(inputs, outputs) * places <= LARGEST
+        client = MULTIPLICATION * self.operations(batch, inputs, outputs) + KERNEL * inputs * outputs * places
+        return client < direct and inputs >= FEWEST and batch * max(inputs, outputs) * places <= LARGEST
 
     def forward(self, x_BCNN: Tensor, weight_OCKK: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """The correlation, [B, O, S, S], and the coefficients of images and kernels, which `backward` needs.

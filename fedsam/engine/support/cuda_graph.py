@@ -14,10 +14,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from fedsam.algorithm.client_hooks import Here
-from fedsam.engine.context import Store, Task
+from fedsam.algorithm.client_hooks import ClientContext
+from fedsam.engine.context import RunContext, Store
 from fedsam.engine.isolate import out_of_memory
-from fedsam.engine.train_client import Done, Local, Step, local_step, train_client
+from fedsam.engine.train_client import LocalState, Step, TrainedClient, local_step, train_client
 from fedsam.schedule.base import Clock
 
 log = logging.getLogger("fedsam")
@@ -156,15 +156,17 @@ class Graphs:
         self._seen.clear()
         self._made.clear()
 
-    def train(self, task: Task, store: Store, steps: Iterable[Step], here: Here, weight: Tensor | float) -> Done:
+    def train(
+        self, context: RunContext, store: Store, steps: Iterable[Step], client: ClientContext, weight: Tensor | float
+    ) -> TrainedClient:
         """As `train_client`, whose results it copies where a later step would overwrite them."""
-        steps_k, lr = (_tensor(number, here.sent_P) for number in (here.steps, here.lr))
-        here = replace(here, steps=steps_k, lr=lr)
-        with torch.cuda.device(here.sent_P.device) if here.sent_P.is_cuda else nullcontext():
-            done = train_client(task, store, steps, here, weight, self.step)
+        steps_k, lr = (_tensor(number, client.sent_P) for number in (client.steps, client.lr))
+        client = replace(client, steps=steps_k, lr=lr)
+        with torch.cuda.device(client.sent_P.device) if client.sent_P.is_cuda else nullcontext():
+            done = train_client(context, store, steps, client, weight, self.step)
         return rebuilt(done, (leaf.clone() if id(leaf) in self._made else leaf for leaf in leaves(done)))  # type: ignore[no-any-return]
 
-    def step(self, task: Task, store: Store, step: Step, t: int, local: Local) -> Local:
+    def step(self, context: RunContext, store: Store, step: Step, t: int, local: LocalState) -> LocalState:
         """As `local_step`; later steps may overwrite the result."""
         count = _tensor(step.count, local.theta_P)  # as a number it would be rounded otherwise than as a graph's input
         step = replace(step, index_B=None, examples=step.of(store), count=count)
@@ -173,28 +175,30 @@ class Graphs:
         asked = self._asked.get(form)
         key = self._key(form, t)
         if asked is None or "clock" in asked or key not in self._seen:
-            return self._launched(task, store, step, t, local, form)
-        captured = self._captured.get(key) or self._new(key, task, store, step, t, local, inputs)
+            return self._launched(context, store, step, t, local, form)
+        captured = self._captured.get(key) or self._new(key, context, store, step, t, local, inputs)
         if captured is None:
-            return self._launched(task, store, step, t, local, form)
+            return self._launched(context, store, step, t, local, form)
         return _to_local(captured(inputs, self._made), local)
 
     def _key(self, form: Hashable, t: int) -> Hashable:
         return (form, t) if "t" in self._asked.get(form, ()) else (form,)
 
-    def _launched(self, task: Task, store: Store, step: Step, t: int, local: Local, form: Hashable) -> Local:
-        clock = Noting(local.here.clock)
-        after, asked_t = local_step(task, store, step, t, replace(local, here=replace(local.here, clock=clock)))
+    def _launched(
+        self, context: RunContext, store: Store, step: Step, t: int, local: LocalState, form: Hashable
+    ) -> LocalState:
+        clock = Noting(local.client.clock)
+        after, asked_t = local_step(context, store, step, t, replace(local, client=replace(local.client, clock=clock)))
         asked = {name for name, yes in (("t", asked_t), ("clock", clock.asked)) if yes}
         self._asked[form] = self._asked.get(form, set()) | asked
         self._seen.add(self._key(form, t))
-        return replace(after, here=replace(after.here, clock=local.here.clock))
+        return replace(after, client=replace(after.client, clock=local.client.clock))
 
     def _new(
-        self, key: Hashable, task: Task, store: Store, step: Step, t: int, local: Local, inputs: Tree
+        self, key: Hashable, context: RunContext, store: Store, step: Step, t: int, local: LocalState, inputs: Tree
     ) -> Captured | None:
         def one(fixed: Tree) -> Tree:
-            after, _ = local_step(task, store, _to_step(fixed["step"], step), t, _to_local(fixed["local"], local))
+            after, _ = local_step(context, store, _to_step(fixed["step"], step), t, _to_local(fixed["local"], local))
             return _of_local(after)
 
         if self._capture is None or len(self._captured) >= MOST:
@@ -257,18 +261,18 @@ def _to_step(tree: Tree, like: Step) -> Step:
 HERE = "sent_P", "sent", "slot", "steps", "lr"
 
 
-def _of_local(local: Local) -> Tree:
-    here = {name: getattr(local.here, name) for name in HERE}
+def _of_local(local: LocalState) -> Tree:
+    client = {name: getattr(local.client, name) for name in HERE}
     return {
         "theta": local.theta_P,
         "state": local.state,
         "statistics": local.statistics,
-        "here": here,
+        "here": client,
         "sums": (local.total, local.samples),
     }
 
 
-def _to_local(tree: Tree, like: Local) -> Local:
-    here: Here = replace(like.here, **tree["here"])
+def _to_local(tree: Tree, like: LocalState) -> LocalState:
+    client: ClientContext = replace(like.client, **tree["here"])
     total, samples = tree["sums"]
-    return Local(tree["theta"], tree["state"], here, tree["statistics"], total, samples)
+    return LocalState(tree["theta"], tree["state"], client, tree["statistics"], total, samples)

@@ -36,7 +36,7 @@ class Place:
             return None
 
 
-class Board:
+class SharedBuffer:
     """Rows of numbers in anonymous memory (Linux's memfd), which ends with the last process that has it open."""
 
     def __init__(self, rows: int, numbers: int, dtype: str) -> None:
@@ -53,9 +53,9 @@ class Board:
         os.close(self._file)
 
 
-def board_of(rows: int, numbers: int, dtype: str) -> Board | None:
+def shared_buffer(rows: int, numbers: int, dtype: str) -> SharedBuffer | None:
     """A board, where the system has such memory."""
     try:
-        return Board(rows, numbers, dtype)
+        return SharedBuffer(rows, numbers, dtype)
     except (AttributeError, OSError, AssertionError):
         return None

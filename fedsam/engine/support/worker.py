@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from fedsam.algorithm.client_hooks import ClientHalf
+from fedsam.algorithm.client_hooks import ClientHooks
 from fedsam.data.augment.base import Augment
 from fedsam.data.base import Facts, Federation
 from fedsam.engine.base import Engine, Failure, Order, Trained
-from fedsam.engine.context import Task, numerics, shared
+from fedsam.engine.context import RunContext, numerics, shared
 from fedsam.engine.support.allocator import keep_freed_memory
 from fedsam.optim.base import ClientOptimizer
 from fedsam.params import layout_of
@@ -31,25 +31,32 @@ class Blueprint:
     facts: Facts
     augment: Augment
     optimizer: ClientOptimizer
-    strategy: ClientHalf
+    strategy: ClientHooks
     precision: str
     seed: int
     rounds: int
 
     @classmethod
-    def of(cls, task: Task) -> Blueprint:
+    def of(cls, context: RunContext) -> Blueprint:
         """What a task consists of."""
-        module = copy.deepcopy(task.module).cpu()
+        module = copy.deepcopy(context.module).cpu()
         return cls(
-            module, task.facts, task.augment, task.optimizer, task.strategy, task.precision, task.seed, task.rounds
+            module,
+            context.facts,
+            context.augment,
+            context.optimizer,
+            context.strategy,
+            context.precision,
+            context.seed,
+            context.rounds,
         )
 
-    def build(self, device: torch.device) -> Task:
+    def build(self, device: torch.device) -> RunContext:
         """The task, on this device."""
         module = copy.deepcopy(self.module)
         layout = layout_of(module)
         parts = self.augment, self.optimizer, self.strategy
-        return Task(module, layout, self.facts, *parts, device, self.precision, self.seed, self.rounds)
+        return RunContext(module, layout, self.facts, *parts, device, self.precision, self.seed, self.rounds)
 
 
 @dataclass(frozen=True)
@@ -64,7 +71,7 @@ class Packed:
     check_K: np.ndarray
     failed: list[Failure]
     uploads: dict[str, np.ndarray]
-    slots: dict[str, np.ndarray]
+    client_state: dict[str, np.ndarray]
     each_KP: np.ndarray | None = None
 
     @classmethod
@@ -72,11 +79,14 @@ class Packed:
         """The block's tensors, on the host."""
         tensors = block.update_JP, block.weight_J, block.weight_K, block.loss_K, block.check_K
         update_JP, weight_J, weight_K, loss_K, check_K = (tensor.cpu().numpy() for tensor in tensors)
-        uploads, slots = (
-            {name: tensor.cpu().numpy() for name, tensor in held.items()} for held in (block.uploads, block.slots)
+        uploads, client_state = (
+            {name: tensor.cpu().numpy() for name, tensor in held.items()}
+            for held in (block.uploads, block.client_state)
         )
         each_KP = None if block.each_KP is None else block.each_KP.cpu().numpy()
-        return cls(block.ids, update_JP, weight_J, weight_K, loss_K, check_K, block.failed, uploads, slots, each_KP)
+        return cls(
+            block.ids, update_JP, weight_J, weight_K, loss_K, check_K, block.failed, uploads, client_state, each_KP
+        )
 
     def put_on(self, row_P: np.ndarray) -> Packed:
         """The same with its one row of updates on a board."""
@@ -93,11 +103,14 @@ class Packed:
         assert self.update_JP is not None
         arrays = self.update_JP, self.weight_J, self.weight_K, self.loss_K, self.check_K
         update_JP, weight_J, weight_K, loss_K, check_K = (shared(array).to(device) for array in arrays)
-        uploads, slots = (
-            {name: shared(array).to(device) for name, array in held.items()} for held in (self.uploads, self.slots)
+        uploads, client_state = (
+            {name: shared(array).to(device) for name, array in held.items()}
+            for held in (self.uploads, self.client_state)
         )
         each_KP = None if self.each_KP is None else shared(self.each_KP).to(device)
-        return Trained(self.ids, update_JP, weight_J, weight_K, loss_K, check_K, self.failed, uploads, slots, each_KP)
+        return Trained(
+            self.ids, update_JP, weight_J, weight_K, loss_K, check_K, self.failed, uploads, client_state, each_KP
+        )
 
 
 class Worker:
@@ -117,13 +130,13 @@ class Worker:
         torch.set_num_threads(threads)
         if device == "cpu":
             keep_freed_memory()
-        self.task = blueprint.build(torch.device(device))
-        self.trainer = engine.start(self.task, federation)
+        self.context = blueprint.build(torch.device(device))
+        self.trainer = engine.start(self.context, federation)
 
     def train(self, theta_P: np.ndarray, order: Order) -> list[Packed]:
         """Train the clients of an order; where sums are enough, updates are added up here, to one row."""
-        order = replace(order, sent={name: vector_P.to(self.task.device) for name, vector_P in order.sent.items()})
-        blocks = self.trainer.train(shared(theta_P).to(self.task.device), order)
+        order = replace(order, sent={name: vector_P.to(self.context.device) for name, vector_P in order.sent.items()})
+        blocks = self.trainer.train(shared(theta_P).to(self.context.device), order)
         if order.summed:
             return [Packed.of(reduce(Trained.plus, (block.sum(order.each) for block in blocks)))]
         return [Packed.of(block) for block in blocks]
