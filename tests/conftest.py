@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedsam.data.base import Dataset, Facts, Federation, Split
+from fedsam.data.base import Dataset, Federation, Split
+from fedsam.data.images.spec import ImageSpec
 from fedsam.rng import stream
 
 LONGEST = (
@@ -59,12 +60,12 @@ class RaggedFederation(Federation):
     def __init__(self, clients: int, size: int, channels: int, seed: int) -> None:
         rng = stream(seed, "ragged")
         sizes = [self.SIZES[k % len(self.SIZES)] for k in range(clients)]
-        self.facts = Facts(3, (size, size, channels), (0.4,) * channels, (0.3,) * channels)
+        self.spec = ImageSpec(3, (size, size, channels), (0.4,) * channels, (0.3,) * channels)
         self.clients = clients
         self.ends = np.cumsum([0, *sizes])
         images = rng.integers(256, size=(sum(sizes), size, size, channels), dtype=np.uint8)
         self.train = Split(images, rng.integers(3, size=len(images)))
-        self.test = Split(images[:20].copy(), self.train.labels[:20].copy())
+        self.test = Split(images[:20].copy(), self.train.targets[:20].copy())
 
     def sizes(self, ids: Sequence[int]) -> np.ndarray:
         return np.array([self.ends[k + 1] - self.ends[k] for k in ids])

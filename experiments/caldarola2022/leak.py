@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from fedsam.data.base import Facts, Split
+from fedsam.data.base import Split
 from fedsam.data.cifar10 import leaked
 from fedsam.data.digits import Digits
+from fedsam.data.images.spec import ImageSpec
 
 
 class LeakyDigits(Digits):
@@ -12,7 +13,7 @@ class LeakyDigits(Digits):
     training image at a position becomes the test image at that position where both have the same label.
     """
 
-    def read(self) -> tuple[Facts, Split, Split]:
+    def read(self) -> tuple[ImageSpec, Split, Split]:
         """Test images as they are, training images with the leak."""
-        facts, train, test = super().read()
-        return facts, leaked(train, test), test
+        spec, train, test = super().read()
+        return spec, leaked(train, test), test

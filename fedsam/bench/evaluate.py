@@ -14,7 +14,7 @@ from torch.nn import functional as F  # noqa: N812
 from fedsam.bench import Row, alternate, wait_for
 from fedsam.bench.common.by_hand import LAYOUTS, Layout
 from fedsam.bench.common.work import MEAN, STD, Work
-from fedsam.engine.context import Store, numerics
+from fedsam.engine.context import DeviceSplit, numerics
 from fedsam.federated.round_loop import Simulation
 from fedsam.measure.evaluate import BATCH, evaluate
 from fedsam.optim.sgd import SGD
@@ -38,18 +38,18 @@ def rows(rounds: int, versus: bool = False) -> Iterator[Row]:
         simulation.close()
     limit = min(median(times) for name, times in seconds.items() if name != "ours")
     for name, times in seconds.items():
-        rate = f"{len(store.labels) / median(times):,.0f} images/s"
+        rate = f"{len(store.targets) / median(times):,.0f} images/s"
         engine = simulation.engine.name if name == "ours" else "none"
         yield Row(name, engine, "fp32", times, median(times) / limit, rate)
 
 
 @torch.no_grad()
-def by_hand(module: nn.Module, layout: Layout, store: Store) -> tuple[float, float]:
+def by_hand(module: nn.Module, layout: Layout, store: DeviceSplit) -> tuple[float, float]:
     """Mean loss and accuracy, as one would write it down."""
     module.eval()
-    total = correct = torch.zeros((), device=store.labels.device)
-    for images, labels in zip(torch.split(store.images, BATCH), torch.split(store.labels, BATCH), strict=True):
+    total = correct = torch.zeros((), device=store.targets.device)
+    for images, labels in zip(torch.split(store.inputs, BATCH), torch.split(store.targets, BATCH), strict=True):
         logits = module(layout.of(((images.float() / 255 - MEAN) / STD).permute(0, 3, 1, 2)))
         total = total + F.cross_entropy(logits, labels, reduction="sum")
         correct = correct + (logits.argmax(dim=1) == labels).sum()
-    return float(total) / len(store.labels), float(correct) / len(store.labels)
+    return float(total) / len(store.targets), float(correct) / len(store.targets)

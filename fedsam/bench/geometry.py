@@ -82,7 +82,7 @@ def trained() -> tuple[Landscape, Tensor]:
         simulation.advance()
     simulation.close()
     split = examples_of(simulation.federation, run.seed, IMAGES)
-    return Landscape(simulation.context, split.images, split.labels, batch=BATCH), simulation.theta_P
+    return Landscape(simulation.context, split.inputs, split.targets, batch=BATCH), simulation.theta_P
 
 
 class _Batches:

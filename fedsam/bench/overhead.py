@@ -12,7 +12,8 @@ import numpy as np
 from torch import Tensor
 
 from fedsam.bench import Row, alternate
-from fedsam.data.base import Dataset, Facts, Federation, Split
+from fedsam.data.base import Dataset, Federation, Split
+from fedsam.data.images.spec import ImageSpec
 from fedsam.data.partition.base import Assignment
 from fedsam.data.stored import StoredFederation
 from fedsam.engine.context import numerics
@@ -36,7 +37,7 @@ class OneEach(Dataset):
         train = Split(images, rng.integers(10, size=self.clients))
         own = Assignment(np.arange(self.clients), np.arange(self.clients + 1))
         nothing = Assignment(np.empty(0, dtype=np.int64), np.zeros(self.clients + 1, dtype=np.int64))
-        return StoredFederation(Facts(10, (8, 8, 1), (0.5,), (0.3,)), train, train, own, nothing)
+        return StoredFederation(ImageSpec(10, (8, 8, 1), (0.5,), (0.3,)), train, train, own, nothing)
 
 
 class Idle(SGD):

@@ -34,17 +34,17 @@ class Checked:
     """What `check` has found.
 
     Args:
-        facts: by group and name, as plain JSON types.
+        spec: by group and name, as plain JSON types.
         comparisons: of one step here and in torch.
     """
 
-    facts: dict[str, dict[str, Any]]
+    spec: dict[str, dict[str, Any]]
     comparisons: list[Comparison]
 
     def summary(self) -> dict[str, Any]:
         """All of it, as plain JSON types."""
         steps = [{**vars(one), "equal": one.equal} for one in self.comparisons]
-        return {**self.facts, "torch": {"equal": not self.differing, "comparisons": steps}}
+        return {**self.spec, "torch": {"equal": not self.differing, "comparisons": steps}}
 
     @property
     def differing(self) -> list[Comparison]:
@@ -70,7 +70,7 @@ def check(run: Run) -> Checked:
             raise DivergedError(f"round {simulation.done}: the loss of the global model is not finite; lower client.lr")
         evaluating = time.perf_counter() - began
         evaluations = -(-run.rounds // run.evaluate_every) + run.evaluate_last - 1
-        facts = {
+        spec = {
             "data": _data(simulation),
             "model": _model(simulation.context),
             "engine": _engine(simulation),
@@ -82,7 +82,7 @@ def check(run: Run) -> Checked:
                 "run_seconds": run.rounds * seconds + evaluations * evaluating,
             },
         }
-    return Checked(facts, comparisons)
+    return Checked(spec, comparisons)
 
 
 def report(run: Run, as_json: bool) -> None:
@@ -123,11 +123,11 @@ def _round(simulation: Simulation) -> tuple[float, dict[str, int]]:
 def _data(simulation: Simulation) -> dict[str, Any]:
     federation = simulation.federation
     sizes_K = np.asarray(federation.sizes(range(federation.clients)))
-    height, width, channels = federation.facts.shape
+    height, width, channels = federation.spec.shape
     return {
         "name": simulation.run.data.name,
         "shape": [height, width, channels],
-        "classes": federation.facts.classes,
+        "classes": federation.spec.classes,
         "clients": federation.clients,
         "examples": int(sizes_K.sum()),
         "smallest": int(sizes_K.min()),
@@ -203,7 +203,7 @@ def _memory(simulation: Simulation) -> dict[str, Any]:
 def _show(run: Run, found: Checked) -> None:
     from fedsam.runs.progress import show_facts
 
-    data, model, engine, memory, traffic, spent = found.facts.values()
+    data, model, engine, memory, traffic, spent = found.spec.values()
     shape = "×".join(map(str, data["shape"]))
     split = next(name for name in ("validation", "test") if name in data)
     sizes = f"{data['smallest']:,} to {data['largest']:,}, mean {data['mean']:.4g}"

@@ -21,7 +21,7 @@ from fedsam.data.plan import ClientPlan
 from fedsam.engine.base import Order
 from fedsam.engine.blocks import Two, train_block
 from fedsam.engine.cohort import Cohort
-from fedsam.engine.context import RunContext, Store
+from fedsam.engine.context import DeviceSplit, RunContext
 from fedsam.engine.loop import steps_of
 from fedsam.engine.train_client import TrainedClient, train_client
 from fedsam.federated.round_loop import Simulation
@@ -68,7 +68,7 @@ def compared(simulation: Simulation) -> list[Comparison]:
     trainer = getattr(simulation.trainer, "engine", simulation.engine)
     in_blocks = isinstance(trainer, Cohort)
     allowed = ALLOWED[context.precision]
-    theirs = plain(run.model.untouched(context.facts.shape, context.facts.classes, run.seed))
+    theirs = plain(run.model.untouched(context.spec.shape, context.spec.classes, run.seed))
     theirs = prepared(theirs, context.module).to(context.device, context.dtype)
     step = _Step(context, *_batch(simulation), theirs)
     found = [Comparison("initial weights", gap(simulation.theta_P, theta_of(theirs)), 0.0, "the model built once more")]
@@ -96,7 +96,9 @@ def compared(simulation: Simulation) -> list[Comparison]:
 class _Step:
     """A batch, and plain SGD of learning rate 1 on it."""
 
-    def __init__(self, context: RunContext, store: Store, plan: ClientPlan, order: Order, theirs: nn.Module) -> None:
+    def __init__(
+        self, context: RunContext, store: DeviceSplit, plan: ClientPlan, order: Order, theirs: nn.Module
+    ) -> None:
         sgd = SGD(lr=1.0, batch_size=context.optimizer.base_optimizer.batch_size)
         self.context = replace(context, optimizer=sgd, strategy=find(Strategy, "fedavg")(), tried={})
         self.store, self.plan, self.theirs = store, plan.first(1), theirs
@@ -133,7 +135,7 @@ class _Step:
             yield " in a block", train_block(context, self.theta_P, self.store, [self.plan], self.order)
 
 
-def _batch(simulation: Simulation) -> tuple[Store, ClientPlan, Order]:
+def _batch(simulation: Simulation) -> tuple[DeviceSplit, ClientPlan, Order]:
     order = simulation.order(simulation.clock(), 1.0)
     row = int(np.argmax(simulation.trainer.sizes(order.ids)))
     split, (plan,) = simulation.context.plan(simulation.federation, part := order.part([row]))

@@ -49,7 +49,7 @@ def report(run: Run, figure: Path | None, as_json: bool) -> None:
     sizes, classes = np.array(described["sizes"]), np.array(described["classes_per_client"])
     show_facts(
         {
-            "data set": f"{run.data.name}: {sizes.sum():,} training examples, {federation.facts.classes} classes",
+            "data set": f"{run.data.name}: {sizes.sum():,} training examples, {federation.spec.classes} classes",
             "clients": f"{federation.clients:,} ({how}, seed {run.seed})",
             "examples per client": _spread(sizes),
             "classes per client": _spread(classes),

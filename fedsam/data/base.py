@@ -1,4 +1,4 @@
-"""What a data set is: bytes and labels, divided among clients.
+"""What a data set is: inputs and targets, divided among clients.
 
 Shapes: N examples, H height, W width, C channels, K clients asked for, L classes.
 """
@@ -8,9 +8,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -21,45 +21,57 @@ from fedsam.data.digest import digest, joined
 from fedsam.data.label_noise import NoiseKind
 from fedsam.measure.names import TEST
 
+if TYPE_CHECKING:
+    import torch
+
+    from fedsam.data.images.spec import ImageSpec
+    from fedsam.data.preparation import Preparation
+
 
 @dataclass(frozen=True)
 class Split:
-    """Labelled images, kept as bytes in channels-last order, so that a batch is one gather of whole rows.
+    """Examples: what a model is given, and what it is to answer.
 
     Args:
-        images: uint8 [N, H, W, C].
-        labels: int64 [N].
+        inputs: [N, ...] of any type; of images uint8 [N, H, W, C], so that a batch is one gather of whole rows.
+        targets: [N, ...] of any type; of classes int64 [N].
     """
 
-    images: np.ndarray
-    labels: np.ndarray
+    inputs: np.ndarray
+    targets: np.ndarray
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.targets)
 
     def read_only(self) -> Split:
         """The same split; writing to its arrays is an error from now on, so that several runs can share it."""
-        self.images.flags.writeable = self.labels.flags.writeable = False
+        self.inputs.flags.writeable = self.targets.flags.writeable = False
         return self
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What a model and the engines must know of a data set.
+class Spec:
+    """What a model, a task and the engines must know of the examples of a data set.
 
-    A pixel p of channel c enters the model as (p / scale - mean[c]) / std[c], unless `data.pixels` says otherwise.
+    Args:
+        classes: how many there are, where a target is one of some classes; else None.
+        shape: of one input.
+        names: of the classes, if they have any.
     """
 
     classes: int
-    shape: tuple[int, int, int]  # H, W, C
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    scale: float = 255.0
+    shape: tuple[int, int, int]
+    names: tuple[str, ...] = field(default=(), kw_only=True)
 
     def plain(self) -> tuple[object, ...]:
-        """The same as Python's own numbers, of whatever type they were given."""
-        numbers = (self.classes, *self.shape, *self.mean, *self.std, self.scale)
-        return tuple(float(number) for number in numbers)
+        """What must be the same for a run to go on, as Python's own numbers."""
+        return tuple(None if number is None else float(number) for number in (self.classes, *self.shape))
+
+    def preparation(self, device: torch.device, dtype: torch.dtype) -> Preparation:
+        """How a batch of stored inputs becomes what a model is given."""
+        from fedsam.data.preparation import Preparation
+
+        return Preparation(dtype)
 
 
 Lists = Callable[[Sequence[int]], tuple[Split, list[np.ndarray]]]
@@ -70,7 +82,7 @@ SOME = 1000
 class Federation(ABC):
     """A loaded data set, divided among clients."""
 
-    facts: Facts
+    spec: ImageSpec
     clients: int
     test: Split
     measured: str = TEST
@@ -100,7 +112,7 @@ class Federation(ABC):
         Counts the labels that clients train on: with `data.label_noise` the noisy ones.
         """
         store, index = self.examples(ids)
-        return np.stack([np.bincount(store.labels[i], minlength=self.facts.classes) for i in index])
+        return np.stack([np.bincount(store.targets[i], minlength=self.spec.classes) for i in index])
 
     def traits(self, ids: Sequence[int]) -> dict[str, Any]:
         """What sets the images of each of these clients apart (`data.skew`), a list [K] by name; empty if nothing."""
@@ -115,8 +127,8 @@ class Federation(ABC):
         affair of the round that needs it.
         """
         parts: dict[str, Callable[[], str]] = {
-            "classes, shape and scale of the images": lambda: digest(self.clients, self.facts.plain()),
-            f"{self.measured} examples": lambda: digest(self.test.images, self.test.labels),
+            "classes, shape and scale of the images": lambda: digest(self.clients, self.spec.plain()),
+            f"{self.measured} examples": lambda: digest(self.test.inputs, self.test.targets),
             "training examples of the clients": lambda: self._summed(self.examples),
             "local test examples of the clients": lambda: self._summed(self.local_test, self.examples([0])[0]),
         }
@@ -131,10 +143,10 @@ class Federation(ABC):
         last = self.clients - 1
         if (store := lists([0])[0]) is lists([last])[0]:
             at, sizes_K = joined(lists(range(self.clients))[1])
-            return digest(at, sizes_K) if store is known else digest(at, sizes_K, store.images, store.labels)
+            return digest(at, sizes_K) if store is known else digest(at, sizes_K, store.inputs, store.targets)
         store, index = lists(sorted({0, 1, last}))
         at, sizes_K = joined(index)
-        return digest(store.images[at], store.labels[at], sizes_K, self.sizes(range(min(self.clients, SOME))))
+        return digest(store.inputs[at], store.targets[at], sizes_K, self.sizes(range(min(self.clients, SOME))))
 
 
 class Dataset(Component):
@@ -189,3 +201,11 @@ class Dataset(Component):
         Raises:
             InputError: a file is missing or unusable, or the partition or the label noise is impossible.
         """
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Facts":  # as it was called while there was nothing but images
+        from fedsam.data.images.spec import ImageSpec
+
+        return ImageSpec
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

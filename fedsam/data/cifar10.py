@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 
 from fedsam.config import key
-from fedsam.data.base import Facts, Split
+from fedsam.data.base import Split
 from fedsam.data.images.parquet_files import read_parquet, remark, shards
+from fedsam.data.images.spec import ImageSpec
 from fedsam.data.images.vision import check_fit, from_torchvision
 from fedsam.data.stored import Stored
 
 # Of the training images. As in the FedSAM authors' code and many others, std is the mean of the images' own deviations;
 # over all pixels it is (0.2470, 0.2435, 0.2616).
-FACTS = Facts(10, (32, 32, 3), (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
+SPEC = ImageSpec(10, (32, 32, 3), (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
 
 
 class CIFAR10(Stored):
@@ -36,28 +37,28 @@ class CIFAR10(Stored):
         "off; Caldarola et al. 2022, the released data/cifar10/preprocessing/save_images.py",
     )
 
-    def read(self) -> tuple[Facts, Split, Split]:
+    def read(self) -> tuple[ImageSpec, Split, Split]:
         """50,000 training and 10,000 test images, in the order of the files.
 
         Raises:
             InputError: they are not there and cannot be downloaded, or are damaged.
         """
-        facts, train, test = self._read()
-        return facts, leaked(train, test) if self.fedsam_leak else train, test
+        spec, train, test = self._read()
+        return spec, leaked(train, test) if self.fedsam_leak else train, test
 
-    def _read(self) -> tuple[Facts, Split, Split]:
+    def _read(self) -> tuple[ImageSpec, Split, Split]:
         places = {part: self._places(part) for part in ("train", "test")}
         if any(path.exists() for paths in places.values() for path in paths):
             found = []
             for paths in places.values():
                 found.append(read_parquet(paths, ("img", "image"), "label", "root", str(paths[0])))
-                check_fit(found[-1], FACTS, "root", str(paths[0]))
-            return FACTS, found[0], found[1]
+                check_fit(found[-1], SPEC, "root", str(paths[0]))
+            return SPEC, found[0], found[1]
         import torchvision
 
         files = "cifar-10-python.tar.gz, or cifar10/train.parquet and cifar10/test.parquet,"
         make = torchvision.datasets.CIFAR10
-        return FACTS, *from_torchvision(make, self.folder(), "CIFAR-10", files, train=(True, False))
+        return SPEC, *from_torchvision(make, self.folder(), "CIFAR-10", files, train=(True, False))
 
     def _places(self, part: str) -> tuple[Path, ...]:
         """Where a part is, or would be as one file."""
@@ -73,7 +74,7 @@ class CIFAR10(Stored):
 def leaked(train: Split, test: Split) -> Split:
     """The training examples with x_i ← x'_i wherever the test example i has the same label."""
     both = min(len(train), len(test))
-    same = np.flatnonzero(train.labels[:both] == test.labels[:both])
-    images = train.images.copy()
-    images[same] = test.images[same]
-    return Split(images, train.labels).read_only()
+    same = np.flatnonzero(train.targets[:both] == test.targets[:both])
+    images = train.inputs.copy()
+    images[same] = test.inputs[same]
+    return Split(images, train.targets).read_only()

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from fedsam.config import key
-from fedsam.data.base import Facts, Split
+from fedsam.data.base import Split
+from fedsam.data.images.spec import ImageSpec
 from fedsam.data.stored import Partitioned
 from fedsam.errors import InputError
 from fedsam.rng import stream
@@ -27,7 +28,7 @@ class Digits(Partitioned):
 
     clients: int = key(50, "number of clients", "the digits demonstration: 28 images each", ge=1, le=10**7)
 
-    def read(self) -> tuple[Facts, Split, Split]:
+    def read(self) -> tuple[ImageSpec, Split, Split]:
         """Read the table that is installed with scikit-learn, without importing it, which would take two seconds.
 
         Raises:
@@ -37,7 +38,7 @@ class Digits(Partitioned):
 
 
 @lru_cache(maxsize=1)
-def _read() -> tuple[Facts, Split, Split]:
+def _read() -> tuple[ImageSpec, Split, Split]:
     found = importlib.util.find_spec("sklearn")
     folders = found.submodule_search_locations if found else None
     path = Path(folders[0] if folders else "") / "datasets" / "data" / "digits.csv.gz"
@@ -51,5 +52,5 @@ def _read() -> tuple[Facts, Split, Split]:
     train = np.sort(np.concatenate([index[:PER_CLASS] for index in by_class]))
     test = np.sort(np.concatenate([index[PER_CLASS:] for index in by_class]))
     scaled = images[train] / 16
-    facts = Facts(10, (8, 8, 1), (float(scaled.mean()),), (float(scaled.std()),), scale=16.0)
-    return facts, Split(images[train], labels[train]).read_only(), Split(images[test], labels[test]).read_only()
+    spec = ImageSpec(10, (8, 8, 1), (float(scaled.mean()),), (float(scaled.std()),), scale=16.0)
+    return spec, Split(images[train], labels[train]).read_only(), Split(images[test], labels[test]).read_only()

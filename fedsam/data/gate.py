@@ -10,7 +10,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from fedsam.data.base import Facts, Federation, Split
+from fedsam.data.base import Federation, Split
+from fedsam.data.images.spec import ImageSpec
 from fedsam.data.intake import Intake
 from fedsam.data.plain_array import Unfit, as_array, as_numbers
 from fedsam.errors import ClientError, InputError
@@ -32,7 +33,7 @@ class Gate(Federation):
 
     def __init__(self, whole: Federation, name: str, sealed: bool = False) -> None:
         self._whole, self._name = whole, name
-        self._intake = Intake(name, whole.facts)
+        self._intake = Intake(name, whole.spec)
         self.test, self.measured = whole.test, whole.measured
         if not sealed:
             self.test = self._intake.split(whole.test, whole.measured)
@@ -46,9 +47,9 @@ class Gate(Federation):
             raise InputError("name", name, told)
 
     @property
-    def facts(self) -> Facts:  # type: ignore[override]
+    def spec(self) -> ImageSpec:  # type: ignore[override]
         """In the right form."""
-        return self._intake.facts
+        return self._intake.spec
 
     def __getattr__(self, name: str) -> Any:  # what the federation has beside
         if name == "_whole":

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from fedsam.config import key
-from fedsam.data.base import Facts, Split
+from fedsam.data.base import Split
 from fedsam.data.images.decode import decode
 from fedsam.data.images.parquet_files import note
+from fedsam.data.images.spec import ImageSpec
 from fedsam.data.images.tree import TESTS, class_folders, images_of, tests_of
-from fedsam.data.images.vision import alike, check_fit, facts_of
+from fedsam.data.images.vision import alike, check_fit, spec_of
 from fedsam.data.stored import Stored
 from fedsam.errors import InputError
 
@@ -31,7 +32,7 @@ class ImageFolder(Stored):
 
     size: int | None = key(None, "resize every image to size x size; none = they must agree", "off", ge=1, le=4096)
 
-    def read(self) -> tuple[Facts, Split, Split]:
+    def read(self) -> tuple[ImageSpec, Split, Split]:
         """Both folders; mean and standard deviation are those of the training images.
 
         Raises:
@@ -45,7 +46,7 @@ class ImageFolder(Stored):
                     raise InputError("root", str(root), f"there is no folder {folder.name}/ in it; {LAYOUT}")
             classes = class_folders(train_at)
             train, test = (_listed(folder, classes) for folder in (train_at, test_at))
-            facts, *both = _read(root, self.size, train, test, test_at.name)
+            spec, *both = _read(root, self.size, train, test, test_at.name)
         except OSError as error:
             raise InputError("root", str(root), f"cannot be read: {error.strerror or error}") from None
         except InputError:
@@ -56,8 +57,8 @@ class ImageFolder(Stored):
             raise InputError("root", str(root), f"{error}{hint}") from None
         if test_at.name != TESTS[0]:
             note(f"{root}: there is no test/ in it; the test images are those of {test_at.name}/")
-        check_fit(both[1], facts, "root", str(test_at))
-        return facts, both[0], both[1]
+        check_fit(both[1], spec, "root", str(test_at))
+        return spec, both[0], both[1]
 
 
 def _listed(folder: Path, classes: list[str]) -> Listed:
@@ -84,9 +85,9 @@ def _listed(folder: Path, classes: list[str]) -> Listed:
 
 
 @lru_cache(maxsize=2)
-def _read(root: Path, size: int | None, train: Listed, test: Listed, tested_on: str) -> tuple[Facts, Split, Split]:
+def _read(root: Path, size: int | None, train: Listed, test: Listed, tested_on: str) -> tuple[ImageSpec, Split, Split]:
     train_split, test_split = alike(*(_part(root, size, part) for part in (train, test)))
-    return facts_of(train_split), train_split, test_split
+    return spec_of(train_split), train_split, test_split
 
 
 def _part(root: Path, size: int | None, listed: Listed) -> Split:

@@ -11,7 +11,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from fedsam.data.base import Facts, Split
+from fedsam.data.base import Split
+from fedsam.data.images.spec import ImageSpec
 from fedsam.data.plain_array import Unfit, as_array, as_numbers
 from fedsam.errors import InputError
 
@@ -34,15 +35,15 @@ class Intake:
 
     Args:
         name: of the data set.
-        facts: as handed in.
+        spec: as handed in.
 
     Raises:
         InputError: under "name": the facts cannot be.
     """
 
-    def __init__(self, name: str, facts: Any) -> None:
+    def __init__(self, name: str, spec: Any) -> None:
         self.name = name
-        self.facts = self._facts(facts)
+        self.spec = self._checked(spec)
         self._begun = False
         self._gain: float | None = None
         """What floats are multiplied by; None: there must be none."""
@@ -69,9 +70,9 @@ class Intake:
         if not len(images):
             if not empty:
                 self._refuse(which, "is empty; it needs at least one image")
-            return Split(np.empty((0, *self.facts.shape), np.uint8), np.empty(0, np.int64)).read_only()
+            return Split(np.empty((0, *self.spec.shape), np.uint8), np.empty(0, np.int64)).read_only()
         found_NHWC, found_N = self._images(images, which, part), self._labels(labels, which, len(images))
-        same = isinstance(given, Split) and found_NHWC is given.images and found_N is given.labels
+        same = isinstance(given, Split) and found_NHWC is given.inputs and found_N is given.targets
         return given if same else Split(found_NHWC, found_N)
 
     def _begin(self, images: np.ndarray) -> None:
@@ -79,22 +80,22 @@ class Intake:
         self._begun = True
         if images.dtype.kind != "f" or not images.size:
             return
-        divided = images.max() <= 1 and (self.facts.scale > 1 or bool((np.rint(images) != images).any()))
-        self._gain = 1 if not divided else self.facts.scale if self.facts.scale > 1 else WHITE
-        if divided and self.facts.scale == 1:
-            self.facts = replace(self.facts, scale=float(WHITE))
+        divided = images.max() <= 1 and (self.spec.scale > 1 or bool((np.rint(images) != images).any()))
+        self._gain = 1 if not divided else self.spec.scale if self.spec.scale > 1 else WHITE
+        if divided and self.spec.scale == 1:
+            self.spec = replace(self.spec, scale=float(WHITE))
 
     def _parts(self, given: Any, which: str) -> tuple[np.ndarray, np.ndarray]:
         if isinstance(given, tuple | list) and len(given) == 2:
             images, labels = given
-        elif hasattr(given, "images") and hasattr(given, "labels"):
-            images, labels = given.images, given.labels
+        elif hasattr(given, "inputs") and hasattr(given, "targets"):
+            images, labels = given.inputs, given.targets
         else:
-            self._refuse(which, f"is {type(given).__name__}, must be Split(images, labels)")
+            self._refuse(which, f"is {type(given).__name__}, must be Split(inputs, targets)")
         found = []
         for what, part in (("images", images), ("labels", labels)):
             try:
-                found.append(as_array(part, self.facts.shape[2]))
+                found.append(as_array(part, self.spec.shape[2]))
                 if not found[-1].ndim:
                     raise Unfit("a single number")
             except Unfit as error:
@@ -102,18 +103,18 @@ class Intake:
         return found[0], found[1]
 
     def _images(self, images: np.ndarray, which: str, part: bool) -> np.ndarray:
-        shape, channels = self.facts.shape, self.facts.shape[2]
+        shape, channels = self.spec.shape, self.spec.shape[2]
         if channels == 1 and images.shape[1:] == shape[:2]:
             images = images[..., None]
         elif images.shape[1:] == (channels, *shape[:2]) and images.shape[1:] != shape:
             images = images.transpose(0, 2, 3, 1)
         if images.shape[1:] != shape:
             wanted = ", ".join(map(str, shape))
-            self._refuse(which, f"has images of shape {list(images.shape)}, must be [N, {wanted}] by Facts.shape")
+            self._refuse(which, f"has images of shape {list(images.shape)}, must be [N, {wanted}] by ImageSpec.shape")
         if images.dtype.kind == "f":
             images = self._rounded(images, which)
         elif images.dtype.kind == "b":
-            images = images * np.uint8(min(self.facts.scale, WHITE))
+            images = images * np.uint8(min(self.spec.scale, WHITE))
         elif images.dtype != np.uint8:
             self._check_range(int(images.min()), int(images.max()), WHITE, which)
             images = images.astype(np.uint8)
@@ -122,15 +123,17 @@ class Intake:
 
     def _check_scale(self, images: np.ndarray, which: str, part: bool) -> None:
         """Bytes that the scale or the mean is not meant for."""
-        scale, mean = self.facts.scale, max(self.facts.mean)
+        scale, mean = self.spec.scale, max(self.spec.mean)
         if not part and scale > 1 and _top(images, 2) == 1:
-            told = f"has no pixel above 1, but {scale:g} is white (Facts.scale)"
+            told = f"has no pixel above 1, but {scale:g} is white (ImageSpec.scale)"
             self._refuse(which, f"{told}; multiply the images by {scale:g}, or set the scale to 1")
         if mean <= 1 and scale < WHITE and (top := _top(images, WHITE)) > scale:
-            self._refuse(which, f"has the pixel {top}, but {scale:g} is white (Facts.scale); set the scale to {WHITE}")
+            self._refuse(
+                which, f"has the pixel {top}, but {scale:g} is white (ImageSpec.scale); set the scale to {WHITE}"
+            )
         if not part and mean > 1 and _top(images, WHITE) < mean * scale:
             told = f"must be the mean of pixels / {scale:g}, from 0 to 1"
-            self._refuse_fact("mean", self.facts.mean, told)
+            self._refuse_fact("mean", self.spec.mean, told)
 
     def _rounded(self, images: np.ndarray, which: str) -> np.ndarray:
         if self._gain is None:
@@ -152,11 +155,11 @@ class Intake:
 
     def _check_range(self, low: float, high: float, white: int, which: str, off: float = 0.0) -> None:
         if low < 0 or high > white + off:
-            hint = "; Facts.mean and Facts.std are taken off later" if low < 0 else ""
+            hint = "; ImageSpec.mean and ImageSpec.std are taken off later" if low < 0 else ""
             self._refuse(which, f"has pixels from {low:g} to {high:g}, must be bytes, from 0 to {WHITE}{hint}")
 
     def _labels(self, labels: np.ndarray, which: str, images: int) -> np.ndarray:
-        classes = self.facts.classes
+        classes = self.spec.classes
         if labels.ndim == 2:
             labels = labels.reshape(-1) if labels.size == images else self._one_hot(labels, which)
         if labels.ndim != 1:
@@ -169,46 +172,46 @@ class Intake:
         if low < 0 or high >= classes:
             hint = "; they seem to count from 1: subtract 1" if (low, high) == (1, classes) else ""
             told = f"has the label {low if low < 0 else high}, must be from 0 to {classes - 1}"
-            self._refuse(which, f"{told} (Facts.classes = {classes}){hint}")
+            self._refuse(which, f"{told} (ImageSpec.classes = {classes}){hint}")
         return np.ascontiguousarray(labels)
 
     def _one_hot(self, labels: np.ndarray, which: str) -> np.ndarray:
         marks = ((labels == 0) | (labels == 1)).all()
-        if not (marks and labels.shape[1] == self.facts.classes and (labels.sum(axis=1) == 1).all()):
+        if not (marks and labels.shape[1] == self.spec.classes and (labels.sum(axis=1) == 1).all()):
             several = ", several classes for an image" if marks and (labels.sum(axis=1) > 1).any() else ""
             told = f"has labels of shape {list(labels.shape)}{several}"
-            self._refuse(which, f"{told}, must be [N], a class for each image, from 0 to {self.facts.classes - 1}")
+            self._refuse(which, f"{told}, must be [N], a class for each image, from 0 to {self.spec.classes - 1}")
         chosen: np.ndarray = labels.argmax(axis=1)
         return chosen
 
-    def _facts(self, facts: Any) -> Facts:
-        if not isinstance(facts, Facts):
-            told = f"its facts are {type(facts).__name__}, must be Facts(classes, shape, mean, std)"
+    def _checked(self, spec: Any) -> ImageSpec:
+        if not isinstance(spec, ImageSpec):
+            told = f"its spec is {type(spec).__name__}, must be ImageSpec(classes, shape, mean, std)"
             raise InputError("name", self.name, told)
-        classes, *rest = self._fact(facts, "classes", whole=True)
+        classes, *rest = self._fact(spec, "classes", whole=True)
         if rest or classes < 1:
-            self._refuse_fact("classes", facts.classes, "must be a whole number, at least 1")
-        shape = self._fact(facts, "shape", whole=True)
+            self._refuse_fact("classes", spec.classes, "must be a whole number, at least 1")
+        shape = self._fact(spec, "shape", whole=True)
         if len(shape) != 3 or min(shape) < 1:
-            self._refuse_fact("shape", facts.shape, "must be (H, W, C), with C = 1 for grey images")
-        scale, *rest = self._fact(facts, "scale")
+            self._refuse_fact("shape", spec.shape, "must be (H, W, C), with C = 1 for grey images")
+        scale, *rest = self._fact(spec, "scale")
         if rest or scale <= 0:
-            self._refuse_fact("scale", facts.scale, "must be the pixel that is white, above 0; 255 as a rule")
+            self._refuse_fact("scale", spec.scale, "must be the pixel that is white, above 0; 255 as a rule")
         most = max(1.0, WHITE / scale)
         for field, least in (("mean", "from 0"), ("std", "above 0")):
-            found, given = self._fact(facts, field), getattr(facts, field)
+            found, given = self._fact(spec, field), getattr(spec, field)
             if len(found) != shape[2]:
                 hint = ", with the channels last" if len(found) == shape[0] else ""
-                self._refuse_fact(field, given, f"must have a number for each channel; Facts.shape = {shape}{hint}")
+                self._refuse_fact(field, given, f"must have a number for each channel; ImageSpec.shape = {shape}{hint}")
             if min(found) < 0 or (field == "std" and min(found) == 0) or max(found) > most:
                 self._refuse_fact(field, given, f"must be that of pixels / {scale:g}, {least} to {most:g}")
         height, width, channels = shape
-        mean, std = self._fact(facts, "mean"), self._fact(facts, "std")
-        clean = Facts(classes, (height, width, channels), mean, std, scale)
-        return facts if repr(facts) == repr(clean) else clean
+        mean, std = self._fact(spec, "mean"), self._fact(spec, "std")
+        clean = ImageSpec(classes, (height, width, channels), mean, std, scale)
+        return spec if repr(spec) == repr(clean) else clean
 
-    def _fact(self, facts: Facts, field: str, whole: bool = False) -> tuple[Any, ...]:
-        given = getattr(facts, field)
+    def _fact(self, spec: ImageSpec, field: str, whole: bool = False) -> tuple[Any, ...]:
+        given = getattr(spec, field)
         try:
             found = np.atleast_1d(as_array(given))
             numbers = as_numbers(found) if whole else found.astype(np.float64)
@@ -222,7 +225,7 @@ class Intake:
         raise InputError("name", self.name, f"its {which} set {told}")
 
     def _refuse_fact(self, field: str, given: Any, told: str) -> NoReturn:
-        raise InputError("name", self.name, f"Facts.{field} = {' '.join(repr(given).split())[:60]} {told}")
+        raise InputError("name", self.name, f"ImageSpec.{field} = {' '.join(repr(given).split())[:60]} {told}")
 
 
 def _parted(images: np.ndarray) -> Iterator[np.ndarray]:

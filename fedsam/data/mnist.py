@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from fedsam.data.base import Facts, Split
+from fedsam.data.base import Split
+from fedsam.data.images.spec import ImageSpec
 from fedsam.data.images.vision import from_torchvision
 from fedsam.data.stored import Stored
 
-FACTS = Facts(10, (28, 28, 1), (0.1307,), (0.3081,))  # of all pixels of the training images
+SPEC = ImageSpec(10, (28, 28, 1), (0.1307,), (0.3081,))  # of all pixels of the training images
 
 
 class MNIST(Stored):
     """MNIST (LeCun, Bottou, Bengio and Haffner, Proceedings of the IEEE, 1998)."""
 
-    def read(self) -> tuple[Facts, Split, Split]:
+    def read(self) -> tuple[ImageSpec, Split, Split]:
         """60,000 training and 10,000 test images.
 
         Raises:
@@ -21,4 +22,4 @@ class MNIST(Stored):
         import torchvision
 
         files = "the four files train-*-ubyte.gz and t10k-*-ubyte.gz into MNIST/raw/, and that"
-        return FACTS, *from_torchvision(torchvision.datasets.MNIST, self.folder(), "MNIST", files, train=(True, False))
+        return SPEC, *from_torchvision(torchvision.datasets.MNIST, self.folder(), "MNIST", files, train=(True, False))

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator
 
 from fedsam.config import key
-from fedsam.data.base import Facts, Split
+from fedsam.data.base import Split
 from fedsam.data.images.parquet_files import note, read_parquet, shards
-from fedsam.data.images.vision import alike, check_fit, facts_of
+from fedsam.data.images.spec import ImageSpec
+from fedsam.data.images.vision import alike, check_fit, spec_of
 from fedsam.data.stored import Partitioned
 from fedsam.errors import InputError
 
@@ -36,7 +37,7 @@ class Parquet(Partitioned):
     image_column: str = key("img", "column of the image files", "cifar10 on the Hugging Face hub")
     label_column: str = key("label", "column of the labels, whole numbers from 0", "cifar10 on the Hugging Face hub")
 
-    def read(self) -> tuple[Facts, Split, Split]:
+    def read(self) -> tuple[ImageSpec, Split, Split]:
         """Both parts; mean and standard deviation are those of the training images.
 
         Raises:
@@ -48,11 +49,11 @@ class Parquet(Partitioned):
         train, test = self._part("train_file", places[0]), self._part("test_file", places[1])
         train, test = alike(train, test)
         try:
-            facts = facts_of(train)
+            spec = spec_of(train)
         except ValueError as error:
             raise InputError("train_file", self.train_file, str(error)) from None
-        check_fit(test, facts, "test_file", self.test_file)
-        return facts, train, test
+        check_fit(test, spec, "test_file", self.test_file)
+        return spec, train, test
 
     def _places(self, field: str) -> tuple[Path, ...]:
         given = getattr(self, field)

@@ -107,7 +107,7 @@ def plan_clients(
 ) -> tuple[Split, list[ClientPlan]]:
     """The round of these clients, and the store that their plans point into."""
     store, index = federation.examples(ids)
-    image = federation.facts.shape[:2]
+    image = federation.spec.shape[:2]
     plans = [
         plan_client(own, batch_size, epochs, augment, image, seed, round, client, draw)
         for client, own in zip(ids, index, strict=True)

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from fedsam.config import key
-from fedsam.data.base import Dataset, Facts, Federation, Split
+from fedsam.data.base import Dataset, Federation, Split
+from fedsam.data.images.spec import ImageSpec
 from fedsam.data.intake import Intake
 from fedsam.data.label_noise import with_label_noise
 from fedsam.data.partition.base import Assignment, Partition
@@ -29,7 +30,7 @@ class StoredFederation(Federation):
     """One array of examples, and the places of each client's own in it.
 
     Args:
-        facts: of the data set.
+        spec: of the data set.
         train: all training examples; also the store of what is held out, whose labels are true.
         test: the global test set.
         own: each client's training examples.
@@ -40,7 +41,7 @@ class StoredFederation(Federation):
 
     def __init__(
         self,
-        facts: Facts,
+        spec: ImageSpec,
         train: Split,
         test: Split,
         own: Assignment,
@@ -48,7 +49,7 @@ class StoredFederation(Federation):
         skew: Skew | None = None,
         seed: int = 0,
     ) -> None:
-        self.facts, self.clients = facts, own.clients
+        self.spec, self.clients = spec, own.clients
         self._skew, self._seed = skew, seed
         self.train, self.test = train, test
         self._own, self._held_out = own, held_out
@@ -68,7 +69,7 @@ class StoredFederation(Federation):
 
     def traits(self, ids: Sequence[int]) -> dict[str, Any]:
         """What sets the images of each of these clients apart."""
-        return self._skew.table(self._seed, ids, self.facts.shape[2]) if self._skew else {}
+        return self._skew.table(self._seed, ids, self.spec.shape[2]) if self._skew else {}
 
 
 class Partitioned(Dataset):
@@ -84,7 +85,7 @@ class Partitioned(Dataset):
     skew: Skew = key("none", "what sets one client's images apart from another's; the test set stays as it is", "off")
 
     @abstractmethod
-    def read(self) -> tuple[Facts, Split, Split]:
+    def read(self) -> tuple[ImageSpec, Split, Split]:
         """What a model must know, training and test examples.
 
         Raises:
@@ -100,31 +101,31 @@ class Partitioned(Dataset):
         of wrong labels varies; those that are held out, or that no client has, keep theirs.
         """
         partition = self.dividing()
-        facts, train, test = self._taken()
-        own = partition.assign(train.labels, self.clients, self.samples_per_client, stream(seed, "partition"))
+        spec, train, test = self._taken()
+        own = partition.assign(train.targets, self.clients, self.samples_per_client, stream(seed, "partition"))
         self._check(own, len(train))
-        images = self.skew.store(train.images, own, seed, facts.scale)
-        if images is not train.images:
-            train = Split(images, train.labels).read_only()
+        images = self.skew.store(train.inputs, own, seed, spec.scale)
+        if images is not train.inputs:
+            train = Split(images, train.targets).read_only()
         held_out = Assignment(np.empty(0, dtype=np.int64), np.zeros(own.clients + 1, dtype=np.int64))
         if self.local_test:
-            own, held_out = self._hold_out(train.labels, own, seed)
+            own, held_out = self._hold_out(train.targets, own, seed)
         if self.label_noise:
             at, rng = np.sort(own.index), stream(seed, "label noise")
-            labels = with_label_noise(train.labels, at, self.label_noise, self.label_noise_kind, facts.classes, rng)
-            train = Split(train.images, labels).read_only()
-        return StoredFederation(facts, train, test, own, held_out, self.skew, seed)
+            labels = with_label_noise(train.targets, at, self.label_noise, self.label_noise_kind, spec.classes, rng)
+            train = Split(train.inputs, labels).read_only()
+        return StoredFederation(spec, train, test, own, held_out, self.skew, seed)
 
-    def _taken(self) -> tuple[Facts, Split, Split]:
+    def _taken(self) -> tuple[ImageSpec, Split, Split]:
         """What is read, in the right form."""
         found: Any = self.read()
         if not isinstance(found, tuple | list) or len(found) != 3:
-            told = f"its read() gave {type(found).__name__}, must be Facts, training Split, test Split"
+            told = f"its read() gave {type(found).__name__}, must be ImageSpec, training Split, test Split"
             raise InputError("name", self.name, told)
         intake = Intake(self.name, found[0])
         train = intake.split(found[1], "training")
         # a run for tuning does not as much as look at the test set
-        return intake.facts, train, found[2] if self.validation else intake.split(found[2], TEST)
+        return intake.spec, train, found[2] if self.validation else intake.split(found[2], TEST)
 
     def _check(self, own: Assignment, examples: int) -> None:
         index = own.index

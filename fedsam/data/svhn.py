@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from fedsam.data.base import Facts, Split
+from fedsam.data.base import Split
+from fedsam.data.images.spec import ImageSpec
 from fedsam.data.images.vision import from_torchvision
 from fedsam.data.stored import Stored
 
 # of all pixels of the training images
-FACTS = Facts(10, (32, 32, 3), (0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970))
+SPEC = ImageSpec(10, (32, 32, 3), (0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970))
 
 
 class SVHN(Stored):
@@ -16,7 +17,7 @@ class SVHN(Stored):
     A house number reads otherwise in a mirror: of the augmentations, leave out those that flip.
     """
 
-    def read(self) -> tuple[Facts, Split, Split]:
+    def read(self) -> tuple[ImageSpec, Split, Split]:
         """73,257 training and 26,032 test images.
 
         Raises:
@@ -26,4 +27,4 @@ class SVHN(Stored):
 
         files = "train_32x32.mat and test_32x32.mat"
         make = torchvision.datasets.SVHN
-        return FACTS, *from_torchvision(make, self.folder(), "SVHN", files, split=("train", "test"))
+        return SPEC, *from_torchvision(make, self.folder(), "SVHN", files, split=("train", "test"))

@@ -14,7 +14,8 @@ import numpy as np
 
 from fedsam.border.budget import Need
 from fedsam.config import key
-from fedsam.data.base import Dataset, Facts, Federation, Split
+from fedsam.data.base import Dataset, Federation, Split
+from fedsam.data.images.spec import ImageSpec
 from fedsam.data.label_noise import with_label_noise
 from fedsam.data.partition.base import log_gammas, normalised
 from fedsam.data.skew.base import Skew
@@ -88,7 +89,7 @@ class SyntheticFederation(Federation):
         self.settings, self.seed = settings, seed
         self.clients = settings.clients
         size, channels, classes = settings.size, settings.channels, settings.classes
-        self.facts = Facts(classes, (size, size, channels), (CENTRE / 255,) * channels, (SPREAD / 255,) * channels)
+        self.spec = ImageSpec(classes, (size, size, channels), (CENTRE / 255,) * channels, (SPREAD / 255,) * channels)
         cells = stream(seed, "synthetic prototypes").standard_normal((classes, GRID, GRID, channels), dtype=np.float32)
         cell = np.arange(size) * GRID // size
         pattern_LHWC = cells[:, cell[:, None], cell]
@@ -109,7 +110,7 @@ class SyntheticFederation(Federation):
         """All examples of these clients, one client after the other, and the positions of those they train on."""
         store, out = self._made(ids)
         if not self.settings.local_test:
-            return store, list(np.arange(len(store.labels)).reshape(len(out), -1))
+            return store, list(np.arange(len(store.targets)).reshape(len(out), -1))
         return store, [np.flatnonzero(~held) + k * len(held) for k, held in enumerate(out)]
 
     def local_test(self, ids: Sequence[int]) -> tuple[Split, list[np.ndarray]]:
@@ -119,24 +120,24 @@ class SyntheticFederation(Federation):
 
     def label_counts(self, ids: Sequence[int]) -> np.ndarray:
         """Training examples of each class at each of these clients, int64 [K, L]; makes no images."""
-        counts_KL = np.zeros((len(ids), self.facts.classes), dtype=np.int64)
+        counts_KL = np.zeros((len(ids), self.spec.classes), dtype=np.int64)
         for row, client in enumerate(ids):
             (labels,) = self._labels(self._streams([client]))
             held = self._held_out(labels, client)
-            counts_KL[row] = np.bincount(self._noisy(labels, held, client)[~held], minlength=self.facts.classes)
+            counts_KL[row] = np.bincount(self._noisy(labels, held, client)[~held], minlength=self.spec.classes)
         return counts_KL
 
     def traits(self, ids: Sequence[int]) -> dict[str, Any]:
         """What sets the images of each of these clients apart."""
-        return self.settings.skew.table(self.seed, ids, self.facts.shape[2])
+        return self.settings.skew.table(self.seed, ids, self.spec.shape[2])
 
     def _made(self, ids: Sequence[int]) -> tuple[Split, list[np.ndarray]]:
         asked, samples = tuple(int(k) for k in ids), self.settings.samples_per_client
         if self._kept is None or self._kept[0] != asked:
-            images = np.empty((len(asked) * samples, *self.facts.shape), dtype=np.uint8)
+            images = np.empty((len(asked) * samples, *self.spec.shape), dtype=np.uint8)
             labels = np.empty(len(asked) * samples, dtype=np.int64)
             out = []
-            at_once = max(1, HYPERPARAMETERS // (samples * math.prod(self.facts.shape)))
+            at_once = max(1, HYPERPARAMETERS // (samples * math.prod(self.spec.shape)))
             for first in range(0, len(asked), at_once):
                 some = slice(first * samples, (first + at_once) * samples)
                 out += self._make(asked[first : first + at_once], images[some], labels[some])
@@ -156,7 +157,7 @@ class SyntheticFederation(Federation):
         out = []
         for row, client in enumerate(ids):
             own = slice(row * samples, (row + 1) * samples)
-            images[own] = self.settings.skew.client_images(images[own], self.seed, client, self.facts.scale)
+            images[own] = self.settings.skew.client_images(images[own], self.seed, client, self.spec.scale)
             out.append(self._held_out(labels[own], client))
             labels[own] = self._noisy(labels[own], out[-1], client)
         return out
@@ -193,15 +194,15 @@ class SyntheticFederation(Federation):
         if not share:
             return labels
         rng = stream(self.seed, "label noise", client=client)
-        return with_label_noise(labels, np.flatnonzero(~held), share, kind, self.facts.classes, rng)
+        return with_label_noise(labels, np.flatnonzero(~held), share, kind, self.spec.classes, rng)
 
     def _images(self, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        shape = len(labels), *self.facts.shape
+        shape = len(labels), *self.spec.shape
         return self._shown(labels, _words(rng, math.prod(shape)).reshape(shape))
 
     def _shown(self, labels: np.ndarray, words: np.ndarray) -> np.ndarray:
         """Images of these labels, with the noise that the words, uint16, stand for."""
-        images, at_once = np.empty(words.shape, dtype=np.uint8), max(1, L2_CACHE // math.prod(self.facts.shape))
+        images, at_once = np.empty(words.shape, dtype=np.uint8), max(1, L2_CACHE // math.prod(self.spec.shape))
         for first in range(0, len(labels), at_once):
             some = slice(first, first + at_once)
             shown = quantiles().take(words[some])

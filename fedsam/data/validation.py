@@ -90,7 +90,7 @@ class HeldOut(Federation):
     measured = VALIDATION
 
     def __init__(self, whole: Federation, share: float, seed: int) -> None:
-        self.facts, self.clients = whole.facts, whole.clients
+        self.spec, self.clients = whole.spec, whole.clients
         self._whole, self._share, self._seed = whole, share, seed
         self._kept: dict[int, np.ndarray] = {}
         self.test = self._pool()
@@ -104,13 +104,13 @@ class HeldOut(Federation):
     def examples(self, ids: Sequence[int]) -> tuple[Split, list[np.ndarray]]:
         """The whole federation's store, and the positions of what is not held out."""
         store, index = self._whole.examples(ids)
-        out = [self._out(k, store.labels[own]) for k, own in zip(ids, index, strict=True)]
+        out = [self._out(k, store.targets[own]) for k, own in zip(ids, index, strict=True)]
         return store, [own[~held] for own, held in zip(index, out, strict=True)]
 
     def validation(self, ids: Sequence[int]) -> tuple[Split, list[np.ndarray]]:
         """As `examples`, for what each of these clients holds out."""
         store, index = self._whole.examples(ids)
-        out = [self._out(k, store.labels[own]) for k, own in zip(ids, index, strict=True)]
+        out = [self._out(k, store.targets[own]) for k, own in zip(ids, index, strict=True)]
         return store, [own[held] for own, held in zip(index, out, strict=True)]
 
     def local_test(self, ids: Sequence[int]) -> tuple[Split, list[np.ndarray]]:
@@ -121,7 +121,7 @@ class HeldOut(Federation):
     def digests(self) -> dict[str, str]:
         """Those of the whole federation, with the validation examples in place of the test set."""
         whole = {name: sum for name, sum in self._whole.digests.items() if not name.startswith(self._whole.measured)}
-        return {**whole, f"{VALIDATION} examples": digest(self.test.images, self.test.labels)}
+        return {**whole, f"{VALIDATION} examples": digest(self.test.inputs, self.test.targets)}
 
     def _out(self, client: int, labels_N: np.ndarray) -> np.ndarray:
         """Which of a client's training examples it holds out, bool [N]."""
@@ -141,4 +141,4 @@ class HeldOut(Federation):
         chosen = np.concatenate(index)
         if not len(chosen):
             raise InputError(VALIDATION, self._share, "no client has two training examples; set 0")
-        return Split(store.images[chosen], store.labels[chosen]).read_only()
+        return Split(store.inputs[chosen], store.targets[chosen]).read_only()

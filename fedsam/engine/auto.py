@@ -62,7 +62,7 @@ def multiplications(context: RunContext) -> int:
     def count(layer: nn.Module, inputs: Any, output: Tensor) -> None:
         found.append(output[0].numel() * layer.weight[0].numel())  # type: ignore[index]
 
-    height, width, channels = context.facts.shape
+    height, width, channels = context.spec.shape
     image = torch.zeros(1, channels, height, width, dtype=context.dtype, device=context.device)
     theta_P = theta_of(context.module)
     statistics = (context.batchnorms.initial(theta_P),) if context.batchnorms else ()

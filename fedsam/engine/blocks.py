@@ -19,7 +19,7 @@ from fedsam.data.base import Federation, Split
 from fedsam.data.plan import ClientPlan, local_steps
 from fedsam.engine.base import Order
 from fedsam.engine.client_batch import ClientBatch, ClientRows
-from fedsam.engine.context import RunContext, Store
+from fedsam.engine.context import DeviceSplit, RunContext
 from fedsam.engine.loop import steps_of
 from fedsam.engine.train_client import TrainedClient, train_client
 from fedsam.models.batchnorm import NAME as BATCHNORM
@@ -37,7 +37,7 @@ CLOSE = {"bf16": 0.2}
 def train_block(
     context: RunContext,
     theta_P: Tensor,
-    store: Store,
+    store: DeviceSplit,
     plans: Sequence[ClientPlan],
     order: Order,
     trained: Callable[..., TrainedClient] = train_client,
@@ -163,7 +163,7 @@ def _order(context: RunContext, theta_P: Tensor) -> tuple[Order, Tensor]:
 
 
 def _evaluated(context: RunContext) -> str:
-    inputs = context.normalise(context.place(MadeUp(context).split).images)
+    inputs = context.prepare(context.place(MadeUp(context).split).inputs)
     theta_P = theta_of(context.module).to(context.device, context.dtype)
     theta_KP = torch.stack([theta_P, 1.01 * theta_P])
     statistics = (context.batchnorms.initial(theta_P),) if context.batchnorms else ()
@@ -182,9 +182,9 @@ class MadeUp(Federation):
 
     def __init__(self, context: RunContext) -> None:
         rng = stream(0, "made up")
-        self.facts, self.clients, examples = context.facts, len(SIZES), sum(SIZES)
-        images = rng.integers(256, size=(examples, *context.facts.shape), dtype=np.uint8)
-        self.split = self.test = Split(images, rng.integers(context.facts.classes, size=examples))
+        self.spec, self.clients, examples = context.spec, len(SIZES), sum(SIZES)
+        images = rng.integers(256, size=(examples, *context.spec.shape), dtype=np.uint8)
+        self.split = self.test = Split(images, rng.integers(context.spec.classes, size=examples))
 
     def sizes(self, ids: Sequence[int]) -> np.ndarray:
         """`SIZES`."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from fedsam.data.plan import ClientPlan
-from fedsam.engine.context import Store
+from fedsam.engine.context import DeviceSplit
 from fedsam.engine.train_client import Step
 
 GATHERED = 2**24  # bytes of images that are gathered for all steps at once, instead of step by step
@@ -42,9 +42,9 @@ class ClientBatch:
     missing_T: list[bool]
 
     @classmethod
-    def of(cls, plans: Sequence[ClientPlan], store: Store, dtype: torch.dtype) -> ClientBatch:
+    def of(cls, plans: Sequence[ClientPlan], store: DeviceSplit, dtype: torch.dtype) -> ClientBatch:
         """Of these clients, whose examples lie in the store; counts are numbers of the parameters' type."""
-        device = store.labels.device
+        device = store.targets.device
         steps, batch = max(len(plan.count_T) for plan in plans), max(plan.index_TB.shape[1] for plan in plans)
         active_KT = np.arange(steps) < np.array([len(plan.count_T) for plan in plans])[:, None]
         count_KT = np.stack([lengthened(plan.count_T, steps) for plan in plans])
@@ -55,8 +55,8 @@ class ClientBatch:
             arrays[f"draw {name}"] = _stacked([plan.draws[name] for plan in plans], steps, batch)
         arrays |= {"valid": valid_KTB, "active": active_KT}
         rows = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
-        if rows["index"].numel() * store.images[0].numel() <= GATHERED:
-            rows |= {"images": store.images[rows["index"]], "labels": store.labels[rows["index"]]}
+        if rows["index"].numel() * store.inputs[0].numel() <= GATHERED:
+            rows |= {"images": store.inputs[rows["index"]], "labels": store.targets[rows["index"]]}
         rows["count"] = torch.from_numpy(count_KT).to(device, dtype)
         ragged_T = np.any((count_KT < batch_T) & active_KT, axis=0)
         missing_T = np.any(~active_KT, axis=0)

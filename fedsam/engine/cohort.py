@@ -15,7 +15,7 @@ from fedsam.data.base import Federation
 from fedsam.data.plan import ClientPlan
 from fedsam.engine.base import Engine, Order, Trained, Trainer
 from fedsam.engine.blocks import train_block, why_not
-from fedsam.engine.context import RunContext, Store
+from fedsam.engine.context import DeviceSplit, RunContext
 from fedsam.engine.isolate import attempt, out_of_memory, plan_round
 from fedsam.engine.support.cuda_graph import Graphs
 from fedsam.engine.train_client import TrainedClient, train_client
@@ -100,7 +100,7 @@ class CohortTrainer(Trainer):
                 theta_KP, loss_K, client_state, uploads = done
                 yield self.trained(order.part(trained), theta_KP, loss_K, theta_P, uploads, client_state)
 
-    def _train_block(self, theta_P: Tensor, store: Store, plans: list[ClientPlan], order: Order) -> TrainedClient:
+    def _train_block(self, theta_P: Tensor, store: DeviceSplit, plans: list[ClientPlan], order: Order) -> TrainedClient:
         train = self.graphs.train if self.graphs and self.context.takes_rows else train_client
         return train_block(self.context, theta_P, store, plans, order, train)
 

@@ -21,7 +21,8 @@ from torch.nn.modules.conv import _ConvNd
 
 from fedsam.algorithm.client_hooks import ClientHooks
 from fedsam.data.augment.base import Augment
-from fedsam.data.base import Facts, Federation, Split
+from fedsam.data.base import Federation, Split
+from fedsam.data.images.spec import ImageSpec
 from fedsam.data.plan import ClientPlan, plan_clients
 from fedsam.engine.base import Order
 from fedsam.engine.kernels.cnn_cpu import Written
@@ -39,11 +40,11 @@ LIMIT = 2**17  # parameters of a model without convolutions whose kernels are st
 
 
 @dataclass(frozen=True)
-class Store:
-    """A split on the device: images uint8 [N, H, W, C], labels int64 [N]."""
+class DeviceSplit:
+    """A split on the device."""
 
-    images: Tensor
-    labels: Tensor
+    inputs: Tensor
+    targets: Tensor
 
 
 @dataclass
@@ -53,7 +54,7 @@ class RunContext:
     Args:
         module: the model; its trainable parameters are replaced by views of theta in every call.
         layout: of those parameters in theta.
-        facts: of the data set.
+        spec: of the data set.
         augment: of the training batches.
         optimizer: of the clients.
         strategy: the algorithm, of which clients do their half.
@@ -66,7 +67,7 @@ class RunContext:
 
     module: nn.Module
     layout: Layout
-    facts: Facts
+    spec: ImageSpec
     augment: Augment
     optimizer: ClientOptimizer
     strategy: ClientHooks
@@ -75,18 +76,13 @@ class RunContext:
     seed: int = 0
     rounds: int = 1
     keys: dict[str, Any] = field(default_factory=dict, repr=False)
-    _kept: tuple[Split, Store] | None = field(default=None, repr=False)
+    _kept: tuple[Split, DeviceSplit] | None = field(default=None, repr=False)
     tried: dict[str, str] = field(default_factory=dict, repr=False)
     """Ways to compute that were tried, and why they do not work; see `fedsam.engine.blocks`."""
 
     def __post_init__(self) -> None:
         self.module = self.module.to(self.device, self.dtype)
-        # (p / scale − mean) / std as one multiplication and one addition
-        std_C, mean_C = np.asarray(self.facts.std), np.asarray(self.facts.mean)
-        self.mean_C = torch.tensor(mean_C, dtype=self.dtype, device=self.device)
-        self.std_C = torch.tensor(std_C, dtype=self.dtype, device=self.device)
-        self._gain_C = torch.tensor(1 / (self.facts.scale * std_C), dtype=self.dtype, device=self.device)
-        self._shift_C = torch.tensor(-mean_C / std_C, dtype=self.dtype, device=self.device)
+        self.prepare = self.spec.preparation(self.device, self.dtype)
         self.network = Network(self.module, self.layout)
         self.batchnorms: BatchNorms | None = self.network.norms
         self.dense = None if self.precision == "bf16" else Dense.of(self.module, self.layout)
@@ -119,15 +115,15 @@ class RunContext:
         """The type of parameters and inputs."""
         return torch.float64 if self.precision == "fp64" else torch.float32
 
-    def store(self, split: Split) -> Store:
+    def store(self, split: Split) -> DeviceSplit:
         """The split on the device; the last one asked for is kept there."""
         if self._kept is None or self._kept[0] is not split:
             self._kept = (split, self.place(split))
         return self._kept[1]
 
-    def place(self, split: Split) -> Store:
+    def place(self, split: Split) -> DeviceSplit:
         """The split on the device; on a CPU the same memory. Nothing writes to a store."""
-        return Store(shared(split.images).to(self.device), shared(split.labels).to(self.device))
+        return DeviceSplit(shared(split.inputs).to(self.device), shared(split.targets).to(self.device))
 
     def clock(self, order: Order) -> Clock:
         """The round of an order."""
@@ -138,7 +134,7 @@ class RunContext:
         local = self.optimizer.base_optimizer
         parts = local.batch_size, local.epochs, self.augment, self.seed, order.round
         draws = type(self.optimizer).draw is not ClientOptimizer.draw
-        draw = partial(self.optimizer.draw, shape=self.facts.shape) if draws else None
+        draw = partial(self.optimizer.draw, shape=self.spec.shape) if draws else None
         store, plans = plan_clients(federation, order.ids, *parts, draw)
         if order.steps_K is not None:
             plans = [plan.first(int(steps)) for plan, steps in zip(plans, order.steps_K, strict=True)]
@@ -150,12 +146,8 @@ class RunContext:
         """
         if images_BHWC.dim() == 5 and self.augment.changes:
             return vmap(self.batch)(images_BHWC, labels_B, draws)
-        inputs_BCHW = self.normalise(self.augment.pixels(images_BHWC, draws))
-        return self.augment.inputs(inputs_BCHW, labels_B, self.facts.classes, draws)
-
-    def normalise(self, images_BHWC: Tensor) -> Tensor:
-        """(p / scale − mean) / std, as [B, C, H, W]."""
-        return torch.addcmul(self._shift_C, images_BHWC.to(self.dtype), self._gain_C).movedim(-1, -3)
+        inputs_BCHW = self.prepare(self.augment.pixels(images_BHWC, draws))
+        return self.augment.inputs(inputs_BCHW, labels_B, self.spec.classes, draws)
 
     def losses(
         self, theta_P: Tensor, inputs_BCHW: Tensor, targets: Tensor, valid_B: Tensor | None = None, *statistics: Tensor

@@ -10,7 +10,7 @@ from typing import TypeVar
 from fedsam.data.base import Federation
 from fedsam.data.plan import ClientPlan
 from fedsam.engine.base import Failure, Order
-from fedsam.engine.context import RunContext, Store
+from fedsam.engine.context import DeviceSplit, RunContext
 from fedsam.errors import ClientError, FedsamError, RunError
 
 T = TypeVar("T")
@@ -70,7 +70,7 @@ def attempt(
 
 def plan_round(
     context: RunContext, federation: Federation, order: Order
-) -> tuple[Store | None, dict[int, ClientPlan], list[Failure]]:
+) -> tuple[DeviceSplit | None, dict[int, ClientPlan], list[Failure]]:
     """The plans of an order's clients by their rows, the store on the device that they point into (None if no client
     can be planned), and the clients whose data raise an error.
     """

@@ -17,7 +17,7 @@ from fedsam.algorithm.client_hooks import ClientContext
 from fedsam.data.base import Federation
 from fedsam.data.plan import ClientPlan
 from fedsam.engine.base import Engine, Order, Trained, Trainer
-from fedsam.engine.context import RunContext, Store
+from fedsam.engine.context import DeviceSplit, RunContext
 from fedsam.engine.isolate import attempt, plan_round
 from fedsam.engine.support.cuda_graph import Graphs
 from fedsam.engine.support.threads import Threads
@@ -63,7 +63,7 @@ class LoopTrainer(Trainer):
 
         yield from self._threads.each(work, list(plans))
 
-    def one(self, theta_P: Tensor, store: Store, plan: ClientPlan, order: Order) -> TrainedClient:
+    def one(self, theta_P: Tensor, store: DeviceSplit, plan: ClientPlan, order: Order) -> TrainedClient:
         """One client's trained weights, [P], its loss, the vectors it keeps and what it sends beside its update.
 
         Args:

@@ -24,7 +24,7 @@ from fedsam.data.plan import ClientPlan
 from fedsam.engine.base import Order, Trained, Trainer
 from fedsam.engine.client_batch import ClientBatch
 from fedsam.engine.cohort import FAR, L2_CACHE, CohortTrainer, block_for, longest_first
-from fedsam.engine.context import RunContext, Store
+from fedsam.engine.context import DeviceSplit, RunContext
 from fedsam.engine.train_client import TrainedClient, train_client
 
 log = logging.getLogger("fedsam")
@@ -162,7 +162,7 @@ class JointTrainer(Trainer):
             return [[] for _ in seats]
         return found
 
-    def _block(self, store: Store, plans: list[ClientPlan], seats: list[RunSlot]) -> list[Trained]:
+    def _block(self, store: DeviceSplit, plans: list[ClientPlan], seats: list[RunSlot]) -> list[Trained]:
         context, clients, clock = self.context, len(plans), self.context.clock(seats[0].order)
         stack = ClientBatch.of(plans, store, context.dtype)
         numbers = [hyperparameters_of(seat.context.optimizer) for seat in seats]

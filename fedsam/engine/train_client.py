@@ -16,7 +16,7 @@ from torch.func import vmap
 
 from fedsam.algorithm.client_hooks import ClientContext, State
 from fedsam.attack.base import Attack
-from fedsam.engine.context import KEPT, RunContext, Store
+from fedsam.engine.context import KEPT, DeviceSplit, RunContext
 from fedsam.models.batchnorm import NAME as BATCHNORM
 from fedsam.optim.adversarial import START
 from fedsam.params import Layout
@@ -42,11 +42,11 @@ class Step:
     active: Tensor | None = None
     examples: tuple[Tensor, Tensor] | None = None
 
-    def of(self, store: Store) -> tuple[Tensor, Tensor]:
+    def of(self, store: DeviceSplit) -> tuple[Tensor, Tensor]:
         """Its images and labels."""
         if self.examples is not None:
             return self.examples
-        return store.images[self.index_B], store.labels[self.index_B]
+        return store.inputs[self.index_B], store.targets[self.index_B]
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class BatchOracle:
     def __init__(
         self,
         context: RunContext,
-        store: Store,
+        store: DeviceSplit,
         step: Step,
         t: int,
         client: ClientContext,
@@ -119,7 +119,7 @@ class BatchOracle:
             return _Gradient.apply(context, 1, theta_P, *rest)[0]  # type: ignore[no-any-return]
 
         start = step.draws.get(START)
-        self._inputs = attack.changed(self._inputs, context.mean_C, context.std_C, gradient, start)
+        self._inputs = attack.changed(self._inputs, context.prepare.mean_C, context.prepare.std_C, gradient, start)
 
     def point(self, theta_P: Tensor) -> Tensor:
         """Where a gradient for a step from theta is to be taken, if the optimiser does not perturb."""
@@ -216,7 +216,9 @@ def of_block(context: RunContext, of: int, *tensors: Any) -> tuple[Tensor, ...]:
     return gradient, loss_K.detach(), *after
 
 
-def local_step(context: RunContext, store: Store, step: Step, t: int, local: LocalState) -> tuple[LocalState, bool]:
+def local_step(
+    context: RunContext, store: DeviceSplit, step: Step, t: int, local: LocalState
+) -> tuple[LocalState, bool]:
     """One local step of a client or of a block: a pure function.
 
     Args:
@@ -248,18 +250,18 @@ def _where(active: Tensor, new: Tensor, old: Tensor) -> Tensor:
     return torch.where(active.view(active.shape + (1,) * (new.dim() - active.dim())), new, old)
 
 
-Take = Callable[[RunContext, Store, Step, int, LocalState], LocalState]
+Take = Callable[[RunContext, DeviceSplit, Step, int, LocalState], LocalState]
 TrainedClient = tuple[Tensor, Tensor, State, State]
 
 
-def launched(context: RunContext, store: Store, step: Step, t: int, local: LocalState) -> LocalState:
+def launched(context: RunContext, store: DeviceSplit, step: Step, t: int, local: LocalState) -> LocalState:
     """`local_step` as it stands."""
     return local_step(context, store, step, t, local)[0]
 
 
 def train_client(
     context: RunContext,
-    store: Store,
+    store: DeviceSplit,
     steps: Iterable[Step],
     client: ClientContext,
     weight: Tensor | float,

@@ -33,7 +33,7 @@ def public_images(federation: Federation, seed: int, images: int) -> np.ndarray:
     if len(chosen) < images:  # some clients have fewer than their share
         more = rng.permutation(np.concatenate([own[each:] for own in shuffled]))
         chosen = np.concatenate([chosen, more[: images - len(chosen)]])
-    found: np.ndarray = store.images[rng.permutation(chosen)[:images]]
+    found: np.ndarray = store.inputs[rng.permutation(chosen)[:images]]
     return found
 
 
@@ -105,6 +105,6 @@ def estimated(context: RunContext, theta_P: Tensor, images: Tensor) -> Tensor:
     mean_S = torch.zeros_like(norms.initial(theta_P))
     for number, batch in enumerate(torch.split(images, BATCH)):
         with norms.training(mean_S, None, share=1 / (number + 1)) as done:
-            context.network.trained(theta_P, context.normalise(batch))
+            context.network.trained(theta_P, context.prepare(batch))
         mean_S = norms.after(done)
     return mean_S

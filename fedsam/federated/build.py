@@ -30,14 +30,14 @@ def assemble(run: Run, federation: Federation | None = None) -> tuple[Federation
             federation = federation_of(run.data, run.seed, run.cohort)
     if run.cohort > federation.clients:
         raise InputError("cohort", run.cohort, f"must be at most {federation.clients}, the clients of the data set")
-    facts, precision = with_normalisation(federation.facts, run.data.pixels), run.engine.precision
+    spec, precision = with_normalisation(federation.spec, run.data.pixels), run.engine.precision
     with under("model"):
-        module = run.model.module(facts.shape, facts.classes, run.seed)
+        module = run.model.module(spec.shape, spec.classes, run.seed)
     layout = layout_of(module)
     context = RunContext(
         module,
         layout,
-        facts,
+        spec,
         run.data.augment,
         run.client,
         run.server,

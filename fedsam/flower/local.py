@@ -184,7 +184,7 @@ def _evaluate(message: Message, node: Context, data_of_client: ClientData, clien
     theta_P = theta_from(context.layout, _arrays(message), torch.empty(0, dtype=context.dtype, device=context.device))
     with numerics(data_of_client.run.engine.precision):
         torch.set_num_threads(data_of_client.run.engine.threads or 1)
-        local = context.place(Split(store.images[index], store.labels[index]))
+        local = context.place(Split(store.inputs[index], store.targets[index]))
         loss, accuracy = evaluate_on(context, theta_P, local, *_statistics(message, node, context, theta_P))
     metrics = MetricRecord({EXAMPLES: len(index), "loss": loss, "accuracy": accuracy, PARTITION: client})
     return RecordDict({METRICS: metrics})

@@ -55,7 +55,7 @@ class Landscape:
         pixels = images if isinstance(images, Tensor) else shared(images)
         targets = labels if isinstance(labels, Tensor) else shared(labels)
         with torch.no_grad():
-            inputs_NCHW = context.normalise(pixels.to(context.device))
+            inputs_NCHW = context.prepare(pixels.to(context.device))
         self._set(context, inputs_NCHW, targets.to(context.device), statistics, batch)
 
     def _set(
@@ -195,4 +195,4 @@ def examples_of(
     store, index = federation.examples(ids[found].tolist())
     starts_K = np.concatenate([[0], ends_K[:-1]])
     at = np.array([index[k][place] for k, place in zip(row, chosen - starts_K[owner], strict=True)], dtype=np.int64)
-    return Split(store.images[at], store.labels[at])
+    return Split(store.inputs[at], store.targets[at])

@@ -105,7 +105,7 @@ class LoadedRun:
         """
         split = examples_of(self.federation, self.run.seed, images, clients)
         batch = 128 if self.context.convolutional else 512
-        return Landscape(self.context, split.images, split.labels, model.statistics, batch)
+        return Landscape(self.context, split.inputs, split.targets, model.statistics, batch)
 
     def clients(self, count: int) -> list[int]:
         """Clients with examples, those that come first in a keyed order; ascending."""

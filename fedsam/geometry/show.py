@@ -17,7 +17,7 @@ def show(found: dict[str, Any], run_dir: Path, page: Path) -> None:
         page: the report.
     """
     whole = found["global"]
-    facts = {
+    spec = {
         "model": f"round {found['round']}, {found['parameters']:,} parameters, {found['images']:,} training images",
         "loss and accuracy there": f"{_number(whole['loss'])}, {whole['accuracy']:.2%}",
         "largest eigenvalues": ", ".join(map(_number, whole["eigenvalues"])),
@@ -26,24 +26,22 @@ def show(found: dict[str, Any], run_dir: Path, page: Path) -> None:
     }
     if rows := found.get("clients"):
         largest = ", ".join(f"{row['client']}: {_number(row['eigenvalues'][0])}" for row in rows)
-        facts["λ1 of single clients' losses"] = largest
+        spec["λ1 of single clients' losses"] = largest
     for ball in ("sam", "asam"):
         rows = [row for row in found.get("sharpness", []) if row["ball"] == ball]
         if rows:
             name = f"loss rises in {ball.upper()}'s ball by"
-            facts[name] = ", ".join(f"{_number(row['sharpness'])} (ρ = {row['rho']:g})" for row in rows)
+            spec[name] = ", ".join(f"{_number(row['sharpness'])} (ρ = {row['rho']:g})" for row in rows)
     if rows := [row for row in found.get("noise", []) if row["kind"] == "absolute"]:
-        facts["accuracy under weight noise"] = ", ".join(
-            f"{row['accuracy']:.2%} (σ = {row['sigma']:g})" for row in rows
-        )
+        spec["accuracy under weight noise"] = ", ".join(f"{row['accuracy']:.2%} (σ = {row['sigma']:g})" for row in rows)
     if flat := found.get("flatness"):
-        facts["clients from the global model"] = (
+        spec["clients from the global model"] = (
             f"{_number(flat['mean_distance'])}, their perturbed points {_number(flat['mean_perturbed_distance'])}"
             f" (ρ = {flat['rho']:g})"
         )
     if line := found.get("to"):
-        facts[f"highest loss on the line to {line['to']}"] = _number(max(x for x in line["loss"] if x is not None))
-    show_facts({**facts, "all of it": str(run_dir / "geometry.json"), "report": str(page)})
+        spec[f"highest loss on the line to {line['to']}"] = _number(max(x for x in line["loss"] if x is not None))
+    show_facts({**spec, "all of it": str(run_dir / "geometry.json"), "report": str(page)})
 
 
 def _number(value: float | None) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from fedsam.data.base import Federation, Split
-from fedsam.engine.context import RunContext, Store
+from fedsam.engine.context import DeviceSplit, RunContext
 from fedsam.measure.evaluate import evaluate, per_example
 
 Scores = list[float | None]
@@ -31,7 +31,7 @@ class LocalTests:
         self.sizes = [len(own) for own in index]
         self.ends = np.cumsum([0, *self.sizes])
         at = np.concatenate(index)
-        self.store = context.place(Split(split.images[at], split.labels[at]))
+        self.store = context.place(Split(split.inputs[at], split.targets[at]))
         self.having = [client for client in ids if self.sizes[client]]
         """Clients that hold anything out."""
 
@@ -45,7 +45,9 @@ class LocalTests:
     def score(self, client: int, theta_P: Tensor, statistics: Sequence[Tensor]) -> float:
         """One client's accuracy with a model of its own."""
         own = slice(self.ends[client], self.ends[client + 1])
-        return evaluate(self.context, theta_P, Store(self.store.images[own], self.store.labels[own]), *statistics)[1]
+        return evaluate(
+            self.context, theta_P, DeviceSplit(self.store.inputs[own], self.store.targets[own]), *statistics
+        )[1]
 
     def _means(self, values_N: Tensor) -> Scores:
         parts = np.split(values_N.cpu().numpy(), self.ends[1:-1])

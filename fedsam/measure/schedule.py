@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from fedsam.data.base import Federation
-from fedsam.engine.context import RunContext, Store
+from fedsam.engine.context import DeviceSplit, RunContext
 from fedsam.errors import DivergedError, Interrupted
 from fedsam.federated.batchnorm import Statistics
 from fedsam.federated.local_adaptation import LocalAdaptation
@@ -114,7 +114,7 @@ class Measures:
 
     def _robust(self, served_P: Tensor, statistics: tuple[Tensor, ...]) -> float:
         images = self.run.attack_images
-        attacked = Store(self.test.images[:images], self.test.labels[:images])
+        attacked = DeviceSplit(self.test.inputs[:images], self.test.targets[:images])
         return robust_accuracy(self.context, served_P, attacked, self.run.attack, *statistics)
 
     def _raw(self, theta_P: Tensor) -> float:
@@ -130,7 +130,7 @@ class Measures:
         traits = self.federation.traits(range(shown))
         return {
             "clients": self.federation.clients,
-            "classes": self.federation.facts.classes,
+            "classes": self.federation.spec.classes,
             "shown": shown,
             "examples": counts_KL.sum(axis=1).tolist(),
             "label_counts": counts_KL.tolist(),

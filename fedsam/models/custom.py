@@ -58,8 +58,8 @@ class _Adopted(Model):
 
     def build(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
         """What the callable returns for this data set and these keys, by the first names that it understands."""
-        facts = self._facts(shape, classes)
-        return self._build(shape, classes, {n: facts[n] for n in self._claimed() if n not in self.supplied})
+        spec = self._known(shape, classes)
+        return self._build(shape, classes, {n: spec[n] for n in self._claimed() if n not in self.supplied})
 
     def module(self, shape: tuple[int, int, int], classes: int, seed: int) -> nn.Module:
         """As for any model; by the names of the data's numbers with which it can be built and fits the data."""
@@ -71,11 +71,11 @@ class _Adopted(Model):
         return built(build, self.name, images_of(shape), seed)
 
     def _tried(self, shape: tuple[int, int, int], classes: int, seed: int) -> tuple[nn.Module, Callable[[], nn.Module]]:
-        facts, failed = self._facts(shape, classes), []
+        spec, failed = self._known(shape, classes), []
         none, *named = self._ways(CLASSES, "")
         for by_class in (*named, none):
             for by_channel in self._ways(CHANNELS, "shape"):
-                way = {name: facts[name] for name in (*by_class, *by_channel)}
+                way = {name: spec[name] for name in (*by_class, *by_channel)}
                 build = partial(self._build, shape, classes, way)
                 try:
                     return initialised(build, self.name, shape, classes, seed), build
@@ -95,17 +95,17 @@ class _Adopted(Model):
     def _claimed(self) -> list[str]:
         return [name for name in self.claims if getattr(self, name) is not None]
 
-    def _facts(self, shape: tuple[int, int, int], classes: int) -> dict[str, Any]:
-        facts = {"shape": shape, **dict.fromkeys(CLASSES, classes), **dict.fromkeys(CHANNELS, shape[2])}
+    def _known(self, shape: tuple[int, int, int], classes: int) -> dict[str, Any]:
+        spec = {"shape": shape, **dict.fromkeys(CLASSES, classes), **dict.fromkeys(CHANNELS, shape[2])}
         for name in self._claimed():
-            if getattr(self, name) != facts[name]:
-                raise InputError(name, getattr(self, name), f"the data have {facts[name]}; leave it out")
-        return facts
+            if getattr(self, name) != spec[name]:
+                raise InputError(name, getattr(self, name), f"the data have {spec[name]}; leave it out")
+        return spec
 
     def _build(self, shape: tuple[int, int, int], classes: int, way: dict[str, int]) -> nn.Module:
-        facts = self._facts(shape, classes)
+        spec = self._known(shape, classes)
         values = {field: getattr(self, field) for field in type(self).model_fields if field not in self.claims}
-        module: nn.Module = type(self).made_by(**{name: facts[name] for name in self.supplied}, **values, **way)
+        module: nn.Module = type(self).made_by(**{name: spec[name] for name in self.supplied}, **values, **way)
         return module
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -127,20 +127,20 @@ def division(settings: Sequence[Setting]) -> Section | None:
         suffix = f"-{place}" if len(ways) > 1 else ""
         section.blocks.extend(_drawn(partition, suffix, which, seed))
         by_seed = {seed: part.get("measures") or {} for _, seed, part in parts}
-        facts: dict[str, list[Any]] = {"clients": [partition.get("clients")], "classes": [partition.get("classes")]}
-        facts |= {"examples": [sum(part.get("examples") or []) or None for _, _, part in parts]}
-        facts |= {
+        spec: dict[str, list[Any]] = {"clients": [partition.get("clients")], "classes": [partition.get("classes")]}
+        spec |= {"examples": [sum(part.get("examples") or []) or None for _, _, part in parts]}
+        spec |= {
             name: [m.get(name) for m in by_seed.values()]
             for name in dict.fromkeys(n for m in by_seed.values() for n in m)
         }
         skews = [part.get("skew") or {} for _, _, part in parts]
         for name in skews[0]:
             each = [_flat(skew.get(name) or []) for skew in skews]
-            facts |= {f"skew_{name}": each} if any(map(any, each)) else {}
+            spec |= {f"skew_{name}": each} if any(map(any, each)) else {}
         of = [", ".join(names)] if len(ways) > 1 else []
         rows += [
             [*of, MEASURES.get(name, in_words(name)), shown]
-            for name, values in facts.items()
+            for name, values in spec.items()
             if (shown := _stated(values))
         ]
     several = any(len({seed for _, seed, _ in parts}) > 1 for parts in ways.values())

@@ -144,14 +144,14 @@ def _flatness(runs: Runs) -> list[Figure | Table]:
             texts = [f"{run}, client {c.get('client')}" for c in both]
             x, y = [c["sharpness_global"] for c in both], [c["sharpness_own"] for c in both]
             marks.append(Points(x, y, run, colour_of(runs, place, setting), texts))
-        facts = {name: known for name, value in flatness.items() if (known := number(value)) is not None}
+        spec = {name: known for name, value in flatness.items() if (known := number(value)) is not None}
         for name in dict.fromkeys(name for c in clients for name in c if name != "client"):
             of_clients = [known for c in clients if (known := number(c.get(name))) is not None]
             if of_clients:
-                facts[f"{name}, mean of clients"] = fmean(of_clients)
-        if facts:
-            header |= dict.fromkeys(facts)
-            rows.append((run, facts))
+                spec[f"{name}, mean of clients"] = fmean(of_clients)
+        if spec:
+            header |= dict.fromkeys(spec)
+            rows.append((run, spec))
     found: list[Figure | Table] = []
     if marks:
         caption = (
@@ -161,7 +161,7 @@ def _flatness(runs: Runs) -> list[Figure | Table]:
         axes = Axis("sharpness of the global loss"), Axis("sharpness of the client's own loss")
         found.append(Figure("flatness", "Flatness for one and for all", caption, *axes, marks))
     if rows:
-        cells = [[run, *(significant(facts.get(name)) for name in header)] for run, facts in rows]
+        cells = [[run, *(significant(spec.get(name)) for name in header)] for run, spec in rows]
         found.append(Table("Local and global flatness.", ["run", *map(in_words, header)], cells))
     return found
 

@@ -60,10 +60,10 @@ def environment(settings: Sequence[Setting]) -> Section | None:
     runs = [(setting, seed, run) for setting in settings for seed, run in setting.runs.items()]
     flat = [_flat(run.environment) for _, _, run in runs]
     rows = []
-    for name in dict.fromkeys(name for facts in flat for name in facts):
+    for name in dict.fromkeys(name for spec in flat for name in spec):
         having: dict[str, list[str]] = {}
-        for (setting, seed, _), facts in zip(runs, flat, strict=True):
-            having.setdefault(facts.get(name, "–"), []).append(f"{setting.name}, seed {seed}")
+        for (setting, seed, _), spec in zip(runs, flat, strict=True):
+            having.setdefault(spec.get(name, "–"), []).append(f"{setting.name}, seed {seed}")
         if len(having) == 1:
             rows.append([name, next(iter(having))])
         else:
@@ -73,9 +73,9 @@ def environment(settings: Sequence[Setting]) -> Section | None:
     return Section("environment", "Environment", [Table("What the runs were started on.", ["", ""], rows, 99)])
 
 
-def _flat(facts: dict[str, Any], prefix: str = "") -> dict[str, str]:
+def _flat(spec: dict[str, Any], prefix: str = "") -> dict[str, str]:
     found: dict[str, str] = {}
-    for name, value in facts.items():
+    for name, value in spec.items():
         if isinstance(value, dict):
             found |= _flat(value, "" if name in ("hardware", "versions") else f"{in_words(name)}: ")
         elif isinstance(value, list):

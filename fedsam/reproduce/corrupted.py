@@ -29,8 +29,8 @@ class CorruptedAccuracy(Measure):
 
     def of(self, loaded: LoadedRun, others: Sequence[LoadedRun]) -> dict[str, list[float]]:
         """By corruption, a number a severity."""
-        test, scale = loaded.federation.test, loaded.federation.facts.scale
-        clean_NHWC, labels_N = test.images[: self.images] / scale, test.labels[: self.images]
+        test, scale = loaded.federation.test, loaded.federation.spec.scale
+        clean_NHWC, labels_N = test.inputs[: self.images] / scale, test.targets[: self.images]
         found: dict[str, list[float]] = {}
         for name, corrupt in CORRUPTIONS.items():
             found[name] = []

@@ -88,7 +88,7 @@ class NoisyAccuracy(Measure):
         from fedsam.geometry.landscape import Landscape
 
         test, theta_P, seed = loaded.federation.test, loaded.served.theta_P, loaded.run.seed
-        landscape = Landscape(loaded.context, test.images, test.labels, loaded.served.statistics)
+        landscape = Landscape(loaded.context, test.inputs, test.targets, loaded.served.statistics)
         return [noise(landscape, theta_P, sigma, self.draws, self.relative, seed).accuracy for sigma in self.sigmas]
 
 
@@ -109,7 +109,7 @@ class TestAccuracy(Measure):
         from fedsam.geometry.landscape import Landscape
 
         test = others[0].federation.test
-        landscape = Landscape(loaded.context, test.images, test.labels, loaded.served.statistics)
+        landscape = Landscape(loaded.context, test.inputs, test.targets, loaded.served.statistics)
         return landscape.loss_and_accuracy(loaded.served.theta_P)[1]
 
 

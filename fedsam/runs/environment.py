@@ -93,8 +93,8 @@ def differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
     def deciding(about: dict[str, Any]) -> dict[str, Any]:
         hardware, built = about.get("hardware", {}), about.get("versions", {})
-        facts = {name: hardware.get(name) for name in ("processor", "threads", "gpus")}
-        return facts | {name: built.get(name) for name in ("torch", "numpy")} | {"device": about.get("device")}
+        spec = {name: hardware.get(name) for name in ("processor", "threads", "gpus")}
+        return spec | {name: built.get(name) for name in ("torch", "numpy")} | {"device": about.get("device")}
 
     before, after = deciding(then), deciding(now)
     return [f"{name} {before[name]} then, {after[name]} now" for name in before if before[name] != after[name]]

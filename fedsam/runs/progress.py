@@ -172,10 +172,10 @@ def graceful() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def show_facts(facts: dict[str, str]) -> None:
+def show_facts(spec: dict[str, str]) -> None:
     """Labels and values, one pair a line; never cut off, so that a path can be copied."""
-    width = max(map(len, facts))
-    for label, value in facts.items():
+    width = max(map(len, spec))
+    for label, value in spec.items():
         print(f"{label:<{width}}  {value}")
 
 
@@ -184,14 +184,14 @@ def show_result(result: Result) -> None:
     summary = result.summary()
     averaged = result.run.average.name != "none"
     split = split_of(summary)
-    facts = {f"{split} accuracy": f"{accuracy_of(summary):.2%}"}
-    facts |= {"without averaging": f"{summary[f'raw_{split}_accuracy']:.2%}"} if averaged else {}
-    facts |= {"robust accuracy": _percent(summary["robust_accuracy"])} if "robust_accuracy" in summary else {}
-    facts |= {f"{split} loss": f"{loss_of(summary):.4f}", "seconds per round": f"{summary['seconds_per_round']:.4g}"}
+    spec = {f"{split} accuracy": f"{accuracy_of(summary):.2%}"}
+    spec |= {"without averaging": f"{summary[f'raw_{split}_accuracy']:.2%}"} if averaged else {}
+    spec |= {"robust accuracy": _percent(summary["robust_accuracy"])} if "robust_accuracy" in summary else {}
+    spec |= {f"{split} loss": f"{loss_of(summary):.4f}", "seconds per round": f"{summary['seconds_per_round']:.4g}"}
     where = {"run directory": summary["out"] or "none"}
     if result.out:
         where["report"] = str(result.out / "report.html")
-    show_facts({**facts, **where})
+    show_facts({**spec, **where})
 
 
 def _percent(share: float | None) -> str:

@@ -15,7 +15,7 @@ from fedsam.bench.common import by_hand
 from fedsam.bench.common.by_hand import HandWritten
 from fedsam.bench.common.work import MEAN, STD, Work
 from fedsam.engine.base import Order
-from fedsam.engine.context import Store
+from fedsam.engine.context import DeviceSplit
 from fedsam.engine.loop import Loop, LoopTrainer
 from fedsam.federated.round_loop import Simulation
 
@@ -23,9 +23,9 @@ WORK = Work(model={"name": "mlp", "width": 9}, clients=3, samples=10, cohort=2, 
 CNN = Work(model={"name": "cnn", "channels": 2}, clients=2, samples=4, cohort=2, batch=2, size=16)
 
 
-def store_of(work: Work) -> Store:
+def store_of(work: Work) -> DeviceSplit:
     split = work.noise().load(0).examples([0])[0]
-    return Store(torch.from_numpy(split.images), torch.from_numpy(split.labels))
+    return DeviceSplit(torch.from_numpy(split.inputs), torch.from_numpy(split.targets))
 
 
 def flat(hand: HandWritten) -> Tensor:
@@ -48,9 +48,9 @@ def test_a_client_by_hand_is_ours(name: str, layout: by_hand.Layout) -> None:
     assert [len(row) for row in rows] == [4, 4, 2]
     batches = []
     for row in rows:
-        images = store.images[torch.from_numpy(row)]
+        images = store.inputs[torch.from_numpy(row)]
         batches.append(
-            ((images.float() / 255 - MEAN).div(STD).permute(0, 3, 1, 2), store.labels[torch.from_numpy(row)])
+            ((images.float() / 255 - MEAN).div(STD).permute(0, 3, 1, 2), store.targets[torch.from_numpy(row)])
         )
     hand.train(batches)
     torch.testing.assert_close(flat(hand), ours_P, rtol=1e-4, atol=1e-5)

@@ -56,8 +56,8 @@ def test_a_step_is_that_of_torch(case: str) -> None:
 
 
 def test_what_it_says() -> None:
-    facts = check(run_of(**{"model.name": f"{HERE}:frozen", "engine.name": "cohort"})).facts
-    assert facts["model"] == {
+    spec = check(run_of(**{"model.name": f"{HERE}:frozen", "engine.name": "cohort"})).spec
+    assert spec["model"] == {
         "name": f"{HERE}:frozen",
         "parameters": 40 + 8 + 435,
         "trained": 8 + 435,
@@ -66,12 +66,12 @@ def test_what_it_says() -> None:
         "statistics": 9,
     }
     size = 8 * (8 + 435 + 9)
-    assert facts["traffic"] == {"clients": 4, "bytes_down": 4 * size, "bytes_up": 4 * size}
-    assert facts["memory"]["weights"] == 8 * 443
-    assert (facts["engine"]["in_blocks"], facts["engine"]["block"]) == (True, 64)
-    assert facts["engine"]["gradient"] == "autograd under torch.func.vmap"
-    assert check(run_of()).facts["engine"]["gradient"] == "written out for perceptrons"
-    data = facts["data"]
+    assert spec["traffic"] == {"clients": 4, "bytes_down": 4 * size, "bytes_up": 4 * size}
+    assert spec["memory"]["weights"] == 8 * 443
+    assert (spec["engine"]["in_blocks"], spec["engine"]["block"]) == (True, 64)
+    assert spec["engine"]["gradient"] == "autograd under torch.func.vmap"
+    assert check(run_of()).spec["engine"]["gradient"] == "written out for perceptrons"
+    data = spec["data"]
     assert (data["clients"], data["smallest"], data["largest"], data["examples"]) == (7, 1, 23, 61)
 
 

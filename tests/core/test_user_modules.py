@@ -106,9 +106,9 @@ def test_the_state_is_loaded_into_the_untouched_module_and_evaluates_as_it_did_h
     assert list(result.state) == list(module.state_dict())
     module.load_state_dict(safetensors.torch.load_file(tmp_path / "run" / "model.safetensors"), strict=True)
     data = run.data.load(run.seed)
-    images = torch.from_numpy(data.test.images).double().permute(0, 3, 1, 2)
+    images = torch.from_numpy(data.test.inputs).double().permute(0, 3, 1, 2)
     logits = module.eval()((images / 255 - 0.4) / 0.3)
-    loss = F.cross_entropy(logits, torch.from_numpy(data.test.labels)).item()
+    loss = F.cross_entropy(logits, torch.from_numpy(data.test.targets)).item()
     assert result.metrics[-1]["test_loss"] == pytest.approx(loss, rel=1e-9)
     other = simulate(described(model, "loop"))
     for name, tensor in other.state.items():

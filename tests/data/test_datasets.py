@@ -48,7 +48,7 @@ every = pytest.mark.parametrize("make", WITHOUT_FILES.values(), ids=list(WITHOUT
 def content(held: tuple[Split, list[np.ndarray]]) -> list[list[bytes]]:
     """Each client's examples, image and label as bytes, in order."""
     store, index = held
-    return [[store.images[i].tobytes() + bytes([int(store.labels[i])]) for i in own] for own in index]
+    return [[store.inputs[i].tobytes() + bytes([int(store.targets[i])]) for i in own] for own in index]
 
 
 def test_data_sets_are_discovered_and_helpers_are_not() -> None:
@@ -66,15 +66,15 @@ def test_data_sets_are_discovered_and_helpers_are_not() -> None:
 @every
 def test_images_are_bytes_and_labels_are_classes(make: Callable[..., Dataset]) -> None:
     federation = make().load(0)
-    facts = federation.facts
-    assert len(facts.mean) == len(facts.std) == facts.shape[2]
+    spec = federation.spec
+    assert len(spec.mean) == len(spec.std) == spec.shape[2]
     for split in (federation.examples(IDS)[0], federation.test):
-        assert split.images.dtype == np.uint8
-        assert split.images.shape == (len(split), *facts.shape)
-        assert split.images.max() <= facts.scale
-        assert split.labels.dtype == np.int64
-        assert set(split.labels.tolist()) <= set(range(facts.classes))
-    assert set(federation.test.labels.tolist()) == set(range(facts.classes))
+        assert split.inputs.dtype == np.uint8
+        assert split.inputs.shape == (len(split), *spec.shape)
+        assert split.inputs.max() <= spec.scale
+        assert split.targets.dtype == np.int64
+        assert set(split.targets.tolist()) <= set(range(spec.classes))
+    assert set(federation.test.targets.tolist()) == set(range(spec.classes))
 
 
 @every
@@ -88,7 +88,7 @@ def test_sizes_positions_and_counts_agree(make: Callable[..., Dataset]) -> None:
         together = np.concatenate([*index, *federation.local_test(IDS)[1]])
         assert together.dtype == np.int64
         assert len(np.unique(together)) == len(together), "two clients share an example"
-        counts = [np.bincount(store.labels[own], minlength=federation.facts.classes) for own in index]
+        counts = [np.bincount(store.targets[own], minlength=federation.spec.classes) for own in index]
         np.testing.assert_array_equal(federation.label_counts(IDS), counts)
 
 
@@ -129,7 +129,7 @@ def test_the_same_seed_gives_the_same_data_and_another_one_others(make: Callable
     assert content(one.examples(IDS)) == content(again.examples(IDS))
     assert content(one.local_test(IDS)) == content(again.local_test(IDS))
     assert content(one.local_test(IDS)) != content(other.local_test(IDS))
-    np.testing.assert_array_equal(one.test.images, again.test.images)
+    np.testing.assert_array_equal(one.test.inputs, again.test.inputs)
 
 
 # what is held out
@@ -168,19 +168,19 @@ def test_of_one_example_or_none_nothing_is_held_out() -> None:
 def test_digits_are_scikit_learns_and_split_140_of_each_class() -> None:
     from sklearn.datasets import load_digits
 
-    facts, train, test = Digits().read()
+    spec, train, test = Digits().read()
     assert (len(train), len(test)) == (1400, 397)
-    assert np.bincount(train.labels).tolist() == [140] * 10
+    assert np.bincount(train.targets).tolist() == [140] * 10
     there = load_digits()
-    rows = sorted(i.astype(np.uint8).tobytes() + bytes([t]) for i, t in zip(there.images, there.target, strict=True))
+    rows = sorted(i.astype(np.uint8).tobytes() + bytes([t]) for i, t in zip(there.inputs, there.target, strict=True))
     ours = [
-        i.tobytes() + bytes([t]) for split in (train, test) for i, t in zip(split.images, split.labels, strict=True)
+        i.tobytes() + bytes([t]) for split in (train, test) for i, t in zip(split.inputs, split.targets, strict=True)
     ]
     assert sorted(ours) == rows
-    inputs = (train.images / facts.scale - facts.mean) / facts.std
+    inputs = (train.inputs / spec.scale - spec.mean) / spec.std
     assert abs(inputs.mean()) < 1e-12
     assert abs(inputs.std() - 1) < 1e-12
-    assert facts.scale == 16 == train.images.max()
+    assert spec.scale == 16 == train.inputs.max()
 
 
 def test_digits_do_not_import_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,7 +195,7 @@ def test_the_split_of_digits_is_fixed_and_shared() -> None:
     assert one.test is other.test
     assert one.examples([0])[0] is other.examples([0])[0]
     with pytest.raises(ValueError, match="read-only"):
-        one.test.images[0] = 0
+        one.test.inputs[0] = 0
 
 
 def test_without_scikit_learn_digits_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,17 +239,17 @@ def test_a_synthetic_client_does_not_depend_on_what_is_asked_for_with_it(monkeyp
     keys: dict[str, Any] = {"clients": 9, "size": 5, "samples_per_client": 3, "local_test": 0.4, "label_noise": 0.3}
     together = content(Synthetic(**keys).load(4).examples(range(9)))
     assert [content(Synthetic(**keys).load(4).examples([k]))[0] for k in range(9)] == together
-    test = Synthetic(**keys).load(4).test.images
+    test = Synthetic(**keys).load(4).test.inputs
     monkeypatch.setattr(synthetic_module, "NUMBERS", 2 * 3 * 5 * 5)
     monkeypatch.setattr(synthetic_module, "NEAR", 4 * 5 * 5)
     assert content(Synthetic(**keys).load(4).examples(range(9))) == together
-    assert np.array_equal(Synthetic(**keys).load(4).test.images, test)
+    assert np.array_equal(Synthetic(**keys).load(4).test.inputs, test)
 
 
 @pytest.mark.parametrize("alpha", [1e-9, 0.5, 100.0])
 def test_synthetic_labels_are_drawn_from_dirichlet_shares(alpha: float) -> None:
     federation = Synthetic(clients=5, alpha=alpha, classes=7).load(3)
-    labels = federation.examples(range(5))[0].labels.reshape(5, 50)
+    labels = federation.examples(range(5))[0].targets.reshape(5, 50)
     for client in range(5):
         rng = stream(3, "synthetic", client=client)
         share_L = normalised(log_dirichlet(np.full(7, alpha / 7), rng))
@@ -263,7 +263,7 @@ def test_synthetic_noise_is_standard_normal_and_independent() -> None:
     federation = Synthetic(clients=2000, alpha=0.0, samples_per_client=25, noise=20.0, size=4).load(0)
     assert isinstance(federation, SyntheticFederation)
     store = federation.examples(range(2000))[0]
-    shown = (store.images - 127.5) / federation._gain - federation._prototypes_LHWC[store.labels]
+    shown = (store.inputs - 127.5) / federation._gain - federation._prototypes_LHWC[store.targets]
     noise = np.asarray(shown / 20).reshape(2000, 25 * 16)
     few = 5 / noise.size**0.5  # five standard errors
     assert abs(noise.mean()) < few
@@ -286,14 +286,14 @@ def test_alpha_is_the_label_skew(alpha: float, least: float, most: float) -> Non
 
 def accuracy_of_least_squares(**keys: Any) -> float:
     federation = Synthetic(clients=60, **keys).load(0)
-    facts, train, test = federation.facts, federation.examples(range(60))[0], federation.test
+    spec, train, test = federation.spec, federation.examples(range(60))[0], federation.test
 
     def inputs(split: Split) -> np.ndarray:
-        flat = ((split.images / facts.scale - facts.mean) / facts.std).reshape(len(split), -1)
+        flat = ((split.inputs / spec.scale - spec.mean) / spec.std).reshape(len(split), -1)
         return np.concatenate([flat, np.ones((len(split), 1))], axis=1)
 
-    weights = np.linalg.lstsq(inputs(train), np.eye(facts.classes)[train.labels], rcond=None)[0]
-    return float(((inputs(test) @ weights).argmax(axis=1) == test.labels).mean())
+    weights = np.linalg.lstsq(inputs(train), np.eye(spec.classes)[train.targets], rcond=None)[0]
+    return float(((inputs(test) @ weights).argmax(axis=1) == test.targets).mean())
 
 
 def test_synthetic_can_be_learnt_and_noise_makes_it_harder() -> None:
@@ -306,9 +306,9 @@ def test_synthetic_can_be_learnt_and_noise_makes_it_harder() -> None:
 @pytest.mark.parametrize("keys", [{}, {"noise": 0.0}, {"size": 12, "channels": 3}, {"noise": 5.0}], ids=str)
 def test_synthetic_images_have_the_stated_mean_and_spread(keys: dict[str, Any]) -> None:
     federation = Synthetic(clients=400, alpha=1000.0, **keys).load(1)
-    facts, levels = federation.facts, federation.examples(range(400))[0].images / 255
-    assert abs(levels.mean() - facts.mean[0]) < 0.02
-    assert abs(levels.std() / facts.std[0] - 1) < 0.1
+    spec, levels = federation.spec, federation.examples(range(400))[0].inputs / 255
+    assert abs(levels.mean() - spec.mean[0]) < 0.02
+    assert abs(levels.std() / spec.std[0] - 1) < 0.1
 
 
 def test_synthetic_has_no_partition_and_says_so() -> None:

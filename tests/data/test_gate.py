@@ -14,7 +14,7 @@ from fedsam import InputError, RunError, simulate
 from fedsam.data.base import Federation, Split
 from fedsam.data.validation import federation_of
 from tests.conftest import Ragged, RaggedFederation
-from tests.data.test_intake import CERTAIN, FACTS, REFUSED, described
+from tests.data.test_intake import CERTAIN, REFUSED, SPEC, described
 
 
 class Lazy(Ragged):
@@ -32,7 +32,7 @@ class Lazy(Ragged):
 class LazyFederation(RaggedFederation):
     def __init__(self, data: Lazy, seed: int) -> None:
         super().__init__(data.clients, 6, 3, seed)
-        self.facts = replace(FACTS, classes=3, shape=(6, 6, 3))
+        self.spec = replace(SPEC, classes=3, shape=(6, 6, 3))
         self.data, self.asked = data, list[int]()
         self.test = self._changed(self.test, data.test)
 
@@ -40,14 +40,14 @@ class LazyFederation(RaggedFederation):
         change = {**CERTAIN, **{name: one for name, (one, _) in REFUSED.items()}, "dark": lambda x, y: (x % 2.0, y)}[
             name
         ]
-        changed = change(split.images, split.labels)
+        changed = change(split.inputs, split.targets)
         return Split(*changed)
 
     def examples(self, ids: Sequence[int]) -> tuple[Split, list[np.ndarray]]:
         self.asked += ids
         parts = [np.arange(self.ends[k], self.ends[k + 1]) for k in ids]
         chosen = np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
-        store = Split(self.train.images[chosen], self.train.labels[chosen])
+        store = Split(self.train.inputs[chosen], self.train.targets[chosen])
         ends = np.cumsum([0, *map(len, parts)])
         index: list[Any] = [np.arange(*ends[at : at + 2]) for at in range(len(ids))]
         if self.data.change in ("tensors", "lists"):
@@ -60,7 +60,7 @@ def test_a_lazy_federation_is_read_for_one_client_alone() -> None:
     assert gate._whole.asked == [0]
     store = gate.examples([2, 3])[0]
     assert gate._whole.asked == [0, 2, 3]
-    assert store.images.dtype == np.uint8
+    assert store.inputs.dtype == np.uint8
 
 
 @pytest.mark.parametrize("change", ["tensors", "lists", "uint8 labels", "a column of labels", "channels first"])
@@ -71,10 +71,10 @@ def test_a_lazy_federation_gives_the_same_bits(change: str) -> None:
 
 def test_floats_are_what_the_test_set_says_also_in_the_dark() -> None:
     gate = federation_of(Lazy(test="whole floats", change="dark"), 0)
-    images = gate.examples([1, 2])[0].images
+    images = gate.examples([1, 2])[0].inputs
     assert set(images.flat) == {0, 1}
     gate = federation_of(Lazy(test="floats from 0 to 1", change="floats from 0 to 1"), 0)
-    np.testing.assert_array_equal(gate.examples([1])[0].images, RaggedFederation(7, 6, 3, 0).train.images[1:4])
+    np.testing.assert_array_equal(gate.examples([1])[0].inputs, RaggedFederation(7, 6, 3, 0).train.inputs[1:4])
     with pytest.raises(InputError, match=r"its training set has images of float64, another split has bytes"):
         federation_of(Lazy(change="doubles, the other byte order"), 0)
 
@@ -141,8 +141,8 @@ def test_a_federation_that_contradicts_itself_is_refused(what: str, says: str) -
 
 def test_a_federation_that_is_tuned_on_keeps_its_test_set_sealed() -> None:
     held = federation_of(Lazy(change="floats from 0 to 1", test="label -1", validation=0.3), 0)
-    assert held.test.images.dtype == np.uint8
-    assert held.test.images.max() > 1
+    assert held.test.inputs.dtype == np.uint8
+    assert held.test.inputs.max() > 1
 
 
 def test_a_cohort_is_no_larger_than_the_federation() -> None:
@@ -153,12 +153,12 @@ def test_a_cohort_is_no_larger_than_the_federation() -> None:
 class Kept(Ragged):
     def load(self, seed: int) -> Federation:
         found = RaggedFederation(7, 6, 3, seed)
-        found.train = Split(found.train.images, found.train.labels[:, None])
+        found.train = Split(found.train.inputs, found.train.targets[:, None])
         return found
 
 
 def test_a_store_that_stays_is_converted_once() -> None:
     gate = federation_of(Kept(), 0)
     store = gate.examples([1])[0]
-    assert store.labels.shape == (61,)
+    assert store.targets.shape == (61,)
     assert gate.examples([2, 3])[0] is store

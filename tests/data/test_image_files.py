@@ -70,13 +70,13 @@ def test_parquet_gives_the_pixels_that_were_written(tmp_path: Path, plain: bool,
     images = [picture(seed, mode=mode) for seed in range(5)]
     train = write(tmp_path / "a", images, [1, 0, 1, 2, 0], "picture", plain)
     test = write(tmp_path / "b", images[:1], [2], "picture", plain)
-    facts, split, _ = Parquet(train_file=train, test_file=test, image_column="picture").read()
+    spec, split, _ = Parquet(train_file=train, test_file=test, image_column="picture").read()
     expected = np.stack(images).reshape(5, 6, 5, -1)
-    np.testing.assert_array_equal(split.images, expected)
-    assert split.labels.tolist() == [1, 0, 1, 2, 0]
-    assert (facts.classes, facts.shape) == (3, expected.shape[1:])
-    np.testing.assert_allclose(facts.mean, (expected / 255).mean(axis=(0, 1, 2)), rtol=1e-12)
-    np.testing.assert_allclose(facts.std, (expected / 255).std(axis=(0, 1, 2)), rtol=1e-12)
+    np.testing.assert_array_equal(split.inputs, expected)
+    assert split.targets.tolist() == [1, 0, 1, 2, 0]
+    assert (spec.classes, spec.shape) == (3, expected.shape[1:])
+    np.testing.assert_allclose(spec.mean, (expected / 255).mean(axis=(0, 1, 2)), rtol=1e-12)
+    np.testing.assert_allclose(spec.std, (expected / 255).std(axis=(0, 1, 2)), rtol=1e-12)
 
 
 def test_grey_images_among_coloured_ones_become_coloured(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_grey_images_among_coloured_ones_become_coloured(tmp_path: Path) -> None
     for order in ([grey, colour], [colour, grey]):
         train = write(tmp_path / "train.parquet", order, [0, 1])
         split = Parquet(train_file=train, test_file=train).read()[1]
-        for image, got in zip(order, split.images, strict=True):
+        for image, got in zip(order, split.inputs, strict=True):
             np.testing.assert_array_equal(got, image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2))
 
 
@@ -100,9 +100,9 @@ def test_a_file_is_decoded_once_until_it_changes(tmp_path: Path, monkeypatch: py
     assert len(calls) == 2, "training and test file"
     assert first.test is second.test
     with pytest.raises(ValueError, match="read-only"):
-        first.test.labels[0] = 0
+        first.test.targets[0] = 0
     write(tmp_path / "test.parquet", [picture(9)], [0])
-    np.testing.assert_array_equal(data.load(0).test.images[0], picture(9))
+    np.testing.assert_array_equal(data.load(0).test.inputs[0], picture(9))
 
 
 def strange(folder: Path, **columns: Any) -> str:
@@ -275,10 +275,10 @@ def test_imagefolder_numbers_classes_in_alphabetical_order(tmp_path: Path) -> No
     (root / "train" / "cat" / "notes.txt").write_text("no image")
     federation = ImageFolder(root=str(root), clients=1).load(0)
     store = federation.examples([0])[0]
-    np.testing.assert_array_equal(store.images, [picture(1), picture(2), picture(0)])
-    assert store.labels.tolist() == [0, 0, 1]
-    np.testing.assert_array_equal(federation.test.images, [picture(3)])
-    assert federation.test.labels.tolist() == [1]
+    np.testing.assert_array_equal(store.inputs, [picture(1), picture(2), picture(0)])
+    assert store.targets.tolist() == [0, 0, 1]
+    np.testing.assert_array_equal(federation.test.inputs, [picture(3)])
+    assert federation.test.targets.tolist() == [1]
     assert ImageFolder(root=str(root), clients=1).load(1).test is federation.test
 
 
@@ -292,9 +292,9 @@ def test_imagefolder_resizes_if_asked_to(tmp_path: Path) -> None:
         "train/b/1.png is 4 x 4 (height x width), train/a/1.png is 8 x 12; data.size=N resizes all of them to N x N"
     )
     store = ImageFolder(root=str(root), size=2, clients=1).load(0).examples([0])[0]
-    assert store.images.shape == (2, 2, 2, 1)
-    assert np.all(store.images[0] == 60)
-    assert np.all(np.abs(store.images[1].astype(int) - 100) <= 40), "averaged, not picked"
+    assert store.inputs.shape == (2, 2, 2, 1)
+    assert np.all(store.inputs[0] == 60)
+    assert np.all(np.abs(store.inputs[1].astype(int) - 100) <= 40), "averaged, not picked"
 
 
 @pytest.mark.parametrize(

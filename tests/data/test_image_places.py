@@ -30,8 +30,8 @@ def anew() -> None:
 
 
 def same(one: Split, other: Split) -> None:
-    np.testing.assert_array_equal(one.images, other.images)
-    np.testing.assert_array_equal(one.labels, other.labels)
+    np.testing.assert_array_equal(one.inputs, other.inputs)
+    np.testing.assert_array_equal(one.targets, other.targets)
 
 
 # Parquet
@@ -61,8 +61,8 @@ def test_shards_are_one_data_set_in_the_order_of_their_names(
     sharded(inside)
     for test in ("data", "data/test-00000-of-00001.parquet"):
         whole = Parquet(train_file="whole.parquet", test_file=test).read()
-        facts, train, tested = Parquet(train_file=given, test_file=test).read()
-        assert facts == whole[0]
+        spec, train, tested = Parquet(train_file=given, test_file=test).read()
+        assert spec == whole[0]
         same(train, whole[1])
         same(tested, whole[2])
     assert not caplog.messages
@@ -199,12 +199,12 @@ def test_grey_beside_colour_becomes_colour(tmp_path: Path) -> None:
             test_b_1=root[other][1],
         )
         for data in (Parquet(train_file=files[one], test_file=files[other]), ImageFolder(root=str(folder))):
-            facts, train, test = data.read()
-            assert facts.shape == (6, 5, 3)
-            assert len(facts.mean) == 3
+            spec, train, test = data.read()
+            assert spec.shape == (6, 5, 3)
+            assert len(spec.mean) == 3
             for split, images in ((train, root[one]), (test, root[other])):
                 expected = np.stack([i if i.ndim == 3 else np.repeat(i[..., None], 3, axis=2) for i in images])
-                np.testing.assert_array_equal(split.images, expected)
+                np.testing.assert_array_equal(split.inputs, expected)
 
 
 # folders
@@ -265,8 +265,8 @@ def test_images_in_folders_below_come_as_torchvision_has_them(tmp_path: Path) ->
     (root / "train/dog/link").symlink_to(linked / "x")
     train, _ = read(root)
     theirs = Theirs(str(root / "train"))
-    assert train.labels.tolist() == theirs.targets
-    np.testing.assert_array_equal(train.images, [np.asarray(image) for image, _ in theirs])
+    assert train.targets.tolist() == theirs.targets
+    np.testing.assert_array_equal(train.inputs, [np.asarray(image) for image, _ in theirs])
 
 
 def broken(path: Path) -> None:

@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 
 from fedsam import InputError, Run, RunError, simulate
-from fedsam.data.base import Dataset, Facts, Split
+from fedsam.data.base import Dataset, Split
+from fedsam.data.images.spec import ImageSpec
 from fedsam.data.intake import Intake
 from fedsam.data.partition.base import Assignment, Partition
 from fedsam.data.stored import Partitioned
@@ -20,8 +21,8 @@ from fedsam.data.validation import federation_of
 from fedsam.rng import stream
 
 Change = Callable[[np.ndarray, np.ndarray], Any]
-FACTS = Facts(4, (6, 5, 3), (0.4, 0.5, 0.45), (0.3, 0.25, 0.2))
-GREY = Facts(4, (6, 5, 1), (0.5,), (0.3,))
+SPEC = ImageSpec(4, (6, 5, 3), (0.4, 0.5, 0.45), (0.3, 0.25, 0.2))
+GREY = ImageSpec(4, (6, 5, 1), (0.5,), (0.3,))
 
 
 def arrays(channels: int = 3, examples: int = 24) -> tuple[np.ndarray, np.ndarray]:
@@ -31,12 +32,12 @@ def arrays(channels: int = 3, examples: int = 24) -> tuple[np.ndarray, np.ndarra
     return images, np.arange(examples) % 4
 
 
-def taken(change: Change, facts: Any = FACTS, name: str = "mine:Own") -> tuple[Facts, Split]:
-    images, labels = arrays(1 if facts is GREY else 3)
-    intake = Intake(name, facts)
+def taken(change: Change, spec: Any = SPEC, name: str = "mine:Own") -> tuple[ImageSpec, Split]:
+    images, labels = arrays(1 if spec is GREY else 3)
+    intake = Intake(name, spec)
     given = change(images, labels)
     split = intake.split(Split(*given) if isinstance(given, tuple) and len(given) == 2 else given, "training")
-    return intake.facts, split
+    return intake.spec, split
 
 
 def read_only(array: np.ndarray) -> np.ndarray:
@@ -86,19 +87,19 @@ CERTAIN: dict[str, Change] = {
 
 @pytest.mark.parametrize("change", CERTAIN.values(), ids=list(CERTAIN))
 def test_what_can_mean_one_thing_is_taken_as_that(change: Change) -> None:
-    facts, split = taken(change)
+    spec, split = taken(change)
     images, labels = arrays()
-    assert facts is FACTS
-    assert (split.images.dtype, split.labels.dtype) == (np.uint8, np.int64)
-    assert split.labels.dtype.isnative
-    assert split.images.flags.c_contiguous
-    np.testing.assert_array_equal(split.images, images)
-    np.testing.assert_array_equal(split.labels, labels)
+    assert spec is SPEC
+    assert (split.inputs.dtype, split.targets.dtype) == (np.uint8, np.int64)
+    assert split.targets.dtype.isnative
+    assert split.inputs.flags.c_contiguous
+    np.testing.assert_array_equal(split.inputs, images)
+    np.testing.assert_array_equal(split.targets, labels)
 
 
 def test_what_is_right_is_the_same_object() -> None:
     split = Split(*arrays())
-    assert Intake("mine:Own", FACTS).split(split, "training") is split
+    assert Intake("mine:Own", SPEC).split(split, "training") is split
 
 
 def test_a_grey_data_set_needs_no_channel_axis() -> None:
@@ -113,39 +114,39 @@ def test_a_grey_data_set_needs_no_channel_axis() -> None:
     ]
     for change, expected in forms:
         split = taken(change, GREY)[1]
-        np.testing.assert_array_equal(split.images, expected)
+        np.testing.assert_array_equal(split.inputs, expected)
     twice = [Image.fromarray(one[..., 0]) for one in images]
-    np.testing.assert_array_equal(taken(lambda x, y: (twice, y))[1].images, np.repeat(images, 3, axis=3))
+    np.testing.assert_array_equal(taken(lambda x, y: (twice, y))[1].inputs, np.repeat(images, 3, axis=3))
 
 
 def test_truth_values_are_two_classes() -> None:
-    split = taken(lambda x, y: (x, y > 1), replace(FACTS, classes=2))[1]
-    assert split.labels.tolist() == [0, 0, 1, 1] * 6
+    split = taken(lambda x, y: (x, y > 1), replace(SPEC, classes=2))[1]
+    assert split.targets.tolist() == [0, 0, 1, 1] * 6
 
 
 def test_floats_where_one_is_white_become_bytes() -> None:
-    facts, split = taken(lambda x, y: (x / 255, y), replace(FACTS, scale=1))
-    assert facts == replace(FACTS, scale=255.0)
-    np.testing.assert_array_equal(split.images, arrays()[0])
+    spec, split = taken(lambda x, y: (x / 255, y), replace(SPEC, scale=1))
+    assert spec == replace(SPEC, scale=255.0)
+    np.testing.assert_array_equal(split.inputs, arrays()[0])
     sixteen = arrays()[0] // 16
-    facts, split = taken(lambda x, y: (sixteen / 16, y), replace(FACTS, scale=16.0))
-    assert facts.scale == 16.0
-    np.testing.assert_array_equal(split.images, sixteen)
+    spec, split = taken(lambda x, y: (sixteen / 16, y), replace(SPEC, scale=16.0))
+    assert spec.scale == 16.0
+    np.testing.assert_array_equal(split.inputs, sixteen)
 
 
 def test_facts_may_be_numbers_of_any_kind() -> None:
     kinds: list[Any] = [list, np.array, torch.tensor]
     for kind in kinds:
-        odd = Facts(np.int64(4), kind([6, 5, 3]), kind(FACTS.mean), kind(FACTS.std), 255)  # type: ignore[arg-type]
-        facts = taken(lambda x, y: (x, y), odd)[0] if kind is not torch.tensor else Intake("mine", odd).facts
-        assert (facts.classes, facts.shape) == (4, (6, 5, 3))
-        np.testing.assert_allclose(facts.mean + facts.std, FACTS.mean + FACTS.std, rtol=1e-6)
-        assert isinstance(facts.mean, tuple)
+        odd = ImageSpec(np.int64(4), kind([6, 5, 3]), kind(SPEC.mean), kind(SPEC.std), 255)  # type: ignore[arg-type]
+        spec = taken(lambda x, y: (x, y), odd)[0] if kind is not torch.tensor else Intake("mine", odd).spec
+        assert (spec.classes, spec.shape) == (4, (6, 5, 3))
+        np.testing.assert_allclose(spec.mean + spec.std, SPEC.mean + SPEC.std, rtol=1e-6)
+        assert isinstance(spec.mean, tuple)
 
 
 def test_bytes_with_facts_in_bytes_are_what_they_say() -> None:
-    facts = Facts(4, (6, 5, 3), (125.0, 123.0, 114.0), (63.0, 62.0, 67.0), 1.0)
-    assert taken(lambda x, y: (x, y), facts)[0] is facts
+    spec = ImageSpec(4, (6, 5, 3), (125.0, 123.0, 114.0), (63.0, 62.0, 67.0), 1.0)
+    assert taken(lambda x, y: (x, y), spec)[0] is spec
 
 
 REFUSED: dict[str, tuple[Change, str]] = {
@@ -173,18 +174,21 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "floats between bytes": (lambda x, y: (x * 0.5, y), "has images of float64 that are no bytes / 1; hand in (images"),
     "NaN": (lambda x, y: (np.where(x == 255, np.nan, x / 255), y), "has pixels that are NaN or infinite"),
     "infinite": (lambda x, y: (np.where(x == 255, np.inf, x / 255), y), "has pixels that are NaN or infinite"),
-    "divided as bytes": (lambda x, y: (x // 255, y), "has no pixel above 1, but 255 is white (Facts.scale); multiply"),
-    "one channel": (lambda x, y: (x[..., :1], y), "has images of shape [24, 6, 5, 1], must be [N, 6, 5, 3] by Facts.s"),
+    "divided as bytes": (
+        lambda x, y: (x // 255, y),
+        "has no pixel above 1, but 255 is white (ImageSpec.scale); multiply",
+    ),
+    "one channel": (lambda x, y: (x[..., :1], y), "has images of shape [24, 6, 5, 1], must be [N, 6, 5, 3] by ImageS"),
     "flat": (
         lambda x, y: (x.reshape(len(x), -1), y),
-        "has images of shape [24, 90], must be [N, 6, 5, 3] by Facts.shape",
+        "has images of shape [24, 90], must be [N, 6, 5, 3] by ImageSpec.shape",
     ),
     "labels from 1": (
         lambda x, y: (x, y + 1),
-        "has the label 4, must be from 0 to 3 (Facts.classes = 4); they s",
+        "has the label 4, must be from 0 to 3 (ImageSpec.classes = 4); they s",
     ),
-    "label -1": (lambda x, y: (x, y - 1), "has the label -1, must be from 0 to 3 (Facts.classes = 4)"),
-    "more classes": (lambda x, y: (x, y * 2), "has the label 6, must be from 0 to 3 (Facts.classes = 4)"),
+    "label -1": (lambda x, y: (x, y - 1), "has the label -1, must be from 0 to 3 (ImageSpec.classes = 4)"),
+    "more classes": (lambda x, y: (x, y * 2), "has the label 6, must be from 0 to 3 (ImageSpec.classes = 4)"),
     "broken labels": (
         lambda x, y: (x, y / 2),
         "has labels that are not whole, such as 0.5; must be classes",
@@ -219,46 +223,55 @@ def test_what_cannot_be_used_is_refused_in_one_line(change: Change, says: str) -
 
 
 FACT: dict[str, tuple[Any, str]] = {
-    "none": (None, "its facts are NoneType, must be Facts(classes, shape, mean, std)"),
-    "classes": (replace(FACTS, classes=0), "Facts.classes = 0 must be a whole number, at least 1"),
-    "half a class": (replace(FACTS, classes=2.5), "Facts.classes = 2.5 must be whole numbers"),  # type: ignore[arg-type]
-    "no channels": (replace(FACTS, shape=(6, 5)), "Facts.shape = (6, 5) must be (H, W, C)"),  # type: ignore[arg-type]
+    "none": (None, "its spec is NoneType, must be ImageSpec(classes, shape, mean, std)"),
+    "classes": (replace(SPEC, classes=0), "ImageSpec.classes = 0 must be a whole number, at least 1"),
+    "half a class": (replace(SPEC, classes=2.5), "ImageSpec.classes = 2.5 must be whole numbers"),  # type: ignore[arg-type]
+    "no channels": (replace(SPEC, shape=(6, 5)), "ImageSpec.shape = (6, 5) must be (H, W, C)"),  # type: ignore[arg-type]
     "channels first": (
-        replace(FACTS, shape=(3, 6, 5)),
-        "Facts.mean = (0.4, 0.5, 0.45) must have a number for each channel; Facts.shape = (3, 6, 5), with the channels",
+        replace(SPEC, shape=(3, 6, 5)),
+        "ImageSpec.mean = (0.4, 0.5, 0.45) must have a number for each channel; ImageSpec.shape = (3, 6, 5), wi",
     ),
-    "one mean": (replace(FACTS, mean=(0.5,)), "Facts.mean = (0.5,) must have a number for each channel; Facts.shape ="),
-    "two deviations": (replace(FACTS, std=(0.5, 0.5)), "Facts.std = (0.5, 0.5) must have a number for each channel"),
+    "one mean": (
+        replace(SPEC, mean=(0.5,)),
+        "ImageSpec.mean = (0.5,) must have a number for each channel; ImageSpec.shape =",
+    ),
+    "two deviations": (replace(SPEC, std=(0.5, 0.5)), "ImageSpec.std = (0.5, 0.5) must have a number for each channel"),
     "deviation 0": (
-        replace(FACTS, std=(0.5, 0.0, 0.5)),
-        "Facts.std = (0.5, 0.0, 0.5) must be that of pixels / 255",
+        replace(SPEC, std=(0.5, 0.0, 0.5)),
+        "ImageSpec.std = (0.5, 0.0, 0.5) must be that of pixels / 255",
     ),
-    "deviation below 0": (replace(FACTS, std=(0.5, 0.5, -0.5)), "Facts.std = (0.5, 0.5, -0.5) must be that of pixels"),
-    "NaN": (replace(FACTS, mean=(0.5, float("nan"), 0.5)), "Facts.mean = (0.5, nan, 0.5) must be finite numbers"),
+    "deviation below 0": (
+        replace(SPEC, std=(0.5, 0.5, -0.5)),
+        "ImageSpec.std = (0.5, 0.5, -0.5) must be that of pixels",
+    ),
+    "NaN": (replace(SPEC, mean=(0.5, float("nan"), 0.5)), "ImageSpec.mean = (0.5, nan, 0.5) must be finite numbers"),
     "mean of bytes": (
-        replace(FACTS, mean=(125.0,) * 3),
-        "Facts.mean = (125.0, 125.0, 125.0) must be that of pixels",
+        replace(SPEC, mean=(125.0,) * 3),
+        "ImageSpec.mean = (125.0, 125.0, 125.0) must be that of pixels",
     ),
     "deviation of bytes": (
-        replace(FACTS, std=(63.0,) * 3),
-        "Facts.std = (63.0, 63.0, 63.0) must be that of pix",
+        replace(SPEC, std=(63.0,) * 3),
+        "ImageSpec.std = (63.0, 63.0, 63.0) must be that of pix",
     ),
-    "scale 0": (replace(FACTS, scale=0.0), "Facts.scale = 0.0 must be the pixel that is white, above 0"),
-    "scale 1": (replace(FACTS, scale=1.0), "its training set has the pixel 255, but 1 is white (Facts.scale); set the"),
+    "scale 0": (replace(SPEC, scale=0.0), "ImageSpec.scale = 0.0 must be the pixel that is white, above 0"),
+    "scale 1": (
+        replace(SPEC, scale=1.0),
+        "its training set has the pixel 255, but 1 is white (ImageSpec.scale); set the",
+    ),
 }
 
 
 @pytest.mark.parametrize(("facts", "says"), FACT.values(), ids=list(FACT))
-def test_facts_that_do_not_fit_are_refused(facts: Any, says: str) -> None:
+def test_facts_that_do_not_fit_are_refused(spec: Any, says: str) -> None:
     with pytest.raises(InputError) as caught:
-        taken(lambda x, y: (x, y), facts)
+        taken(lambda x, y: (x, y), spec)
     assert str(caught.value).startswith(f"name = mine:Own: {says}"), str(caught.value)
 
 
 def test_a_mean_in_bytes_with_a_small_scale_is_looked_at_beside_the_pixels() -> None:
-    facts = replace(FACTS, mean=(8.0,) * 3, scale=16.0)
-    with pytest.raises(InputError, match=r"Facts.mean = \(8.0, 8.0, 8.0\) must be the mean of pixels / 16"):
-        taken(lambda x, y: (x // 16, y), facts)
+    spec = replace(SPEC, mean=(8.0,) * 3, scale=16.0)
+    with pytest.raises(InputError, match=r"ImageSpec.mean = \(8.0, 8.0, 8.0\) must be the mean of pixels / 16"):
+        taken(lambda x, y: (x // 16, y), spec)
 
 
 # through a run
@@ -273,7 +286,7 @@ class Mine(Partitioned):
         change = {**CERTAIN, **{name: one for name, (one, _) in REFUSED.items()}}[self.change]
         images, labels = arrays()
         test = Split(images[:0], labels[:0]) if self.no_test else Split(*change(images, labels))
-        return FACTS, Split(*change(images, labels)), test
+        return SPEC, Split(*change(images, labels)), test
 
 
 def described(data: Dataset) -> Run:
@@ -302,12 +315,12 @@ class Odd(Partitioned):
 
     def read(self) -> Any:
         if self.what == "pair":
-            return FACTS, Split(*arrays())
+            return SPEC, Split(*arrays())
         raise FileNotFoundError(2, "No such file or directory", "scans.npz")
 
 
 def test_a_reader_that_breaks_off_is_named() -> None:
-    with pytest.raises(InputError, match=r"^data.name = .*:Odd: its read\(\) gave tuple, must be Facts, training"):
+    with pytest.raises(InputError, match=r"^data.name = .*:Odd: its read\(\) gave tuple, must be ImageSpec, training"):
         simulate(described(Odd()))
     with pytest.raises(RunError, match=r"^data.name = .*:Odd: loading it raised FileNotFoundError: .* 'scans.npz'$"):
         simulate(described(Odd(what="file")))

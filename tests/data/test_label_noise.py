@@ -10,15 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedsam import InputError, Run, simulate
-from fedsam.data.base import Dataset, Facts, Federation, Split
+from fedsam.data.base import Dataset, Federation, Split
 from fedsam.data.digits import Digits
+from fedsam.data.images.spec import ImageSpec
 from fedsam.data.label_noise import NoiseKind, with_label_noise
 from fedsam.data.stored import Partitioned
 from fedsam.data.synthetic import Synthetic
 from fedsam.rng import stream
 
 IDS = [3, 0, 7, 4]
-TRUE = Digits().read()[1].labels
+TRUE = Digits().read()[1].targets
 both = pytest.mark.parametrize("of", [Digits, Synthetic], ids=["digits", "synthetic"])
 
 
@@ -29,7 +30,7 @@ def made(of: type[Dataset], seed: int = 0, **keys: Any) -> Federation:
 def labels(federation: Federation, ids: list[int] | None = None, held: bool = False) -> list[list[int]]:
     """Of each client's training examples, or of what it holds out."""
     store, index = (federation.local_test if held else federation.examples)(ids or IDS)
-    return [store.labels[i].tolist() for i in index]
+    return [store.targets[i].tolist() for i in index]
 
 
 KINDS = st.sampled_from(["symmetric", "asymmetric"])
@@ -81,10 +82,10 @@ def test_noise_changes_training_labels_and_nothing_else(of: type[Dataset], kind:
         (store, index), (other, positions) = getattr(clean, ask)(everyone), getattr(noisy, ask)(everyone)
         for one, another in zip(index, positions, strict=True):
             np.testing.assert_array_equal(one, another)
-        np.testing.assert_array_equal(store.images, other.images)
+        np.testing.assert_array_equal(store.inputs, other.inputs)
     assert labels(clean, everyone, held=True) == labels(noisy, everyone, held=True)
-    np.testing.assert_array_equal(clean.test.images, noisy.test.images)
-    np.testing.assert_array_equal(clean.test.labels, noisy.test.labels)
+    np.testing.assert_array_equal(clean.test.inputs, noisy.test.inputs)
+    np.testing.assert_array_equal(clean.test.targets, noisy.test.targets)
     pairs = list(zip(labels(clean, everyone), labels(noisy, everyone), strict=True))
     shift = [(np.array(own) - true) % 10 for true, own in pairs]
     assert set(np.concatenate(shift)) == set(shifts)
@@ -109,15 +110,15 @@ def test_digits_share_their_images_and_keep_their_own_labels() -> None:
     train, before = Digits().read()[1], TRUE.copy()
     assert made(Digits, label_noise=0.0).examples([0])[0] is train
     noisy = made(Digits, label_noise=0.4).examples([0])[0]
-    assert noisy.images is train.images
-    assert not np.shares_memory(noisy.labels, train.labels)
-    assert not noisy.labels.flags.writeable
-    np.testing.assert_array_equal(train.labels, before)
+    assert noisy.inputs is train.inputs
+    assert not np.shares_memory(noisy.targets, train.targets)
+    assert not noisy.targets.flags.writeable
+    np.testing.assert_array_equal(train.targets, before)
 
 
 def test_the_seed_and_not_who_has_an_example_decides_its_noise() -> None:
     one, two, three = (
-        made(Digits, seed, local_test=0.0, label_noise=0.4, partition=how).examples([0])[0].labels
+        made(Digits, seed, local_test=0.0, label_noise=0.4, partition=how).examples([0])[0].targets
         for seed, how in [(0, "iid"), (0, "dirichlet"), (1, "iid")]
     )
     np.testing.assert_array_equal(one, two)
@@ -138,9 +139,9 @@ def test_impossible_values_are_refused() -> None:
 
 
 class OneClass(Partitioned):
-    def read(self) -> tuple[Facts, Split, Split]:
+    def read(self) -> tuple[ImageSpec, Split, Split]:
         split = Split(np.zeros((20, 2, 2, 1), dtype=np.uint8), np.zeros(20, dtype=np.int64)).read_only()
-        return Facts(1, (2, 2, 1), (0.0,), (1.0,)), split, split
+        return ImageSpec(1, (2, 2, 1), (0.0,), (1.0,)), split, split
 
 
 def test_one_class_cannot_be_mistaken() -> None:

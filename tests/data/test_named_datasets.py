@@ -76,9 +76,9 @@ def test_cifar10_reads_parquet_files_first(tmp_path: Path, column: str) -> None:
     write(tmp_path / "cifar10" / "train.parquet", images[:2], [9, 0], column)
     write(tmp_path / "cifar10" / "test.parquet", images[2:], [3], column)
     federation = CIFAR10(root=str(tmp_path), clients=2, partition=Stripes()).load(0)
-    assert federation.facts.classes == 10, "even if some are missing"
-    np.testing.assert_array_equal(federation.examples([0])[0].images, images[:2])
-    np.testing.assert_array_equal(federation.test.images, images[2:])
+    assert federation.spec.classes == 10, "even if some are missing"
+    np.testing.assert_array_equal(federation.examples([0])[0].inputs, images[:2])
+    np.testing.assert_array_equal(federation.test.inputs, images[2:])
 
 
 def test_the_authors_leak_puts_test_images_into_training(tmp_path: Path) -> None:
@@ -92,10 +92,10 @@ def test_the_authors_leak_puts_test_images_into_training(tmp_path: Path) -> None
     expected = [files[f"img_{i}_label_{label}"] for i, label in enumerate(labels)]
     root = str(tmp_path)
     plain, leaky = (CIFAR10(root=root, partition=Stripes(), clients=2, fedsam_leak=leak) for leak in (False, True))
-    np.testing.assert_array_equal(leaky.load(0).examples([0])[0].images, expected)
-    np.testing.assert_array_equal(leaky.load(0).test.images, images[4:])
-    assert leaky.load(0).examples([0])[0].labels.tolist() == labels
-    np.testing.assert_array_equal(plain.load(0).examples([0])[0].images, images[:4])
+    np.testing.assert_array_equal(leaky.load(0).examples([0])[0].inputs, expected)
+    np.testing.assert_array_equal(leaky.load(0).test.inputs, images[4:])
+    assert leaky.load(0).examples([0])[0].targets.tolist() == labels
+    np.testing.assert_array_equal(plain.load(0).examples([0])[0].inputs, images[:4])
 
 
 @pytest.mark.parametrize(
@@ -169,11 +169,11 @@ def test_mnist_reads_torchvisions_files(tmp_path: Path) -> None:
         head = struct.pack(">IIII", 2051, count, 28, 28)
         (raw / f"{part}-images-idx3-ubyte").write_bytes(head + content[part].tobytes())
         (raw / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">II", 2049, count) + bytes(range(count)))
-    facts, train, test = MNIST(root=str(tmp_path)).read()
+    spec, train, test = MNIST(root=str(tmp_path)).read()
     for split, part in ((train, "train"), (test, "t10k")):
-        np.testing.assert_array_equal(split.images, content[part][:, :, :, None])
-        assert split.labels.tolist() == list(range(len(split)))
-    assert split.images.shape[1:] == facts.shape
+        np.testing.assert_array_equal(split.inputs, content[part][:, :, :, None])
+        assert split.targets.tolist() == list(range(len(split)))
+    assert split.inputs.shape[1:] == spec.shape
 
 
 def test_a_damaged_mnist_file_gets_one_line(tmp_path: Path, offline: list[float | None]) -> None:
@@ -209,9 +209,9 @@ def test_cifar10_reads_torchvisions_files(tmp_path: Path, monkeypatch: pytest.Mo
     meta = {"filename": "batches.meta", "key": "label_names", "md5": sums["batches.meta"]}
     monkeypatch.setattr(datasets.CIFAR10, "meta", meta)
     _, train, test = CIFAR10(root=str(tmp_path)).read()
-    np.testing.assert_array_equal(train.images, images[:4])
-    np.testing.assert_array_equal(test.images, images[4:])
-    assert (train.labels.tolist(), test.labels.tolist()) == ([6, 9, 9, 4], [3, 8])
+    np.testing.assert_array_equal(train.inputs, images[:4])
+    np.testing.assert_array_equal(test.inputs, images[4:])
+    assert (train.targets.tolist(), test.targets.tolist()) == ([6, 9, 9, 4], [3, 8])
 
 
 def test_svhn_reads_torchvisions_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,9 +226,9 @@ def test_svhn_reads_torchvisions_files(tmp_path: Path, monkeypatch: pytest.Monke
         listed[part] = ["", path.name, hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()]
     monkeypatch.setattr(datasets.SVHN, "split_list", listed)
     _, train, test = SVHN(root=str(tmp_path)).read()
-    np.testing.assert_array_equal(train.images, images[:2])
-    np.testing.assert_array_equal(test.images, images[1:])
-    assert train.labels.tolist() == [0, 3], "the label 10 is the digit 0"
+    np.testing.assert_array_equal(train.inputs, images[:2])
+    np.testing.assert_array_equal(test.inputs, images[1:])
+    assert train.targets.tolist() == [0, 3], "the label 10 is the digit 0"
 
 
 @pytest.mark.data
@@ -237,12 +237,12 @@ def test_the_real_cifar10(real_data_root: Path) -> None:
     federation: Federation = data.load(0)
     train = federation.examples([0])[0]
     assert (len(train), len(federation.test)) == (50_000, 10_000)
-    assert train.labels[:5].tolist() == [6, 9, 9, 4, 1]
-    assert federation.test.labels[:5].tolist() == [3, 8, 8, 0, 6]
-    assert np.bincount(train.labels).tolist() == [5000] * 10
-    means = train.images.mean(axis=(0, 1, 2)) / 255
-    np.testing.assert_allclose(means, federation.facts.mean, atol=1e-3)
+    assert train.targets[:5].tolist() == [6, 9, 9, 4, 1]
+    assert federation.test.targets[:5].tolist() == [3, 8, 8, 0, 6]
+    assert np.bincount(train.targets).tolist() == [5000] * 10
+    means = train.inputs.mean(axis=(0, 1, 2)) / 255
+    np.testing.assert_allclose(means, federation.spec.mean, atol=1e-3)
     assert federation.sizes(range(100)).tolist() == [500] * 100
     leaky = CIFAR10(root=str(real_data_root), partition=Stripes(), fedsam_leak=True).load(0).examples([0])[0]
-    changed = np.flatnonzero((leaky.images != train.images).any(axis=(1, 2, 3)))
+    changed = np.flatnonzero((leaky.inputs != train.inputs).any(axis=(1, 2, 3)))
     assert (len(changed), changed.max() < 10_000) == (1006, True)

@@ -24,17 +24,17 @@ def test_pixels_enter_the_model_in_their_range(
     _, context = assemble(
         Run.from_keys({**SMALL, "data.name": data, "data.pixels": pixels, "engine.precision": "fp64"})
     )
-    channels = context.facts.shape[2]
+    channels = context.spec.shape[2]
     bytes_BHWC = torch.arange(scale + 1, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 1, channels)
     expected = np.linspace(lowest, highest, scale + 1)
     for channel in range(channels):
-        np.testing.assert_allclose(context.normalise(bytes_BHWC)[:, channel, 0, 0], expected, atol=1e-14)
+        np.testing.assert_allclose(context.prepare(bytes_BHWC)[:, channel, 0, 0], expected, atol=1e-14)
 
 
 def test_by_default_they_are_standardised() -> None:
     federation, context = assemble(Run.from_keys({**SMALL, "engine.precision": "fp64"}))
     store, _ = federation.examples(range(4))
-    seen = context.normalise(torch.tensor(store.images))
+    seen = context.prepare(torch.tensor(store.inputs))
     assert (float(seen.mean()), float(seen.std(correction=0))) == pytest.approx((0.0, 1.0), abs=1e-12)
 
 
@@ -48,7 +48,7 @@ def test_one_step_of_logistic_regression_by_hand(engine: str, pixels: str, times
     views = begin.context.layout.views(begin.theta_P)
     weight_LD, bias_L = (views[f"out.{name}"].double().numpy() for name in ("weight", "bias"))
     _, train, test = Digits().read()
-    x_ND, y_N = train.images.reshape(-1, 64) * times - minus, np.eye(10)[train.labels]
+    x_ND, y_N = train.inputs.reshape(-1, 64) * times - minus, np.eye(10)[train.targets]
 
     def softmax(x_ND: np.ndarray) -> np.ndarray:
         exp_NL = np.exp(x_ND @ weight_LD.T + bias_L)
@@ -57,7 +57,7 @@ def test_one_step_of_logistic_regression_by_hand(engine: str, pixels: str, times
 
     error_NL = (softmax(x_ND) - y_N) / len(y_N)
     weight_LD, bias_L = weight_LD - 0.3 * error_NL.T @ x_ND, bias_L - 0.3 * error_NL.sum(axis=0)
-    right_N = softmax(test.images.reshape(-1, 64) * times - minus)[np.arange(len(test)), test.labels]
+    right_N = softmax(test.inputs.reshape(-1, 64) * times - minus)[np.arange(len(test)), test.targets]
     assert result.metrics[-1]["test_loss"] == pytest.approx(-np.log(right_N).mean(), rel=1e-6)
 
 

@@ -85,27 +85,27 @@ def test_traits_are_uniform_and_keyed_by_client() -> None:
 
 def test_a_clients_images_change_by_its_traits_and_the_test_set_does_not() -> None:
     plain, skewed = Digits(clients=8).load(5), Digits(clients=8, skew="feature", **ALL).load(5)
-    assert np.array_equal(plain.test.images, skewed.test.images)
+    assert np.array_equal(plain.test.inputs, skewed.test.inputs)
     before, own = plain.examples(range(8))
     after, same = skewed.examples(range(8))
     assert all(np.array_equal(a, b) for a, b in zip(own, same, strict=True))
-    assert np.array_equal(before.labels, after.labels)
+    assert np.array_equal(before.targets, after.targets)
     assert skewed.examples([3])[0] is after
     feature, traits = Feature(**ALL), skewed.traits(range(8))
     for client, index in enumerate(own):
         mine = {name: values[client] for name, values in traits.items()}
         rng = stream(5, "skew images", client=client)
-        expected = feature.changed(before.images[index], mine, 16.0, rng)
-        assert np.array_equal(after.images[index], expected)
-        assert not np.array_equal(after.images[index], before.images[index])
-    assert after.images.max() == 16
+        expected = feature.changed(before.inputs[index], mine, 16.0, rng)
+        assert np.array_equal(after.inputs[index], expected)
+        assert not np.array_equal(after.inputs[index], before.inputs[index])
+    assert after.inputs.max() == 16
     assert plain.traits(range(8)) == {}
 
 
 def test_what_is_held_out_is_changed_as_what_is_trained_on() -> None:
     whole = Digits(clients=8, skew="feature", **ALL).load(5)
     split = Digits(clients=8, skew="feature", local_test=0.25, **ALL).load(5)
-    assert np.array_equal(whole.examples([0])[0].images, split.examples([0])[0].images)
+    assert np.array_equal(whole.examples([0])[0].inputs, split.examples([0])[0].inputs)
     assert split.local_test([0])[0] is split.examples([0])[0]
 
 
@@ -117,11 +117,11 @@ def test_synthetic_clients_are_changed_as_they_are_made() -> None:
     together, index = skewed.examples([4, 9])
     for row, client in enumerate((4, 9)):
         traits = feature.traits(2, client, 3)
-        images = plain.examples([client])[0].images
+        images = plain.examples([client])[0].inputs
         expected = feature.changed(images, traits, 255.0, stream(2, "skew images", client=client))
-        assert np.array_equal(together.images[index[row]], expected)
+        assert np.array_equal(together.inputs[index[row]], expected)
         assert {name: values[row] for name, values in skewed.traits([4, 9]).items()} == traits
-    assert np.array_equal(plain.test.images, skewed.test.images)
+    assert np.array_equal(plain.test.inputs, skewed.test.inputs)
 
 
 def test_strengths_of_zero_change_nothing() -> None:

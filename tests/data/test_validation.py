@@ -40,14 +40,14 @@ def test_what_is_held_out_of_each_client(share: float) -> None:
     for all_own, own, aside in zip(before, kept, out, strict=True):
         assert sorted([*own, *aside]) == all_own.tolist()
         assert len(aside) == sized(share, len(all_own))
-        labels = store.labels[all_own]
+        labels = store.targets[all_own]
         for label in np.unique(labels):  # in proportion: less than one example off the exact share
             quota = len(aside) * np.mean(labels == label)
-            assert abs(np.sum(store.labels[aside] == label) - quota) < 1
+            assert abs(np.sum(store.targets[aside] == label) - quota) < 1
     np.testing.assert_array_equal(held.sizes(ids), [len(own) for own in kept])
     pooled = np.concatenate(out)
-    np.testing.assert_array_equal(held.test.images, store.images[pooled])
-    np.testing.assert_array_equal(held.test.labels, store.labels[pooled])
+    np.testing.assert_array_equal(held.test.inputs, store.inputs[pooled])
+    np.testing.assert_array_equal(held.test.targets, store.targets[pooled])
 
 
 def test_a_client_s_choice_is_its_own() -> None:
@@ -91,8 +91,8 @@ class _Poisoned(Split):
 def test_a_tuning_run_never_sees_the_test_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    facts, train, test = Digits().read()
-    monkeypatch.setattr(Digits, "read", lambda self: (facts, train, _Poisoned(test.images, test.labels)))
+    spec, train, test = Digits().read()
+    monkeypatch.setattr(Digits, "read", lambda self: (spec, train, _Poisoned(test.inputs, test.targets)))
     monkeypatch.chdir(tmp_path)
     keys = {**KEYS, "data.local_test": 0.1, "average.name": "swa", "average.cycle": 1, "out": "r"}
     keys |= {"attack.name": "pgd", "attack.steps": 1}
@@ -124,12 +124,12 @@ def test_the_accuracy_is_that_on_the_pool() -> None:
     run = Run.from_keys(KEYS)
     result = simulate(run)
     held = federation_of(run.data, run.seed)
-    module = run.model.module(held.facts.shape, held.facts.classes, run.seed)
+    module = run.model.module(held.spec.shape, held.spec.classes, run.seed)
     module.load_state_dict(result.state)
-    facts = held.facts
-    pixels = torch.from_numpy(held.test.images).permute(0, 3, 1, 2) / facts.scale
+    spec = held.spec
+    pixels = torch.from_numpy(held.test.inputs).permute(0, 3, 1, 2) / spec.scale
     with torch.no_grad():
-        right = module((pixels - facts.mean[0]) / facts.std[0]).argmax(1).numpy() == held.test.labels
+        right = module((pixels - spec.mean[0]) / spec.std[0]).argmax(1).numpy() == held.test.targets
     assert result.metrics[-1]["validation_accuracy"] == pytest.approx(right.mean())
 
 

@@ -186,7 +186,7 @@ def test_surfaces_of_models_that_cannot_be_evaluated_at_once() -> None:
     simulation = Simulation(described("recurrent"))
     assert "RuntimeError" in why_not_together(simulation.context)
     test = simulation.federation.test
-    landscape = Landscape(simulation.context, test.images, test.labels)
+    landscape = Landscape(simulation.context, test.inputs, test.targets)
     theta_GP = torch.stack([simulation.theta_P, 2 * simulation.theta_P])
     loss_G, _ = landscape.losses_and_accuracies(theta_GP)
     assert landscape.together == 1
@@ -196,7 +196,7 @@ def test_surfaces_of_models_that_cannot_be_evaluated_at_once() -> None:
 def test_the_hessian_of_attention() -> None:
     simulation = Simulation(described("attention"))
     test = simulation.federation.test
-    landscape = Landscape(simulation.context, test.images[:20], test.labels[:20])
+    landscape = Landscape(simulation.context, test.inputs[:20], test.targets[:20])
     theta_P = simulation.theta_P
     vectors_PK = torch.randn(len(theta_P), 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     step = 1e-5

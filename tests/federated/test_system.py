@@ -162,8 +162,8 @@ def test_a_client_does_the_first_steps_of_its_plan() -> None:
         theta_P, seen, total = whole.theta_P, 0, 0.0
         for t in range(math.floor(len(plan.count_T) / 2 + 0.5)):
             batch = plan.index_TB[t, : plan.count_T[t]]
-            inputs = whole.context.normalise(torch.from_numpy(store.images[batch]))
-            labels = torch.from_numpy(store.labels[batch])
+            inputs = whole.context.prepare(torch.from_numpy(store.inputs[batch]))
+            labels = torch.from_numpy(store.targets[batch])
 
             def loss(at_P: torch.Tensor, inputs: Any = inputs, labels: Any = labels) -> torch.Tensor:
                 return F.cross_entropy(functional_call(whole.context.module, layout.views(at_P), (inputs,)), labels)

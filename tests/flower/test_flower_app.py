@@ -263,9 +263,9 @@ def test_the_client_app_evaluates_on_the_local_test_set() -> None:
     metrics = reply.content.metric_records[METRICS]
     store, (index,) = simulation.federation.local_test([3])
     context = simulation.context
-    images = torch.from_numpy(np.array(store.images[index]))
-    logits = context.module(context.normalise(images)).detach()
-    labels = torch.from_numpy(store.labels[index])
+    images = torch.from_numpy(np.array(store.inputs[index]))
+    logits = context.module(context.prepare(images)).detach()
+    labels = torch.from_numpy(store.targets[index])
     assert metrics["num-examples"] == len(index) > 0
     assert metrics["accuracy"] == pytest.approx(float((logits.argmax(1) == labels).double().mean()))
     assert metrics["loss"] == pytest.approx(float(torch.nn.functional.cross_entropy(logits, labels)), rel=1e-5)

@@ -53,14 +53,14 @@ def test_accuracy_on_corrupted_images(loaded: LoadedRun) -> None:
     found = CorruptedAccuracy(images=50).of(loaded, [])
     assert list(found) == ["noise", "blur", "contrast", "brightness", "pixelate", "jpeg"]
     assert [len(values) for values in found.values()] == [5] * 6
-    test, facts = loaded.federation.test, loaded.federation.facts
+    test, spec = loaded.federation.test, loaded.federation.spec
     module = loaded.context.module
     module.load_state_dict(loaded.context.layout.views(loaded.served.theta_P))
     for name, severity in (("contrast", 5), ("noise", 2)):
         rng = stream(0, f"corruption {name}", round=severity)
-        images = CORRUPTIONS[name](test.images[:50] / facts.scale, severity, rng)
-        inputs = torch.from_numpy((images - facts.mean) / facts.std).permute(0, 3, 1, 2).float()
-        right = module(inputs).argmax(dim=1).numpy() == test.labels[:50]
+        images = CORRUPTIONS[name](test.inputs[:50] / spec.scale, severity, rng)
+        inputs = torch.from_numpy((images - spec.mean) / spec.std).permute(0, 3, 1, 2).float()
+        right = module(inputs).argmax(dim=1).numpy() == test.targets[:50]
         assert found[name][severity - 1] == pytest.approx(right.mean(), abs=1e-9)
     assert mean_accuracy(found) == pytest.approx(np.mean([x for values in found.values() for x in values]))
     assert mean_accuracy({"a": [0.0, 0.5], "b": [1.0, 0.5]}) == 0.5

@@ -29,13 +29,13 @@ def both() -> tuple[Simulation, Landscape, Any]:
         simulation.advance()
     context, module = simulation.context, simulation.context.module
     split = examples_of(simulation.federation, 0, 300)
-    landscape = Landscape(context, split.images, split.labels, batch=128)
+    landscape = Landscape(context, split.inputs, split.targets, batch=128)
     with torch.no_grad():
         for parameter, value in zip(
             module.parameters(), context.layout.views(simulation.theta_P).values(), strict=True
         ):
             parameter.copy_(value)
-    inputs, labels = context.normalise(torch.from_numpy(split.images)), torch.from_numpy(split.labels)
+    inputs, labels = context.prepare(torch.from_numpy(split.inputs)), torch.from_numpy(split.targets)
     data = [(inputs[:200], labels[:200]), (inputs[200:], labels[200:])]
     with warnings.catch_warnings():  # as below, where a fixture is not marked
         warnings.simplefilter("ignore")

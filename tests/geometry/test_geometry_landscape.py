@@ -54,7 +54,7 @@ def test_models_with_normalisation(norm: str) -> None:
 def test_it_is_what_evaluation_gives() -> None:
     federation, task, theta_P = task_of()
     split = federation.test
-    landscape = Landscape(task, split.images, split.labels)
+    landscape = Landscape(task, split.inputs, split.targets)
     loss, accuracy = evaluate(task, theta_P, task.place(split))
     assert landscape.loss_and_accuracy(theta_P) == (pytest.approx(loss, rel=1e-12), accuracy)
 
@@ -87,24 +87,24 @@ def test_examples_of_all_clients_are_theirs_each_once() -> None:
     federation = Ragged().load(0)
     split = examples_of(federation, 5)
     assert len(split) == sum(federation.sizes(range(7)))
-    assert np.array_equal(split.images, federation.train.images)
+    assert np.array_equal(split.inputs, federation.train.inputs)
     drawn = examples_of(federation, 5, 30)
     again, other = examples_of(federation, 5, 30), examples_of(federation, 6, 30)
     assert len(drawn) == 30
-    assert np.array_equal(drawn.images, again.images)
-    assert not np.array_equal(drawn.images, other.images)
-    rows = {image.tobytes(): label for image, label in zip(split.images, split.labels, strict=True)}
-    assert len({image.tobytes() for image in drawn.images}) == 30
-    assert [rows[image.tobytes()] for image in drawn.images] == drawn.labels.tolist()
+    assert np.array_equal(drawn.inputs, again.inputs)
+    assert not np.array_equal(drawn.inputs, other.inputs)
+    rows = {image.tobytes(): label for image, label in zip(split.inputs, split.targets, strict=True)}
+    assert len({image.tobytes() for image in drawn.inputs}) == 30
+    assert [rows[image.tobytes()] for image in drawn.inputs] == drawn.targets.tolist()
 
 
 def test_examples_are_drawn_in_proportion_to_the_clients_sizes() -> None:
     federation = Ragged().load(0)
-    owner = {image.tobytes(): k for k in range(7) for image in examples_of(federation, 0, None, [k]).images}
+    owner = {image.tobytes(): k for k in range(7) for image in examples_of(federation, 0, None, [k]).inputs}
     assert [sum(k == client for k in owner.values()) for client in range(7)] == list(federation.SIZES)
     counts = np.zeros(7)
     for seed in range(300):
-        for image in examples_of(federation, seed, 12).images:
+        for image in examples_of(federation, seed, 12).inputs:
             counts[owner[image.tobytes()]] += 1
     expected = 300 * 12 * np.array(federation.SIZES) / 61
     assert np.all(np.abs(counts - expected) < 5 * np.sqrt(expected))
@@ -114,11 +114,11 @@ def test_examples_of_single_clients() -> None:
     federation = Ragged().load(0)
     store, (two, six) = federation.examples([2, 6])
     split = examples_of(federation, 0, None, [6, 2])
-    assert np.array_equal(split.labels, store.labels[np.concatenate([six, two])])
+    assert np.array_equal(split.targets, store.targets[np.concatenate([six, two])])
     few = examples_of(federation, 0, 5, [6])
-    mine = {store.images[i].tobytes() for i in six}
+    mine = {store.inputs[i].tobytes() for i in six}
     assert len(few) == 5
-    assert {image.tobytes() for image in few.images} < mine
+    assert {image.tobytes() for image in few.inputs} < mine
 
 
 def test_examples_beside_clients_without_any() -> None:
@@ -126,5 +126,5 @@ def test_examples_beside_clients_without_any() -> None:
         SIZES = (0, 3, 0, 0, 5, 2, 0)
 
     federation = Holed(7, 4, 1, 0)
-    assert np.array_equal(examples_of(federation, 0).images, federation.train.images)
-    assert np.array_equal(examples_of(federation, 0, None, [3, 4]).labels, federation.train.labels[3:8])
+    assert np.array_equal(examples_of(federation, 0).inputs, federation.train.inputs)
+    assert np.array_equal(examples_of(federation, 0, None, [3, 4]).targets, federation.train.targets[3:8])

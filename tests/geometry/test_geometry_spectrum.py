@@ -45,7 +45,7 @@ def test_eigenvalues_of_a_trained_digits_network_are_those_of_its_whole_hessian(
     context, theta_P = simulation.context, simulation.theta_P
     assert 800 < len(theta_P) < 1200
     split = examples_of(simulation.federation, 0, 60)
-    landscape = Landscape(context, split.images, split.labels)
+    landscape = Landscape(context, split.inputs, split.targets)
     hessian = dense(landscape, theta_P)
     values = np.linalg.eigvalsh(hessian.numpy())[::-1]
     found = top_eigenvalues(landscape, theta_P, 5, 1e-9)

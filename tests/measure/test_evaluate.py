@@ -19,13 +19,13 @@ def test_loss_and_accuracy_are_means_over_the_whole_split(examples: int) -> None
     for _ in range(3):
         simulation.advance()
     loss, accuracy = evaluate(simulation.context, simulation.theta_P, simulation.measures.test)
-    facts, test = simulation.federation.facts, simulation.federation.test
-    pixels = torch.from_numpy(test.images).double() / facts.scale
-    inputs = ((pixels - torch.tensor(facts.mean)) / torch.tensor(facts.std)).permute(0, 3, 1, 2)
-    module = run.model.build(facts.shape, facts.classes).double()
+    spec, test = simulation.federation.spec, simulation.federation.test
+    pixels = torch.from_numpy(test.inputs).double() / spec.scale
+    inputs = ((pixels - torch.tensor(spec.mean)) / torch.tensor(spec.std)).permute(0, 3, 1, 2)
+    module = run.model.build(spec.shape, spec.classes).double()
     module.load_state_dict(simulation.context.layout.views(simulation.theta_P))
     with torch.no_grad():
-        logits, labels = module(inputs), torch.from_numpy(test.labels)
+        logits, labels = module(inputs), torch.from_numpy(test.targets)
     assert loss == pytest.approx(float(F.cross_entropy(logits, labels)), rel=1e-6)
     assert accuracy == float((logits.argmax(1) == labels).double().mean())
     assert 0.1 < accuracy < 1

@@ -29,10 +29,10 @@ def described(**changes: Any) -> Run:
 def dense(simulation: Simulation, theta_P: Tensor, images: int) -> Tensor:
     """The Hessian of the global loss, by torch's own."""
     split = examples_of(simulation.federation, simulation.run.seed, images)
-    inputs = simulation.context.normalise(torch.from_numpy(split.images))
+    inputs = simulation.context.prepare(torch.from_numpy(split.inputs))
 
     def loss(point_P: Tensor) -> Tensor:
-        return F.cross_entropy(simulation.context.logits(point_P, inputs), torch.from_numpy(split.labels))
+        return F.cross_entropy(simulation.context.logits(point_P, inputs), torch.from_numpy(split.targets))
 
     found: Tensor = torch.autograd.functional.hessian(loss, theta_P)  # type: ignore[no-untyped-call]
     return found
@@ -98,8 +98,8 @@ def test_what_is_written_beside_the_records(tmp_path: Path) -> None:
     simulation.advance()
     simulation.advance()
     store, index = federation.local_test(range(50))
-    inputs = simulation.context.normalise(torch.from_numpy(store.images[index[7]]))
-    right = simulation.context.logits(simulation.theta_P, inputs).argmax(1) == torch.from_numpy(store.labels[index[7]])
+    inputs = simulation.context.prepare(torch.from_numpy(store.inputs[index[7]]))
+    right = simulation.context.logits(simulation.theta_P, inputs).argmax(1) == torch.from_numpy(store.targets[index[7]])
     assert local["accuracy"][7] == float(right.double().mean())
     assert local["examples"] == [len(own) for own in index]
     without = tmp_path / "without"

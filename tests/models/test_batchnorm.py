@@ -79,8 +79,8 @@ def by_hand(run: Run, simulation: Simulation, module: nn.Module, client: int) ->
     losses = []
     for t, count in enumerate(plan.count_T.tolist()):
         index = plan.index_TB[t, :count]
-        images = torch.from_numpy(store.images[index]).double().permute(0, 3, 1, 2)
-        inputs, labels = (images / 255 - 0.4) / 0.3, torch.from_numpy(store.labels[index])
+        images = torch.from_numpy(store.inputs[index]).double().permute(0, 3, 1, 2)
+        inputs, labels = (images / 255 - 0.4) / 0.3, torch.from_numpy(store.targets[index])
         loss = F.cross_entropy(module(inputs), labels)
         gradients = torch.autograd.grad(loss, list(module.parameters()))
         norm = torch.sqrt(sum((g**2).sum() for g in gradients))
@@ -228,7 +228,7 @@ def test_the_saved_model_evaluates_in_torch_as_it_did_here(average: str, tmp_pat
         return (torch.from_numpy(images).double().permute(0, 3, 1, 2) / 255 - 0.4) / 0.3
 
     module.eval()
-    loss = F.cross_entropy(module(inputs(data.test.images)), torch.from_numpy(data.test.labels))
+    loss = F.cross_entropy(module(inputs(data.test.inputs)), torch.from_numpy(data.test.targets))
     assert float(loss.detach()) == pytest.approx(result.metrics[-1]["test_loss"], rel=1e-9)
     expected = copy.deepcopy(module)
     batches = torch.split(inputs(public_images(data, run.seed, 2048)), 256)
@@ -290,7 +290,7 @@ def test_public_images_come_from_all_clients_alike() -> None:
     assert len(public_images(data, 0, 1000)) == len(data.train)
     assert (public_images(data, 0, 14) == few).all()
     assert (public_images(data, 1, 14) != few).any()
-    owner = {image.tobytes(): k for k in range(7) for image in data.train.images[data.examples([k])[1][0]]}
+    owner = {image.tobytes(): k for k in range(7) for image in data.train.inputs[data.examples([k])[1][0]]}
     assert sorted({owner[image.tobytes()] for image in few}) == list(range(7))
 
 

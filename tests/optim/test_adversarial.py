@@ -71,8 +71,8 @@ def test_a_clients_round_is_that_of_the_slow_attack(norm: str, engine: str, rand
         assert (START in plan.draws) == random_start
         for t, count in enumerate(plan.count_T.tolist()):
             index = plan.index_TB[t, :count]
-            images = torch.from_numpy(store.images[index]).double().permute(0, 3, 1, 2) / 255
-            labels = torch.from_numpy(store.labels[index])
+            images = torch.from_numpy(store.inputs[index]).double().permute(0, 3, 1, 2) / 255
+            labels = torch.from_numpy(store.targets[index])
             changed = []
             for i in range(count):
                 start = torch.zeros_like(images[i])
@@ -159,7 +159,9 @@ def test_one_step_on_a_linear_model_by_hand() -> None:
         return torch.autograd.grad(loss, leaf)[0]
 
     image = inputs.view(1, 1, 8, 8)
-    found = PGD(epsilon=0.2, steps=1, step_size=0.1).changed(image, context.mean_C, context.std_C, gradient)
+    found = PGD(epsilon=0.2, steps=1, step_size=0.1).changed(
+        image, context.prepare.mean_C, context.prepare.std_C, gradient
+    )
     torch.testing.assert_close(found.view(-1) * 0.3 + 0.4, (pixels + 0.1 * slope.sign()).clamp(0, 1))
 
 
@@ -197,7 +199,7 @@ def test_robust_accuracy_is_that_of_the_slow_attack() -> None:
     simulation = Simulation(described(**attack, **{"rounds": 3}))
     simulation.advance()
     right = []
-    for image, label in zip(simulation.measures.test.images, simulation.measures.test.labels, strict=True):
+    for image, label in zip(simulation.measures.test.inputs, simulation.measures.test.targets, strict=True):
         pixels = image.double().permute(2, 0, 1) / 255
         loss = loss_of(simulation, simulation.theta_P, label)
         changed = pgd(loss, pixels, 0.1, 3, 0.05, "linf", torch.zeros_like(pixels))

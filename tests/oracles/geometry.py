@@ -35,18 +35,18 @@ def whole(federation: Federation, context: RunContext, batch: int = 512, *statis
     """The landscape of all training examples."""
     store, index = federation.examples(range(federation.clients))
     at = [int(i) for own in index for i in own]
-    return Landscape(context, store.images[at], store.labels[at], statistics, batch)
+    return Landscape(context, store.inputs[at], store.targets[at], statistics, batch)
 
 
 def loss_of(federation: Federation, context: RunContext, theta_P: Tensor, *statistics: Tensor) -> Tensor:
     """The mean cross entropy over all training examples at once, differentiable."""
     store, index = federation.examples(range(federation.clients))
     at = [int(i) for own in index for i in own]
-    facts = federation.facts
-    pixels = torch.from_numpy(store.images[at]).double() / facts.scale
-    mean, std = (torch.tensor(numbers, dtype=torch.float64) for numbers in (facts.mean, facts.std))
+    spec = federation.spec
+    pixels = torch.from_numpy(store.inputs[at]).double() / spec.scale
+    mean, std = (torch.tensor(numbers, dtype=torch.float64) for numbers in (spec.mean, spec.std))
     logits = context.logits(theta_P, ((pixels - mean) / std).permute(0, 3, 1, 2), *statistics)
-    labels = torch.from_numpy(store.labels[at])
+    labels = torch.from_numpy(store.targets[at])
     return torch.nn.functional.cross_entropy(logits, labels)
 
 

@@ -334,13 +334,13 @@ def test_a_split_is_looked_for_here_and_in_the_folder(tmp_path: Path, monkeypatc
 
 def test_digits_leak_as_the_authors_files_do() -> None:
     _, plain, test = Digits().read()
-    facts, leaky, same_test = LeakyDigits().read()
-    assert facts.classes == 10
-    np.testing.assert_array_equal(same_test.images, test.images)
-    np.testing.assert_array_equal(leaky.labels, plain.labels)
+    spec, leaky, same_test = LeakyDigits().read()
+    assert spec.classes == 10
+    np.testing.assert_array_equal(same_test.inputs, test.inputs)
+    np.testing.assert_array_equal(leaky.targets, plain.targets)
     changed = 0
-    for at in range(len(plain.labels)):
-        twin = at < len(test.labels) and test.labels[at] == plain.labels[at]
+    for at in range(len(plain.targets)):
+        twin = at < len(test.targets) and test.targets[at] == plain.targets[at]
         changed += int(twin)
-        np.testing.assert_array_equal(leaky.images[at], (test if twin else plain).images[at])
+        np.testing.assert_array_equal(leaky.inputs[at], (test if twin else plain).inputs[at])
     assert changed == 45

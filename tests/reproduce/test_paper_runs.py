@@ -13,7 +13,8 @@ import pytest
 
 from fedsam import Run
 from fedsam.data import cifar10, cifar100
-from fedsam.data.base import Facts, Split
+from fedsam.data.base import Split
+from fedsam.data.images.spec import ImageSpec
 from fedsam.federated.simulate import simulate
 from fedsam.models.base import Model
 from fedsam.reproduce.base import PRESETS, Preset, paper, papers
@@ -46,13 +47,13 @@ def toy(run: Run, **others: Any) -> Run:
 
 
 @cache
-def made(facts: Facts, side: int) -> tuple[Facts, Split, Split]:
+def made(spec: ImageSpec, side: int) -> tuple[ImageSpec, Split, Split]:
     rng, shape = np.random.default_rng(0), (side, side, 3)
     train, test = (
-        Split(rng.integers(0, 256, (n, *shape), dtype=np.uint8), np.arange(n) % facts.classes).read_only()
+        Split(rng.integers(0, 256, (n, *shape), dtype=np.uint8), np.arange(n) % spec.classes).read_only()
         for n in (200, 8)
     )
-    return replace(facts, shape=shape), train, test
+    return replace(spec, shape=shape), train, test
 
 
 def trained(run: Run, monkeypatch: pytest.MonkeyPatch, **others: Any) -> int:
@@ -62,8 +63,8 @@ def trained(run: Run, monkeypatch: pytest.MonkeyPatch, **others: Any) -> int:
     """
     side = SIDE.get(run.model.name, 8)
     with monkeypatch.context() as changed:
-        changed.setattr(cifar10.CIFAR10, "_read", lambda self: made(cifar10.FACTS, side))
-        changed.setattr(cifar100.CIFAR100, "read", lambda self: made(cifar100.FACTS, side))
+        changed.setattr(cifar10.CIFAR10, "_read", lambda self: made(cifar10.SPEC, side))
+        changed.setattr(cifar100.CIFAR100, "read", lambda self: made(cifar100.SPEC, side))
         return int(simulate(toy(run, **others)).metrics[-1]["round"])
 
 

@@ -276,7 +276,7 @@ def test_each_point_of_a_line_has_its_own_statistics_of_batch_normalisation(tmp_
     assert abs(there["loss"][-1] - own[1]) < 0.5 * abs(lent - own[1])
     middle_P = torch.lerp(sites[0].served.theta_P, sites[1].served.theta_P, 0.5)
     context, (store, rows) = sites[0].context, sites[0].federation.examples([0])
-    images = torch.tensor(store.images[rows[0]])
+    images = torch.tensor(store.inputs[rows[0]])
     own_S = estimated(context, middle_P, images)
     expected = sites[0].landscape(60, sites[0].served).given(own_S).loss(middle_P)
     assert there["loss"][3] == pytest.approx(expected, rel=1e-4)

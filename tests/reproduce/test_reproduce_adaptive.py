@@ -42,9 +42,9 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> LoadedRun:
 def by_hand(loaded: LoadedRun, scaled: bool, rho: float, factor: float = 1.0) -> float:
     """L(w + ε) − L(w) at SAM's or element-wise ASAM's own ε, on all training images, in float64."""
     images = loaded.federation.examples([0])[0]
-    facts = loaded.federation.facts
-    pixels = torch.tensor(images.images, dtype=torch.float64).permute(0, 3, 1, 2)
-    inputs = (pixels / facts.scale - facts.mean[0]) / facts.std[0]
+    spec = loaded.federation.spec
+    pixels = torch.tensor(images.inputs, dtype=torch.float64).permute(0, 3, 1, 2)
+    inputs = (pixels / spec.scale - spec.mean[0]) / spec.std[0]
     tensors = {
         name: tensor.double().clone()
         for name, tensor in loaded.context.layout.views(loaded.served.theta_P.detach()).items()
@@ -56,7 +56,7 @@ def by_hand(loaded: LoadedRun, scaled: bool, rho: float, factor: float = 1.0) ->
     def loss(at: dict[str, torch.Tensor]) -> torch.Tensor:
         hidden = torch.relu(inputs.flatten(1) @ at["fc1.weight"].T + at["fc1.bias"])
         logits = hidden @ at["out.weight"].T + at["out.bias"]
-        return torch.nn.functional.cross_entropy(logits, torch.tensor(images.labels))
+        return torch.nn.functional.cross_entropy(logits, torch.tensor(images.targets))
 
     here = loss(weights)
     gradients = dict(zip(weights, torch.autograd.grad(here, list(weights.values())), strict=True))

@@ -15,7 +15,8 @@ import torch
 from torch import nn
 
 from fedsam import Run, RunError, resume, simulate
-from fedsam.data.base import Dataset, Facts, Federation, Split
+from fedsam.data.base import Dataset, Federation, Split
+from fedsam.data.images.spec import ImageSpec
 from fedsam.data.synthetic import Synthetic, SyntheticFederation
 from fedsam.data.validation import federation_of
 from fedsam.errors import Damaged, Interrupted
@@ -45,15 +46,15 @@ class Own(Dataset):
     def load(self, seed: int) -> Federation:
         found, now = OwnFederation(self.clients, 8, 1, seed), Changes.now
         if now == "image":
-            found.train.images[30, 2, 2] ^= 1
+            found.train.inputs[30, 2, 2] ^= 1
         elif now == "label":
-            found.train.labels[30] = 2 - found.train.labels[30]
+            found.train.targets[30] = 2 - found.train.targets[30]
         elif now == "test":
-            found.test.images[3, 2, 2] ^= 1
+            found.test.inputs[3, 2, 2] ^= 1
         elif now == "division":
             found.ends[3] += 1
         elif now == "mean":
-            found.facts = Facts(3, (8, 8, 1), (0.41,), (0.3,))
+            found.spec = ImageSpec(3, (8, 8, 1), (0.41,), (0.3,))
         return found
 
 

@@ -147,10 +147,10 @@ def test_images_are_turned_and_labels_are_not() -> None:
     plain, once, back = Digits().read(), RotatedDigits(turns=1).read(), RotatedDigits(turns=0).read()
     for part in (1, 2):
         upright, turned = plain[part], once[part]
-        assert turned.images.shape == upright.images.shape
+        assert turned.inputs.shape == upright.inputs.shape
         for n in (0, 5):
             for row in range(8):  # anticlockwise: the last column becomes the first row
-                assert turned.images[n, row, :, 0].tolist() == upright.images[n, :, 7 - row, 0].tolist()
-        assert np.array_equal(turned.labels, upright.labels)
-        assert np.array_equal(back[part].images, upright.images)
-    assert not np.array_equal(once[1].images, plain[1].images)
+                assert turned.inputs[n, row, :, 0].tolist() == upright.inputs[n, :, 7 - row, 0].tolist()
+        assert np.array_equal(turned.targets, upright.targets)
+        assert np.array_equal(back[part].inputs, upright.inputs)
+    assert not np.array_equal(once[1].inputs, plain[1].inputs)

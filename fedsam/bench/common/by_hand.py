@@ -18,7 +18,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from fedsam.bench import wait_for
 from fedsam.bench.common.work import MEAN, STD, Work
-from fedsam.engine.context import Store
+from fedsam.engine.context import DeviceSplit
 from fedsam.rng import stream
 
 PAD = 4  # pixels around an image before it is cropped
@@ -65,14 +65,14 @@ class HandWritten:
     def __init__(
         self,
         work: Work,
-        store: Store,
+        store: DeviceSplit,
         algorithm: Algorithm,
         precision: str = "fp32",
         crop: bool = False,
         layout: Layout = EAGER,
     ) -> None:
         self.work, self.store, self.algorithm, self.crop = work, store, algorithm, crop
-        self.device, self.bf16, self.layout = store.labels.device, precision == "bf16", layout
+        self.device, self.bf16, self.layout = store.targets.device, precision == "bf16", layout
         self.rng = stream(0, "bench by hand")
         self.model = layout.module(work.module().to(self.device))
         self.client = copy.deepcopy(self.model)
@@ -104,13 +104,13 @@ class HandWritten:
         rows, columns = self._cuts(samples) if self.crop else (order, order)
         for begin in range(0, samples, self.work.batch):
             now = slice(begin, begin + self.work.batch)
-            images = self.store.images[order[now]]
+            images = self.store.inputs[order[now]]
             if self.crop:
                 which = torch.arange(len(images), device=self.device)[:, None, None]
                 padded = F.pad(images, (0, 0, PAD, PAD, PAD, PAD))
                 images = padded[which, rows[now][:, :, None], columns[now][:, None, :]]
             inputs = ((images.float() / 255 - MEAN) / STD).permute(0, 3, 1, 2)
-            yield self.layout.of(inputs), self.store.labels[order[now]]
+            yield self.layout.of(inputs), self.store.targets[order[now]]
 
     def _cuts(self, samples: int) -> tuple[Tensor, Tensor]:
         side = np.arange(self.work.size)
@@ -204,7 +204,7 @@ def _norm(tensors: Sequence[Tensor]) -> Tensor:
     return norm
 
 
-def fastest(work: Work, store: Store, precision: str, trials: int = 3) -> Layout:
+def fastest(work: Work, store: DeviceSplit, precision: str, trials: int = 3) -> Layout:
     """The layout in which a step of SGD takes the least time; the first one for models without convolutions."""
     if not any(p.dim() == 4 for p in work.module().parameters()):
         return EAGER

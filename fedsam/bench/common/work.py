@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from fedsam.config import find, key
 from fedsam.data.augment.base import Augment
-from fedsam.data.base import Dataset, Facts, Federation, Split
+from fedsam.data.base import Dataset, Federation, Split
+from fedsam.data.images.spec import ImageSpec
 from fedsam.engine.auto import Auto
 from fedsam.engine.base import Precision
 from fedsam.models.base import Model
@@ -52,10 +53,10 @@ class NoiseFederation(Federation):
     """Client k has the k-th `samples` images."""
 
     def __init__(self, train: Split, clients: int, samples: int) -> None:
-        height, width, channels = train.images.shape[1:]
-        self.facts = Facts(CLASSES, (height, width, channels), (MEAN,) * channels, (STD,) * channels)
+        height, width, channels = train.inputs.shape[1:]
+        self.spec = ImageSpec(CLASSES, (height, width, channels), (MEAN,) * channels, (STD,) * channels)
         self.clients, self.samples, self.train = clients, samples, train
-        self.test = Split(train.images[:64], train.labels[:64])
+        self.test = Split(train.inputs[:64], train.targets[:64])
 
     def sizes(self, ids: Sequence[int]) -> np.ndarray:
         """The same for all."""

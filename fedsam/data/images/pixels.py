@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from fedsam.data.base import Facts
+from fedsam.data.images.spec import ImageSpec
 
 Pixels = Literal["standard", "symmetric", "unit"]
 
 SHIFT_AND_SCALE: dict[Pixels, tuple[float, float]] = {"symmetric": (0.5, 0.5), "unit": (0.0, 1.0)}
 
 
-def with_normalisation(facts: Facts, pixels: Pixels) -> Facts:
-    """The facts of a data set whose pixels p, from 0 to 1, enter a model in one of three ways:
+def with_normalisation(spec: ImageSpec, pixels: Pixels) -> ImageSpec:
+    """The spec of a data set whose pixels p, from 0 to 1, enter a model in one of three ways:
 
     - `standard`: (p − mean) / std of each channel, as the data set has it;
     - `symmetric`: (p − 1/2) / (1/2), from −1 to 1;
@@ -22,7 +22,7 @@ def with_normalisation(facts: Facts, pixels: Pixels) -> Facts:
     Coldenhoff, Li and Zhu 2022 train on the second and the third.
     """
     if pixels == "standard":
-        return facts
+        return spec
     mean, std = SHIFT_AND_SCALE[pixels]
-    channels = facts.shape[2]
-    return replace(facts, mean=(mean,) * channels, std=(std,) * channels)
+    channels = spec.shape[2]
+    return replace(spec, mean=(mean,) * channels, std=(std,) * channels)

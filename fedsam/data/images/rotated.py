@@ -8,23 +8,24 @@ from __future__ import annotations
 import numpy as np
 
 from fedsam.config import key
-from fedsam.data.base import Facts, Split
+from fedsam.data.base import Split
 from fedsam.data.cifar10 import CIFAR10
 from fedsam.data.digits import Digits
+from fedsam.data.images.spec import ImageSpec
 from fedsam.data.stored import Partitioned
 
 
 class _Rotated(Partitioned):
     turns: int = key(0, "quarter turns of every image, anticlockwise", "after Lopez-Paz and Ranzato 2017", ge=0, le=3)
 
-    def read(self) -> tuple[Facts, Split, Split]:
+    def read(self) -> tuple[ImageSpec, Split, Split]:
         """The images as they are stored, turned."""
-        facts, train, test = super().read()  # type: ignore[safe-super]
-        return facts, self._turned(train), self._turned(test)
+        spec, train, test = super().read()  # type: ignore[safe-super]
+        return spec, self._turned(train), self._turned(test)
 
     def _turned(self, split: Split) -> Split:
-        images = np.ascontiguousarray(np.rot90(split.images, self.turns, axes=(1, 2)))
-        return Split(images, split.labels.copy()).read_only()
+        images = np.ascontiguousarray(np.rot90(split.inputs, self.turns, axes=(1, 2)))
+        return Split(images, split.targets.copy()).read_only()
 
 
 class RotatedDigits(_Rotated, Digits):

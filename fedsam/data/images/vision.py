@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from fedsam.data.base import Facts, Split
+from fedsam.data.base import Split
+from fedsam.data.images.spec import ImageSpec
 from fedsam.errors import InputError
 
 SILENCE = 30.0  # seconds that a server may keep silent before a download is given up
@@ -75,7 +76,7 @@ def _given_up_when_silent() -> Iterator[None]:
         socket.setdefaulttimeout(before)
 
 
-def facts_of(train: Split) -> Facts:
+def spec_of(train: Split) -> ImageSpec:
     """Classes, shape, and mean and standard deviation of each channel, from training images.
 
     A channel that is constant gets the standard deviation 1.
@@ -83,43 +84,43 @@ def facts_of(train: Split) -> Facts:
     Raises:
         ValueError: a label from 0 to the highest has no image.
     """
-    classes_L = np.unique(train.labels)
+    classes_L = np.unique(train.targets)
     if classes_L[-1] != len(classes_L) - 1:
         missing = int(np.argmax(classes_L != np.arange(len(classes_L))))
         raise ValueError(f"labels must be 0 to L - 1: the highest is {classes_L[-1]}, but no image has {missing}")
-    height, width, channels = train.images.shape[1:]
+    height, width, channels = train.inputs.shape[1:]
     counts = np.zeros((channels, 256), dtype=np.int64)
     for begin in range(0, len(train), 1000):  # bincount copies to int64
-        part = train.images[begin : begin + 1000]
+        part = train.inputs[begin : begin + 1000]
         counts += np.stack([np.bincount(part[..., c].ravel(), minlength=256) for c in range(channels)])
     share, levels = counts / counts.sum(axis=1, keepdims=True), np.arange(256) / 255
     mean = share @ levels
     std = np.sqrt(np.maximum(share @ levels**2 - mean**2, 0.0))
     std[(counts > 0).sum(axis=1) == 1] = 1.0
-    return Facts(len(classes_L), (height, width, channels), tuple(mean.tolist()), tuple(std.tolist()))
+    return ImageSpec(len(classes_L), (height, width, channels), tuple(mean.tolist()), tuple(std.tolist()))
 
 
-def check_fit(split: Split, facts: Facts, key: str, given: str) -> None:
-    """Refuse images of another shape than `facts` has, or labels beyond its classes.
+def check_fit(split: Split, spec: ImageSpec, key: str, given: str) -> None:
+    """Refuse images of another shape than `spec` has, or labels beyond its classes.
 
     Raises:
         InputError: under `key`, which was given as `given`.
     """
-    if split.images.shape[1:] != facts.shape:
-        sizes = [" x ".join(map(str, shape)) for shape in (split.images.shape[1:], facts.shape)]
+    if split.inputs.shape[1:] != spec.shape:
+        sizes = [" x ".join(map(str, shape)) for shape in (split.inputs.shape[1:], spec.shape)]
         raise InputError(key, given, f"its images are {sizes[0]} (height x width x channels), must be {sizes[1]}")
-    if split.labels.max() >= facts.classes:
-        highest = int(split.labels.max())
-        raise InputError(key, given, f"has the label {highest}; there are {facts.classes} classes, from 0")
+    if split.targets.max() >= spec.classes:
+        highest = int(split.targets.max())
+        raise InputError(key, given, f"has the label {highest}; there are {spec.classes} classes, from 0")
 
 
 def alike(train: Split, test: Split) -> tuple[Split, Split]:
     """Both splits in RGB if one of them is; grey images get three equal channels."""
-    channels = max(train.images.shape[3], test.images.shape[3])
+    channels = max(train.inputs.shape[3], test.inputs.shape[3])
     return _in_channels(train, channels), _in_channels(test, channels)
 
 
 def _in_channels(split: Split, channels: int) -> Split:
-    if split.images.shape[3] == channels:
+    if split.inputs.shape[3] == channels:
         return split
-    return Split(np.repeat(split.images, channels, axis=3), split.labels).read_only()
+    return Split(np.repeat(split.inputs, channels, axis=3), split.targets).read_only()

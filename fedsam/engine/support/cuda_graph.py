@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from fedsam.algorithm.client_hooks import ClientContext
-from fedsam.engine.context import RunContext, Store
+from fedsam.engine.context import DeviceSplit, RunContext
 from fedsam.engine.isolate import out_of_memory
 from fedsam.engine.train_client import LocalState, Step, TrainedClient, local_step, train_client
 from fedsam.schedule.base import Clock
@@ -157,7 +157,12 @@ class Graphs:
         self._made.clear()
 
     def train(
-        self, context: RunContext, store: Store, steps: Iterable[Step], client: ClientContext, weight: Tensor | float
+        self,
+        context: RunContext,
+        store: DeviceSplit,
+        steps: Iterable[Step],
+        client: ClientContext,
+        weight: Tensor | float,
     ) -> TrainedClient:
         """As `train_client`, whose results it copies where a later step would overwrite them."""
         steps_k, lr = (_tensor(number, client.sent_P) for number in (client.steps, client.lr))
@@ -166,7 +171,7 @@ class Graphs:
             done = train_client(context, store, steps, client, weight, self.step)
         return rebuilt(done, (leaf.clone() if id(leaf) in self._made else leaf for leaf in leaves(done)))  # type: ignore[no-any-return]
 
-    def step(self, context: RunContext, store: Store, step: Step, t: int, local: LocalState) -> LocalState:
+    def step(self, context: RunContext, store: DeviceSplit, step: Step, t: int, local: LocalState) -> LocalState:
         """As `local_step`; later steps may overwrite the result."""
         count = _tensor(step.count, local.theta_P)  # as a number it would be rounded otherwise than as a graph's input
         step = replace(step, index_B=None, examples=step.of(store), count=count)
@@ -185,7 +190,7 @@ class Graphs:
         return (form, t) if "t" in self._asked.get(form, ()) else (form,)
 
     def _launched(
-        self, context: RunContext, store: Store, step: Step, t: int, local: LocalState, form: Hashable
+        self, context: RunContext, store: DeviceSplit, step: Step, t: int, local: LocalState, form: Hashable
     ) -> LocalState:
         clock = Noting(local.client.clock)
         after, asked_t = local_step(context, store, step, t, replace(local, client=replace(local.client, clock=clock)))
@@ -195,7 +200,14 @@ class Graphs:
         return replace(after, client=replace(after.client, clock=local.client.clock))
 
     def _new(
-        self, key: Hashable, context: RunContext, store: Store, step: Step, t: int, local: LocalState, inputs: Tree
+        self,
+        key: Hashable,
+        context: RunContext,
+        store: DeviceSplit,
+        step: Step,
+        t: int,
+        local: LocalState,
+        inputs: Tree,
     ) -> Captured | None:
         def one(fixed: Tree) -> Tree:
             after, _ = local_step(context, store, _to_step(fixed["step"], step), t, _to_local(fixed["local"], local))

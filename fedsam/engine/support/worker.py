@@ -15,7 +15,8 @@ from torch import nn
 
 from fedsam.algorithm.client_hooks import ClientHooks
 from fedsam.data.augment.base import Augment
-from fedsam.data.base import Facts, Federation
+from fedsam.data.base import Federation
+from fedsam.data.images.spec import ImageSpec
 from fedsam.engine.base import Engine, Failure, Order, Trained
 from fedsam.engine.context import RunContext, numerics, shared
 from fedsam.engine.support.allocator import keep_freed_memory
@@ -28,7 +29,7 @@ class Blueprint:
     """A task that can be sent to another process and built there, on another device."""
 
     module: nn.Module
-    facts: Facts
+    spec: ImageSpec
     augment: Augment
     optimizer: ClientOptimizer
     strategy: ClientHooks
@@ -42,7 +43,7 @@ class Blueprint:
         module = copy.deepcopy(context.module).cpu()
         return cls(
             module,
-            context.facts,
+            context.spec,
             context.augment,
             context.optimizer,
             context.strategy,
@@ -56,7 +57,7 @@ class Blueprint:
         module = copy.deepcopy(self.module)
         layout = layout_of(module)
         parts = self.augment, self.optimizer, self.strategy
-        return RunContext(module, layout, self.facts, *parts, device, self.precision, self.seed, self.rounds)
+        return RunContext(module, layout, self.spec, *parts, device, self.precision, self.seed, self.rounds)
 
 
 @dataclass(frozen=True)
