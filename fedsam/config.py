@@ -77,11 +77,17 @@ class Component(Config):
 
     kind: ClassVar[str]
     package: ClassVar[str]
+    requires: ClassVar[frozenset[str]] = frozenset()
+    """What it needs of the data and the task of a run: `images`, `classes`; see `fedsam.border.requirements`."""
 
     @property
     def name(self) -> str:
         """The name that chooses this component: its module's, or `package.module:Class` for one defined elsewhere."""
         return name_of(type(self))
+
+    def required(self) -> dict[str, frozenset[str]]:
+        """What this one needs, by the field that makes it so; by "" what it needs in any case."""
+        return {"": self.requires} if self.requires else {}
 
     @classmethod
     def locate(cls, name: str) -> Any:

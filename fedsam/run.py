@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 
 from fedsam.algorithm.strategy import Average, Strategy
 from fedsam.attack.base import Attack
+from fedsam.border.requirements import check_requirements
 from fedsam.config import Component, Groups, choices, find, key, names, root_of
 from fedsam.data.base import Dataset
 from fedsam.engine.base import Engine
@@ -26,6 +27,7 @@ from fedsam.optim.base import ClientOptimizer
 from fedsam.runs.naming import title
 from fedsam.storage.paths import expanded
 from fedsam.system.base import System
+from fedsam.tasks.base import Task
 
 
 def _expanded(out: str | None) -> str | None:
@@ -48,6 +50,7 @@ class Run(Groups):
 
     data: Dataset = key("digits", "data set", "embedded; needs no files")
     model: Model = key("mlp", "model", "the digits demonstration")
+    task: Task = key("auto", "what is learnt; auto = what the data set is for", "convention")
     client: ClientOptimizer = key("sgd", "client optimiser", "McMahan et al. 2017")
     server: Strategy = key("fedavg", "server strategy", "McMahan et al. 2017")
     average: Average = key("none", "average over rounds, evaluated and saved but never sent", "off")
@@ -89,6 +92,8 @@ class Run(Groups):
             raise InputError("cohort", self.cohort, f"must be at most data.clients = {self.data.clients}")
         if self.local.every and not self.data.local_test:
             raise InputError("local.every", self.local.every, "needs data.local_test above 0, a share to be tested on")
+        offered = self.data.offers | self.learnt.offers
+        check_requirements(self, offered, f"data.name={self.data.name} with task.name={self.learnt.name}")
         try:
             self.server.check(self.client)
         except InputError as error:
@@ -97,6 +102,11 @@ class Run(Groups):
             self.average.check(self.rounds)
         except InputError as error:
             raise error.under("average") from None
+
+    @property
+    def learnt(self) -> Task:
+        """The task in force."""
+        return self.task.of(self.data.task)
 
     @classmethod
     def from_keys(cls, keys: Mapping[str, Any]) -> Run:
@@ -147,7 +157,9 @@ class Run(Groups):
 def digest_of(keys: Mapping[str, Any]) -> str:
     """sha256 of every key that decides the result: all but where it is written and how often it is saved."""
     aside = {"out", "checkpoint_every", "server.state_memory"}
-    text = json.dumps({k: v for k, v in keys.items() if k not in aside}, sort_keys=True)
+    unsaid = {"task.name": "auto", "task.extra_metrics": ""}  # as before there were tasks
+    kept = {k: v for k, v in keys.items() if k not in aside and not (k in unsaid and v == unsaid[k])}
+    text = json.dumps(kept, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -22,8 +22,6 @@ class FedCM(FedAvg):
     (MoFedSAM).
     """
 
-    rowwise = True
-
     averaged: ClassVar[tuple[str, ...]] = ("direction",)
     derived: ClassVar[tuple[str, ...]] = ("direction",)
 

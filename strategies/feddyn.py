@@ -22,8 +22,6 @@ class FedDyn(Strategy):
     it is weighted by examples as everywhere. With a client that perturbs, only the descent is corrected.
     """
 
-    rowwise = True
-
     client_state: ClassVar[tuple[str, ...]] = ("dual",)
     derived: ClassVar[tuple[str, ...]] = ("moved",)
 

@@ -23,8 +23,6 @@ class FedGloSS(Strategy):
     or of SAM with a radius of its own. ρ = 0 is FedDyn with α = 1 / β.
     """
 
-    rowwise = True
-
     client_state: ClassVar[tuple[str, ...]] = ("dual",)
     derived: ClassVar[tuple[str, ...]] = ("moved",)
 

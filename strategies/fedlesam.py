@@ -21,8 +21,6 @@ class LESAM(ClientHooks):
     Fan et al., ICML 2024, algorithm 1.
     """
 
-    rowwise = True
-
     rho: float = key(0.5, "ρ, radius of the perturbation", "Fan et al. 2024, the authors' example", ge=0.0, le=LARGE)
 
     def check(self, client: ClientOptimizer) -> None:
@@ -43,8 +41,6 @@ class LESAM(ClientHooks):
 
 class FedLESAM(LESAM, FedAvg):
     """FedAvg with such clients. ρ = 0 is FedAvg."""
-
-    rowwise = True
 
     client_state: ClassVar[tuple[str, ...]] = ("previous",)
 

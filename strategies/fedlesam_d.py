@@ -18,8 +18,6 @@ class FedLESAMD(LESAM, FedDyn):
     Fan et al., ICML 2024, algorithm 1. ρ = 0 is FedDyn.
     """
 
-    rowwise = True
-
     client_state: ClassVar[tuple[str, ...]] = ("dual", "previous")
 
     def finish(self, theta_P: Tensor, client: ClientContext) -> tuple[State, State]:

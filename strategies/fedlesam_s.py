@@ -19,8 +19,6 @@ class FedLESAMS(LESAM, Scaffold):
     Fan et al., ICML 2024, algorithm 1. ρ = 0 is SCAFFOLD.
     """
 
-    rowwise = True
-
     client_state: ClassVar[tuple[str, ...]] = ("control", "previous")
 
     def check(self, client: ClientOptimizer) -> None:

@@ -22,8 +22,6 @@ class FedMoSWA(FedSWA):
     Liu et al., ICML 2025, algorithm 2.
     """
 
-    rowwise = True
-
     client_state: ClassVar[tuple[str, ...]] = ("control",)
 
     gamma: float = key(0.2, "γ, step of the momentum", "Liu et al. 2025", ge=0.0, le=1.0)

@@ -15,8 +15,6 @@ class FedProx(FedAvg):
     Li et al., MLSys 2020, algorithm 2. With a client that perturbs, only the descent is corrected. μ = 0 is FedAvg.
     """
 
-    rowwise = True
-
     mu: float = key(0.01, "μ, weight of the proximal term", "Li et al. 2020, who try 0.001 to 1", ge=0.0, le=LARGE)
 
     def descent(self, gradient_P: Tensor, theta_P: Tensor, client: ClientContext) -> Tensor:

@@ -24,8 +24,6 @@ class FedSMOO(FedSpeed):
     Sun et al., ICML 2023, algorithm 1, with the s of the authors' code. ρ = 0 is FedSpeed at ρ = 0.
     """
 
-    rowwise = True
-
     client_state: ClassVar[tuple[str, ...]] = ("correction", "ascent_dual")
 
     def init(self, theta_P: Tensor) -> State:

@@ -23,8 +23,6 @@ class FedSpeed(Strategy):
     as in the authors' code. So it is FedDyn with α = λ and a client that perturbs.
     """
 
-    rowwise = True
-
     client_state: ClassVar[tuple[str, ...]] = ("correction",)
     derived: ClassVar[tuple[str, ...]] = ("moved",)
 

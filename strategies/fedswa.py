@@ -15,8 +15,6 @@ class FedSWA(FedAvg):
     Liu et al., ICML 2025, algorithm 1, with `decay` for its ρ and `lr` for its α. ρ = 1 and α = 1 is FedAvg.
     """
 
-    rowwise = True
-
     lr: float = key(1.5, "α, server learning rate", "Liu et al. 2025", gt=0.0, le=LARGE)
     decay: float = key(
         0.1, "ρ, to which share of itself the learning rate falls in a round", "Liu et al. 2025", ge=0.0, le=LARGE

@@ -28,8 +28,6 @@ class FedWMSAM(FedAvg):
     variates are those of their code too.
     """
 
-    rowwise = True
-
     client_state: ClassVar[tuple[str, ...]] = ("control",)
     averaged: ClassVar[tuple[str, ...]] = ("direction",)
     derived: ClassVar[tuple[str, ...]] = ("direction", "agreement")

@@ -23,8 +23,6 @@ class Scaffold(FedAvg):
     decay and momentum of a client enter its c_k.
     """
 
-    rowwise = True
-
     client_state: ClassVar[tuple[str, ...]] = ("control",)
 
     def init(self, theta_P: Tensor) -> State:

@@ -1,7 +1,9 @@
 """What an algorithm adds to a client's training; the defaults add nothing, as FedAvg's clients.
 
-All functions are pure and run under `torch.func.vmap` over the clients of a block, or, where a class is `rowwise`, on
-all of them as they stand. Shapes: P parameters, K clients of a block.
+All functions are pure and written for one client's vectors [P] and for a block's [K, P] alike, a row for each client;
+numbers of a client are [K, 1] in a block, and sums over parameters go over the last dimension and keep it.
+
+Shapes: P parameters, K clients of a block.
 """
 
 from __future__ import annotations
@@ -68,11 +70,6 @@ class ClientHooks(Component):
 
     HOOKS: ClassVar[tuple[str, ...]] = ("begin", "point", "ascent", "ascended", "descent", "rate", "finish")
 
-    rowwise: ClassVar[bool] = False
-    """Whether the `HOOKS` that this class defines also hold for a block of clients: with [K, P] in place of [P], and
-    numbers of a client as [K, 1]. It is not inherited: each class that defines some says so of itself.
-    """
-
     client_state: ClassVar[tuple[str, ...]] = ()
     """Names of the vectors that a client keeps from round to round."""
 
@@ -83,21 +80,6 @@ class ClientHooks(Component):
 
     derived: ClassVar[tuple[str, ...]] = ()
     """Names of uploads that a server could make of the client's update itself, and that are no traffic therefore."""
-
-    @classmethod
-    def takes_rows(cls) -> bool:
-        """Whether every class that this algorithm is made of is `rowwise`, as far as it defines `HOOKS`, or anything
-        that a class which is `rowwise` defines beside the server's half.
-        """
-        asked, others, parts = set(cls.HOOKS), set(dir(ClientHooks)), cls.__mro__[: cls.__mro__.index(ClientHooks)]
-        for part in reversed(parts):  # from the most general to the most special
-            if vars(part).get("rowwise"):
-                asked |= {name for name in vars(part).keys() - others if not name.startswith("__")}
-            elif not vars(part).keys().isdisjoint(asked):
-                return False
-            else:
-                others |= vars(part).keys()
-        return True
 
     @classmethod
     def counts_steps(cls) -> bool:

@@ -26,6 +26,8 @@ class PGD(Attack):
     before normalisation. One gradient evaluation with respect to the images a step.
     """
 
+    requires = frozenset({"images"})
+
     norm: Literal["linf", "l2"] = key("linf", "norm of the change of an image", "Zhou et al. 2025, their code")
     epsilon: float = key(
         4 / 255,

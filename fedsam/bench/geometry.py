@@ -93,7 +93,7 @@ class _Batches:
 
         self.module = copy.deepcopy(landscape.context.module)
         self.module.load_state_dict(named(landscape.context.module, theta_P))
-        splits = torch.split(landscape.inputs_NCHW, BATCH), torch.split(landscape.labels_N, BATCH)
+        splits = torch.split(landscape.inputs_N, BATCH), torch.split(landscape.targets_N, BATCH)
         self.batches, self.examples = list(zip(*splits, strict=True)), landscape.examples
 
     def gradient(self) -> list[Tensor]:

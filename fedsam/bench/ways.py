@@ -18,7 +18,7 @@ from fedsam.bench.common.work import Work
 from fedsam.engine.base import Engine, Precision
 from fedsam.engine.cohort import Cohort
 from fedsam.engine.context import numerics
-from fedsam.engine.kernels.cnn_im2col import Unfolded
+from fedsam.engine.kernels.cnn_im2col import Im2ColConvolutions
 from fedsam.engine.loop import Loop
 from fedsam.federated.round_loop import Simulation
 from fedsam.optim.asam import ASAM
@@ -40,7 +40,9 @@ class Way:
         """The work done so."""
         run = work.run(client, precision)
         found = Simulation(run.replace(engine=self.engine(precision=precision, graphs=graphs)))
-        found.context.unfolded = Unfolded.of(found.context.module, found.context.layout) if self.unfolded else None
+        context, cuda = found.context, torch.device("cuda")
+        kernel = Im2ColConvolutions.match(context.network, cuda, precision) if self.unfolded else None
+        context.kernels = (context.autograd,) if kernel is None else (kernel, context.autograd)
         return found
 
 

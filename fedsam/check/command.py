@@ -172,12 +172,9 @@ def _engine(simulation: Simulation) -> dict[str, Any]:
 
 def gradient(context: RunContext, in_blocks: bool) -> str:
     """Which code computes the gradients."""
-    if not in_blocks:
-        return "autograd" if context.written is None else "written out for convolutional networks"
-    if context.dense is not None:
-        return "written out for perceptrons"
-    under = "autograd under torch.func.vmap"
-    return under if context.unfolded is None else "written out for convolutional networks, by unfold and bmm"
+    kernel = next(kernel for kernel in context.kernels if kernel.batched or not in_blocks)
+    alone = kernel.batched and not in_blocks  # what computes blocks is not asked for one client
+    return (context.autograd if alone else kernel).name
 
 
 def _memory(simulation: Simulation) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
 
 from fedsam.algorithm.client_hooks import ClientContext, State
 from fedsam.algorithm.strategy import Strategy
@@ -27,7 +26,7 @@ from fedsam.engine.train_client import TrainedClient, train_client
 from fedsam.federated.round_loop import Simulation
 from fedsam.models.batchnorm import NAME as BATCHNORM
 from fedsam.models.compared import gap, load, plain
-from fedsam.models.initialise import prepared
+from fedsam.models.initialise import Form, prepared
 from fedsam.optim.sgd import SGD
 from fedsam.params import theta_of
 
@@ -68,7 +67,9 @@ def compared(simulation: Simulation) -> list[Comparison]:
     trainer = getattr(simulation.trainer, "engine", simulation.engine)
     in_blocks = isinstance(trainer, Cohort)
     allowed = ALLOWED[context.precision]
-    theirs = plain(run.model.untouched(context.spec.shape, context.spec.classes, run.seed))
+    outputs, spec = context.task.output_shape(context.spec), context.spec
+    form = Form.of(spec, outputs)
+    theirs = plain(run.model.untouched(spec.shape, spec.classes or outputs[0], run.seed, form))
     theirs = prepared(theirs, context.module).to(context.device, context.dtype)
     step = _Step(context, *_batch(simulation), theirs)
     found = [Comparison("initial weights", gap(simulation.theta_P, theta_of(theirs)), 0.0, "the model built once more")]
@@ -85,7 +86,7 @@ def compared(simulation: Simulation) -> list[Comparison]:
         if statistics and len(statistics[0]):
             found.append(Comparison(f"statistics{place}", gap(done[3][BATCHNORM].reshape(-1), statistics[0]), allowed))
     with torch.no_grad():
-        ours_BL = context.logits(theta_P, step.inputs, *statistics)
+        ours_BL = context.outputs(theta_P, step.inputs, *statistics)
         found.append(Comparison("evaluation", gap(ours_BL, theirs.eval()(step.inputs)), allowed))
     if in_blocks:
         name = f"client optimiser {run.client.name}"
@@ -107,7 +108,7 @@ class _Step:
         sent: State = {BATCHNORM: self.statistics[0]} if self.statistics else {}
         self.order = replace(order, lr=1.0, sent=sent, client_state={}, weight_K=np.ones(1), steps_K=None)
         (step,) = steps_of(self.plan, context.device)
-        self.inputs, self.targets = context.batch(*step.of(store), step.draws)
+        self.inputs, self.targets = context.batch(*step.of(store), step.draws, block=False)
 
     def in_torch(self) -> tuple[Tensor, Tensor]:
         """Loss and weights after the step, by torch alone."""
@@ -115,8 +116,9 @@ class _Step:
         optimizer = torch.optim.SGD([tensor for tensor in module.parameters() if tensor.requires_grad], lr=1.0)
         narrow = context.precision == "bf16"
         with torch.autocast(context.device.type, dtype=torch.bfloat16) if narrow else nullcontext():
-            logits_BL = module(self.inputs)
-        loss = F.cross_entropy(logits_BL.to(context.dtype), self.targets)
+            outputs = module(self.inputs)
+        losses_B, weight = context.task.losses(outputs.to(context.dtype), self.targets)
+        loss = losses_B.sum() / (weight.sum() if isinstance(weight, Tensor) else weight * len(losses_B))
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         return loss.detach(), theta_of(module)

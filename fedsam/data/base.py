@@ -8,24 +8,20 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from fedsam.border.budget import Need
-from fedsam.config import Component, key
+from fedsam.config import Component, key, resolve
 from fedsam.data.augment.base import Augment
 from fedsam.data.digest import digest, joined
 from fedsam.data.label_noise import NoiseKind
+from fedsam.data.spec import Spec
 from fedsam.measure.names import TEST
-
-if TYPE_CHECKING:
-    import torch
-
-    from fedsam.data.images.spec import ImageSpec
-    from fedsam.data.preparation import Preparation
+from fedsam.tasks.base import Task
 
 
 @dataclass(frozen=True)
@@ -49,31 +45,6 @@ class Split:
         return self
 
 
-@dataclass(frozen=True)
-class Spec:
-    """What a model, a task and the engines must know of the examples of a data set.
-
-    Args:
-        classes: how many there are, where a target is one of some classes; else None.
-        shape: of one input.
-        names: of the classes, if they have any.
-    """
-
-    classes: int
-    shape: tuple[int, int, int]
-    names: tuple[str, ...] = field(default=(), kw_only=True)
-
-    def plain(self) -> tuple[object, ...]:
-        """What must be the same for a run to go on, as Python's own numbers."""
-        return tuple(None if number is None else float(number) for number in (self.classes, *self.shape))
-
-    def preparation(self, device: torch.device, dtype: torch.dtype) -> Preparation:
-        """How a batch of stored inputs becomes what a model is given."""
-        from fedsam.data.preparation import Preparation
-
-        return Preparation(dtype)
-
-
 Lists = Callable[[Sequence[int]], tuple[Split, list[np.ndarray]]]
 SOME = 1000
 """Clients whose sizes stand for those of all."""
@@ -82,9 +53,11 @@ SOME = 1000
 class Federation(ABC):
     """A loaded data set, divided among clients."""
 
-    spec: ImageSpec
+    spec: Spec
     clients: int
     test: Split
+    task: str | Task = "classification"
+    """The data set's own task, by whose `strata` examples are told apart."""
     measured: str = TEST
     """What `test` is, and with it the first word of what records say of it."""
 
@@ -106,16 +79,23 @@ class Federation(ABC):
         Its labels are true whatever `data.label_noise` is.
         """
 
+    def strata(self, targets: np.ndarray) -> np.ndarray:
+        """The class of each example that hold-outs go by, int64 [N]; one for all where the task has none."""
+        task: Task = resolve(Task, self.task)
+        found = task.strata(targets)
+        return np.zeros(len(targets), dtype=np.int64) if found is None else found
+
     def label_counts(self, ids: Sequence[int]) -> np.ndarray:
-        """Training examples of each class at each of these clients, int64 [K, L].
+        """Training examples of each class at each of these clients, int64 [K, L]; L = 1 where there are none.
 
         Counts the labels that clients train on: with `data.label_noise` the noisy ones.
         """
         store, index = self.examples(ids)
-        return np.stack([np.bincount(store.targets[i], minlength=self.spec.classes) for i in index])
+        classes = self.spec.classes or 1
+        return np.stack([np.bincount(self.strata(store.targets[i]), minlength=classes) for i in index])
 
     def traits(self, ids: Sequence[int]) -> dict[str, Any]:
-        """What sets the images of each of these clients apart (`data.skew`), a list [K] by name; empty if nothing."""
+        """What sets the inputs of each of these clients apart (`data.skew`), a list [K] by name; empty if nothing."""
         return {}
 
     @cached_property
@@ -155,6 +135,11 @@ class Dataset(Component):
     kind: ClassVar[str] = "data set"
     package: ClassVar[str] = "fedsam.data"
 
+    task: ClassVar[str | Task] = "classification"
+    """What it is for, unless `task.name` says otherwise."""
+    offers: ClassVar[frozenset[str]] = frozenset({"images"})
+    """What other components may need of its inputs: `images` [H, W, C] with an `ImageSpec`, or nothing."""
+
     clients: int = key(100, "number of clients", "Caldarola et al. 2022, CIFAR-10", ge=1, le=10**7)
     augment: Augment = key("none", "augmentation of training batches, on the device", "off")
     local_test: float = key(
@@ -186,6 +171,12 @@ class Dataset(Component):
         " from 0 to 1",
         "Caldarola et al. 2022; the others in Coldenhoff et al. 2022",
     )
+
+    def required(self) -> dict[str, frozenset[str]]:
+        """Label noise needs classes, and another way of showing pixels needs images."""
+        noise = {"label_noise": frozenset({"classes"})} if self.label_noise else {}
+        pixels = {"pixels": frozenset({"images"})} if self.pixels != "standard" else {}
+        return {**super().required(), **noise, **pixels}
 
     def needs(self, clients: int) -> list[Need]:
         """What must be in memory before and in a round with so many clients, beyond the files that are read."""

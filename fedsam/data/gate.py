@@ -11,16 +11,17 @@ from typing import Any, NoReturn
 import numpy as np
 
 from fedsam.data.base import Federation, Split
-from fedsam.data.images.spec import ImageSpec
-from fedsam.data.intake import Intake
+from fedsam.data.intake import intake_of
 from fedsam.data.plain_array import Unfit, as_array, as_numbers
+from fedsam.data.spec import Spec
 from fedsam.errors import ClientError, InputError
 
 LOCAL = "local test"
 
 
 class Gate(Federation):
-    """The same federation, whose arrays have the right form (see `Intake`). No client is read before it is asked for.
+    """The same federation, whose arrays have the right form (see `fedsam.data.intake`). No client is read
+    before it is asked for.
 
     Args:
         whole: as its data set loaded it.
@@ -33,7 +34,7 @@ class Gate(Federation):
 
     def __init__(self, whole: Federation, name: str, sealed: bool = False) -> None:
         self._whole, self._name = whole, name
-        self._intake = Intake(name, whole.spec)
+        self._intake = intake_of(name, whole.spec)
         self.test, self.measured = whole.test, whole.measured
         if not sealed:
             self.test = self._intake.split(whole.test, whole.measured)
@@ -47,9 +48,10 @@ class Gate(Federation):
             raise InputError("name", name, told)
 
     @property
-    def spec(self) -> ImageSpec:  # type: ignore[override]
+    def spec(self) -> Spec:  # type: ignore[override]
         """In the right form."""
-        return self._intake.spec
+        spec: Spec = self._intake.spec
+        return spec
 
     def __getattr__(self, name: str) -> Any:  # what the federation has beside
         if name == "_whole":

@@ -1,52 +1,35 @@
-"""What a data set hands in, made bytes and labels where its meaning is certain, and refused in one line where not.
+"""The one check of a data set's arrays: brought into the form of `Split` where their meaning is certain, and refused in
+one line where not.
 
-Shapes: N examples, H height, W width, C channels, L classes.
+Shapes: N examples.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any, NoReturn
 
 import numpy as np
 
 from fedsam.data.base import Split
-from fedsam.data.images.spec import ImageSpec
 from fedsam.data.plain_array import Unfit, as_array, as_numbers
+from fedsam.data.spec import Spec
 from fedsam.errors import InputError
-
-WHITE = 255
-PART = 1024  # images that are looked at at once
-EXACT = 0.01  # how far 255 times a pixel may be from the byte that it was divided from
-HALF = 0.1  # in half precision
 
 
 class Intake:
-    """The one check of a data set's arrays. What is not of the form of `Split` is brought into it where it can mean
-    but one thing, with the same bytes and labels that a correct data set has:
-
-    - tensors, lists, PIL images, arrays of any whole-number type, byte order or memory layout;
-    - images without channel axis of a grey data set, or with the channels first;
-    - pixels as floats that are whole numbers, or bytes divided by 255, or as truth values;
-    - labels as whole floats or truth values, as a column [N, 1], or one-hot [N, L].
-
-    Whether floats are bytes divided by 255 the first split decides for all: dark images alone would not tell.
+    """Inputs and targets of any kind: finite numbers of the spec's shapes, as many of the one as of the other.
 
     Args:
         name: of the data set.
         spec: as handed in.
 
     Raises:
-        InputError: under "name": the facts cannot be.
+        InputError: under "name": the spec cannot be.
     """
 
-    def __init__(self, name: str, spec: Any) -> None:
+    def __init__(self, name: str, spec: Spec) -> None:
         self.name = name
         self.spec = self._checked(spec)
-        self._begun = False
-        self._gain: float | None = None
-        """What floats are multiplied by; None: there must be none."""
 
     def split(self, given: Any, which: str, empty: bool = False, part: bool = False) -> Split:
         """A split in the right form; the same object if it has it.
@@ -60,183 +43,93 @@ class Intake:
         Raises:
             InputError: under "name": it cannot be used.
         """
-        images, labels = self._parts(given, which)
-        if not self._begun:
-            self._begin(images)
-        if labels.shape == (1, len(images)):
-            labels = labels.reshape(-1)
-        if len(images) != len(labels):
-            self._refuse(which, f"has {len(images)} images and {len(labels)} labels; each image needs its own")
-        if not len(images):
-            if not empty:
-                self._refuse(which, "is empty; it needs at least one image")
-            return Split(np.empty((0, *self.spec.shape), np.uint8), np.empty(0, np.int64)).read_only()
-        found_NHWC, found_N = self._images(images, which, part), self._labels(labels, which, len(images))
-        same = isinstance(given, Split) and found_NHWC is given.inputs and found_N is given.targets
-        return given if same else Split(found_NHWC, found_N)
-
-    def _begin(self, images: np.ndarray) -> None:
-        """Decide what floats are."""
-        self._begun = True
-        if images.dtype.kind != "f" or not images.size:
-            return
-        divided = images.max() <= 1 and (self.spec.scale > 1 or bool((np.rint(images) != images).any()))
-        self._gain = 1 if not divided else self.spec.scale if self.spec.scale > 1 else WHITE
-        if divided and self.spec.scale == 1:
-            self.spec = replace(self.spec, scale=float(WHITE))
+        inputs, targets = self._parts(given, which)
+        if len(inputs) != len(targets):
+            self._refuse(which, f"has {len(inputs)} inputs and {len(targets)} targets; each input needs its own")
+        if not len(inputs) and not empty:
+            self._refuse(which, "is empty; it needs at least one example")
+        found = Split(self._inputs(inputs, which, part), self._targets(targets, which))
+        same = isinstance(given, Split) and found.inputs is given.inputs and found.targets is given.targets
+        return given if same else found
 
     def _parts(self, given: Any, which: str) -> tuple[np.ndarray, np.ndarray]:
         if isinstance(given, tuple | list) and len(given) == 2:
-            images, labels = given
+            inputs, targets = given
         elif hasattr(given, "inputs") and hasattr(given, "targets"):
-            images, labels = given.inputs, given.targets
+            inputs, targets = given.inputs, given.targets
         else:
             self._refuse(which, f"is {type(given).__name__}, must be Split(inputs, targets)")
-        found = []
-        for what, part in (("images", images), ("labels", labels)):
-            try:
-                found.append(as_array(part, self.spec.shape[2]))
-                if not found[-1].ndim:
-                    raise Unfit("a single number")
-            except Unfit as error:
-                self._refuse(which, f"has {what} that are {error}; must be arrays, see fedsam.data.base.Split")
-        return found[0], found[1]
+        return self._array(inputs, which, "inputs"), self._array(targets, which, "targets")
 
-    def _images(self, images: np.ndarray, which: str, part: bool) -> np.ndarray:
-        shape, channels = self.spec.shape, self.spec.shape[2]
-        if channels == 1 and images.shape[1:] == shape[:2]:
-            images = images[..., None]
-        elif images.shape[1:] == (channels, *shape[:2]) and images.shape[1:] != shape:
-            images = images.transpose(0, 2, 3, 1)
-        if images.shape[1:] != shape:
-            wanted = ", ".join(map(str, shape))
-            self._refuse(which, f"has images of shape {list(images.shape)}, must be [N, {wanted}] by ImageSpec.shape")
-        if images.dtype.kind == "f":
-            images = self._rounded(images, which)
-        elif images.dtype.kind == "b":
-            images = images * np.uint8(min(self.spec.scale, WHITE))
-        elif images.dtype != np.uint8:
-            self._check_range(int(images.min()), int(images.max()), WHITE, which)
-            images = images.astype(np.uint8)
-        self._check_scale(images, which, part)
-        return np.ascontiguousarray(images)
-
-    def _check_scale(self, images: np.ndarray, which: str, part: bool) -> None:
-        """Bytes that the scale or the mean is not meant for."""
-        scale, mean = self.spec.scale, max(self.spec.mean)
-        if not part and scale > 1 and _top(images, 2) == 1:
-            told = f"has no pixel above 1, but {scale:g} is white (ImageSpec.scale)"
-            self._refuse(which, f"{told}; multiply the images by {scale:g}, or set the scale to 1")
-        if mean <= 1 and scale < WHITE and (top := _top(images, WHITE)) > scale:
-            self._refuse(
-                which, f"has the pixel {top}, but {scale:g} is white (ImageSpec.scale); set the scale to {WHITE}"
-            )
-        if not part and mean > 1 and _top(images, WHITE) < mean * scale:
-            told = f"must be the mean of pixels / {scale:g}, from 0 to 1"
-            self._refuse_fact("mean", self.spec.mean, told)
-
-    def _rounded(self, images: np.ndarray, which: str) -> np.ndarray:
-        if self._gain is None:
-            self._refuse(which, f"has images of {images.dtype.name}, another split has bytes; hand in bytes alike")
-        gain, found, begin = self._gain, np.empty(images.shape, dtype=np.uint8), 0
-        off = 0.0 if gain == 1 else HALF if images.dtype.itemsize == 2 else EXACT
-        for part in _parted(images):
-            if not np.isfinite(part).all():
-                self._refuse(which, "has pixels that are NaN or infinite")
-            scaled = part.astype(np.float64) * gain
-            self._check_range(float(part.min()), float(part.max()), WHITE if gain == 1 else 1, which, off)
-            whole = np.rint(scaled)
-            if (np.abs(scaled - whole) > off).any():
-                right = f"(images * {gain:g}).round().astype('uint8')"
-                self._refuse(which, f"has images of {images.dtype.name} that are no bytes / {gain:g}; hand in {right}")
-            found[begin : begin + len(part)] = whole
-            begin += len(part)
+    def _array(self, given: Any, which: str, what: str, channels: int = 0) -> np.ndarray:
+        try:
+            found = as_array(given, channels)
+            if not found.ndim:
+                raise Unfit("a single number")
+        except Unfit as error:
+            self._refuse(which, f"has {what} that are {error}; must be arrays, see fedsam.data.base.Split")
         return found
 
-    def _check_range(self, low: float, high: float, white: int, which: str, off: float = 0.0) -> None:
-        if low < 0 or high > white + off:
-            hint = "; ImageSpec.mean and ImageSpec.std are taken off later" if low < 0 else ""
-            self._refuse(which, f"has pixels from {low:g} to {high:g}, must be bytes, from 0 to {WHITE}{hint}")
+    def _inputs(self, inputs: np.ndarray, which: str, part: bool) -> np.ndarray:
+        """In the spec's type: numbers as floats, tokens and the like as whole numbers."""
+        self._check_shape(inputs, self.spec.shape, which, "inputs")
+        wanted = np.dtype(self.spec.dtype)
+        if wanted.kind == "f":
+            return np.ascontiguousarray(self._finite(inputs, which, "inputs").astype(wanted, copy=False))
+        return np.ascontiguousarray(self._whole(inputs, which, "inputs").astype(wanted, copy=False))
 
-    def _labels(self, labels: np.ndarray, which: str, images: int) -> np.ndarray:
-        classes = self.spec.classes
-        if labels.ndim == 2:
-            labels = labels.reshape(-1) if labels.size == images else self._one_hot(labels, which)
-        if labels.ndim != 1:
-            self._refuse(which, f"has labels of shape {list(labels.shape)}, must be [N], a class for each image")
+    def _targets(self, targets: np.ndarray, which: str) -> np.ndarray:
+        """Classes from 0 on where the spec has classes, else finite numbers."""
+        self._check_shape(targets, self.spec.target_shape, which, "targets")
+        if self.spec.classes is None:
+            return np.ascontiguousarray(self._finite(targets, which, "targets"))
+        found = self._whole(targets, which, "targets")
+        if found.size and found.max() >= self.spec.classes:
+            told = f"has the class {found.max()}, must be below {self.spec.classes} (Spec.classes)"
+            self._refuse(which, told)
+        return np.ascontiguousarray(found)
+
+    def _check_shape(self, found: np.ndarray, shape: tuple[int, ...], which: str, what: str) -> None:
+        if found.shape[1:] != tuple(shape):
+            wanted = ", ".join(["N", *map(str, shape)])
+            self._refuse(which, f"has {what} of shape {list(found.shape)}, must be [{wanted}] by the spec")
+
+    def _finite(self, found: np.ndarray, which: str, what: str) -> np.ndarray:
+        if found.dtype.kind == "f" and not np.isfinite(found).all():
+            self._refuse(which, f"has {what} that are NaN or infinite")
+        return found
+
+    def _whole(self, found: np.ndarray, which: str, what: str) -> np.ndarray:
         try:
-            labels = as_numbers(labels)
+            return as_numbers(found)
         except Unfit as error:
-            self._refuse(which, f"has labels that are {error}; must be classes, from 0 to {classes - 1}")
-        low, high = int(labels.min()), int(labels.max())
-        if low < 0 or high >= classes:
-            hint = "; they seem to count from 1: subtract 1" if (low, high) == (1, classes) else ""
-            told = f"has the label {low if low < 0 else high}, must be from 0 to {classes - 1}"
-            self._refuse(which, f"{told} (ImageSpec.classes = {classes}){hint}")
-        return np.ascontiguousarray(labels)
+            self._refuse(which, f"has {what} that are {error}; must be whole numbers")
 
-    def _one_hot(self, labels: np.ndarray, which: str) -> np.ndarray:
-        marks = ((labels == 0) | (labels == 1)).all()
-        if not (marks and labels.shape[1] == self.spec.classes and (labels.sum(axis=1) == 1).all()):
-            several = ", several classes for an image" if marks and (labels.sum(axis=1) > 1).any() else ""
-            told = f"has labels of shape {list(labels.shape)}{several}"
-            self._refuse(which, f"{told}, must be [N], a class for each image, from 0 to {self.spec.classes - 1}")
-        chosen: np.ndarray = labels.argmax(axis=1)
-        return chosen
-
-    def _checked(self, spec: Any) -> ImageSpec:
-        if not isinstance(spec, ImageSpec):
-            told = f"its spec is {type(spec).__name__}, must be ImageSpec(classes, shape, mean, std)"
-            raise InputError("name", self.name, told)
-        classes, *rest = self._fact(spec, "classes", whole=True)
-        if rest or classes < 1:
-            self._refuse_fact("classes", spec.classes, "must be a whole number, at least 1")
-        shape = self._fact(spec, "shape", whole=True)
-        if len(shape) != 3 or min(shape) < 1:
-            self._refuse_fact("shape", spec.shape, "must be (H, W, C), with C = 1 for grey images")
-        scale, *rest = self._fact(spec, "scale")
-        if rest or scale <= 0:
-            self._refuse_fact("scale", spec.scale, "must be the pixel that is white, above 0; 255 as a rule")
-        most = max(1.0, WHITE / scale)
-        for field, least in (("mean", "from 0"), ("std", "above 0")):
-            found, given = self._fact(spec, field), getattr(spec, field)
-            if len(found) != shape[2]:
-                hint = ", with the channels last" if len(found) == shape[0] else ""
-                self._refuse_fact(field, given, f"must have a number for each channel; ImageSpec.shape = {shape}{hint}")
-            if min(found) < 0 or (field == "std" and min(found) == 0) or max(found) > most:
-                self._refuse_fact(field, given, f"must be that of pixels / {scale:g}, {least} to {most:g}")
-        height, width, channels = shape
-        mean, std = self._fact(spec, "mean"), self._fact(spec, "std")
-        clean = ImageSpec(classes, (height, width, channels), mean, std, scale)
-        return spec if repr(spec) == repr(clean) else clean
-
-    def _fact(self, spec: ImageSpec, field: str, whole: bool = False) -> tuple[Any, ...]:
-        given = getattr(spec, field)
-        try:
-            found = np.atleast_1d(as_array(given))
-            numbers = as_numbers(found) if whole else found.astype(np.float64)
-            if numbers.ndim != 1 or not np.isfinite(numbers).all():
-                raise Unfit
-        except Unfit:
-            self._refuse_fact(field, given, f"must be {'whole' if whole else 'finite'} numbers")
-        return tuple(numbers.tolist())
+    def _checked(self, spec: Any) -> Any:
+        """The spec, in the right form."""
+        sides = (*spec.shape, *spec.target_shape)
+        if not all(isinstance(side, int | np.integer) and side > 0 for side in sides):
+            raise InputError("name", self.name, f"its spec has the shapes {spec.shape} and {spec.target_shape}")
+        if spec.classes is not None and not (isinstance(spec.classes, int | np.integer) and spec.classes > 0):
+            raise InputError("name", self.name, f"Spec.classes = {spec.classes!r} must be a whole number, at least 1")
+        return spec
 
     def _refuse(self, which: str, told: str) -> NoReturn:
         raise InputError("name", self.name, f"its {which} set {told}")
 
-    def _refuse_fact(self, field: str, given: Any, told: str) -> NoReturn:
-        raise InputError("name", self.name, f"ImageSpec.{field} = {' '.join(repr(given).split())[:60]} {told}")
 
+def intake_of(name: str, spec: Any) -> Intake:
+    """The check that fits a spec, as handed in.
 
-def _parted(images: np.ndarray) -> Iterator[np.ndarray]:
-    return (images[begin : begin + PART] for begin in range(0, len(images), PART))
+    Raises:
+        InputError: under "name": it is none.
+    """
+    from fedsam.data.images.intake import ImageIntake
+    from fedsam.data.images.spec import ImageSpec
 
-
-def _top(images: np.ndarray, enough: int) -> int:
-    """The largest byte, or one that is at least `enough`."""
-    top = 0
-    for part in _parted(images):
-        top = max(top, int(part.max()))
-        if top >= enough:
-            break
-    return top
+    if not isinstance(spec, Spec):
+        told = (
+            f"its spec is {type(spec).__name__}, must be ImageSpec(classes, shape, mean, std), or Spec without images"
+        )
+        raise InputError("name", name, told)
+    return ImageIntake(name, spec) if isinstance(spec, ImageSpec) else Intake(name, spec)

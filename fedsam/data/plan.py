@@ -54,7 +54,7 @@ def plan_client(
     batch_size: int,
     epochs: int,
     augment: Augment,
-    image: tuple[int, int],
+    shape: tuple[int, ...],
     seed: int,
     round: int,
     client: int,
@@ -65,7 +65,7 @@ def plan_client(
 
     Args:
         index: positions of the client's examples in the store.
-        image: height and width of an image.
+        shape: of one stored input.
         draw: more draws, from a stream of their own.
     """
     examples, batch = len(index), min(batch_size, len(index))
@@ -78,7 +78,7 @@ def plan_client(
         order_EN[epoch, examples:] = order_EN[epoch, (per_epoch - 1) * batch]
     draws: Draws = {}
     if type(augment).draw is not Augment.draw:  # to begin a stream takes as long as the rest
-        draws = augment.draw(stream(seed, "augment", round, client), count_T, batch, image)
+        draws = augment.draw(stream(seed, "augment", round, client), count_T, batch, shape)
     if draw is not None:
         draws = draws | draw(stream(seed, "optimiser", round, client), count_T, batch)
     return ClientPlan(client, examples, order_EN.reshape(-1, batch), count_T, draws)
@@ -107,9 +107,9 @@ def plan_clients(
 ) -> tuple[Split, list[ClientPlan]]:
     """The round of these clients, and the store that their plans point into."""
     store, index = federation.examples(ids)
-    image = federation.spec.shape[:2]
+    shape = federation.spec.shape
     plans = [
-        plan_client(own, batch_size, epochs, augment, image, seed, round, client, draw)
+        plan_client(own, batch_size, epochs, augment, shape, seed, round, client, draw)
         for client, own in zip(ids, index, strict=True)
     ]
     return store, plans

@@ -24,7 +24,3 @@ class Preparation:
     def __call__(self, stored: Tensor) -> Tensor:
         """What a model is given, of a batch or a block of batches as it is stored, [..., B, ...]."""
         return stored.to(self.dtype if stored.is_floating_point() else torch.int64)
-
-    def batched(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The shape of one input as a model is given it, of that of a stored one."""
-        return shape

@@ -13,17 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from fedsam.config import key
+from fedsam.config import key, resolve
 from fedsam.data.base import Dataset, Federation, Split
 from fedsam.data.images.spec import ImageSpec
-from fedsam.data.intake import Intake
+from fedsam.data.intake import intake_of
 from fedsam.data.label_noise import with_label_noise
 from fedsam.data.partition.base import Assignment, Partition
 from fedsam.data.skew.base import Skew
+from fedsam.data.spec import Spec
 from fedsam.errors import InputError
 from fedsam.measure.names import TEST
 from fedsam.rng import stream
 from fedsam.storage.paths import expanded
+from fedsam.tasks.base import Task
 
 
 class StoredFederation(Federation):
@@ -41,7 +43,7 @@ class StoredFederation(Federation):
 
     def __init__(
         self,
-        spec: ImageSpec,
+        spec: Spec,
         train: Split,
         test: Split,
         own: Assignment,
@@ -69,7 +71,8 @@ class StoredFederation(Federation):
 
     def traits(self, ids: Sequence[int]) -> dict[str, Any]:
         """What sets the images of each of these clients apart."""
-        return self._skew.table(self._seed, ids, self.spec.shape[2]) if self._skew else {}
+        images = self._skew is not None and isinstance(self.spec, ImageSpec)
+        return self._skew.table(self._seed, ids, self.spec.shape[2]) if self._skew and images else {}
 
 
 class Partitioned(Dataset):
@@ -85,7 +88,7 @@ class Partitioned(Dataset):
     skew: Skew = key("none", "what sets one client's images apart from another's; the test set stays as it is", "off")
 
     @abstractmethod
-    def read(self) -> tuple[ImageSpec, Split, Split]:
+    def read(self) -> tuple[Spec, Split, Split]:
         """What a model must know, training and test examples.
 
         Raises:
@@ -102,27 +105,33 @@ class Partitioned(Dataset):
         """
         partition = self.dividing()
         spec, train, test = self._taken()
-        own = partition.assign(train.targets, self.clients, self.samples_per_client, stream(seed, "partition"))
+        task: Task = resolve(Task, self.task)
+        strata = task.strata(train.targets)
+        classes = np.zeros(len(train), dtype=np.int64) if strata is None else strata
+        own = partition.assign(classes, self.clients, self.samples_per_client, stream(seed, "partition"))
         self._check(own, len(train))
-        images = self.skew.store(train.inputs, own, seed, spec.scale)
-        if images is not train.inputs:
-            train = Split(images, train.targets).read_only()
+        if isinstance(spec, ImageSpec):
+            images = self.skew.store(train.inputs, own, seed, spec.scale)
+            if images is not train.inputs:
+                train = Split(images, train.targets).read_only()
         held_out = Assignment(np.empty(0, dtype=np.int64), np.zeros(own.clients + 1, dtype=np.int64))
         if self.local_test:
-            own, held_out = self._hold_out(train.targets, own, seed)
+            own, held_out = self._hold_out(classes, own, seed)
         if self.label_noise:
+            if spec.classes is None or strata is None:
+                raise InputError("label_noise", self.label_noise, "needs targets that are classes; set 0")
             at, rng = np.sort(own.index), stream(seed, "label noise")
-            labels = with_label_noise(train.targets, at, self.label_noise, self.label_noise_kind, spec.classes, rng)
+            labels = with_label_noise(strata, at, self.label_noise, self.label_noise_kind, spec.classes, rng)
             train = Split(train.inputs, labels).read_only()
         return StoredFederation(spec, train, test, own, held_out, self.skew, seed)
 
-    def _taken(self) -> tuple[ImageSpec, Split, Split]:
+    def _taken(self) -> tuple[Spec, Split, Split]:
         """What is read, in the right form."""
         found: Any = self.read()
         if not isinstance(found, tuple | list) or len(found) != 3:
-            told = f"its read() gave {type(found).__name__}, must be ImageSpec, training Split, test Split"
+            told = f"its read() gave {type(found).__name__}, must be Spec, training Split, test Split"
             raise InputError("name", self.name, told)
-        intake = Intake(self.name, found[0])
+        intake = intake_of(self.name, found[0])
         train = intake.split(found[1], "training")
         # a run for tuning does not as much as look at the test set
         return intake.spec, train, found[2] if self.validation else intake.split(found[2], TEST)

@@ -26,7 +26,7 @@ from fedsam.rng import stream
 LENGTH = 4.0  # of a prototype, in standard deviations of the noise at noise = 1
 GRID = 4  # cells along each side of a prototype
 CENTRE, SPREAD = 127.5, 40.0  # of the bytes
-HYPERPARAMETERS = 2**22  # pixels that are drawn at once
+ELEMENTS = 2**22  # pixels that are drawn at once
 L2_CACHE = 2**18  # pixels that are computed at once: what is between lies in a near cache
 
 
@@ -85,6 +85,8 @@ class Synthetic(Dataset):
 class SyntheticFederation(Federation):
     """Examples that exist from the moment they are asked for; those asked for last are kept."""
 
+    spec: ImageSpec
+
     def __init__(self, settings: Synthetic, seed: int) -> None:
         self.settings, self.seed = settings, seed
         self.clients = settings.clients
@@ -120,11 +122,11 @@ class SyntheticFederation(Federation):
 
     def label_counts(self, ids: Sequence[int]) -> np.ndarray:
         """Training examples of each class at each of these clients, int64 [K, L]; makes no images."""
-        counts_KL = np.zeros((len(ids), self.spec.classes), dtype=np.int64)
+        counts_KL = np.zeros((len(ids), self.settings.classes), dtype=np.int64)
         for row, client in enumerate(ids):
             (labels,) = self._labels(self._streams([client]))
             held = self._held_out(labels, client)
-            counts_KL[row] = np.bincount(self._noisy(labels, held, client)[~held], minlength=self.spec.classes)
+            counts_KL[row] = np.bincount(self._noisy(labels, held, client)[~held], minlength=self.settings.classes)
         return counts_KL
 
     def traits(self, ids: Sequence[int]) -> dict[str, Any]:
@@ -137,7 +139,7 @@ class SyntheticFederation(Federation):
             images = np.empty((len(asked) * samples, *self.spec.shape), dtype=np.uint8)
             labels = np.empty(len(asked) * samples, dtype=np.int64)
             out = []
-            at_once = max(1, HYPERPARAMETERS // (samples * math.prod(self.spec.shape)))
+            at_once = max(1, ELEMENTS // (samples * math.prod(self.spec.shape)))
             for first in range(0, len(asked), at_once):
                 some = slice(first * samples, (first + at_once) * samples)
                 out += self._make(asked[first : first + at_once], images[some], labels[some])
@@ -194,7 +196,7 @@ class SyntheticFederation(Federation):
         if not share:
             return labels
         rng = stream(self.seed, "label noise", client=client)
-        return with_label_noise(labels, np.flatnonzero(~held), share, kind, self.spec.classes, rng)
+        return with_label_noise(labels, np.flatnonzero(~held), share, kind, self.settings.classes, rng)
 
     def _images(self, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         shape = len(labels), *self.spec.shape

@@ -38,6 +38,7 @@ def federation_of(data: Dataset, seed: int, cohort: int = 1) -> Federation:
     """
     must_fit(data.needs(cohort))
     loaded = _loaded(data, seed)
+    loaded.task = data.task
     return HeldOut(loaded, data.validation, seed) if data.validation else loaded
 
 
@@ -90,7 +91,7 @@ class HeldOut(Federation):
     measured = VALIDATION
 
     def __init__(self, whole: Federation, share: float, seed: int) -> None:
-        self.spec, self.clients = whole.spec, whole.clients
+        self.spec, self.clients, self.task = whole.spec, whole.clients, whole.task
         self._whole, self._share, self._seed = whole, share, seed
         self._kept: dict[int, np.ndarray] = {}
         self.test = self._pool()
@@ -123,14 +124,16 @@ class HeldOut(Federation):
         whole = {name: sum for name, sum in self._whole.digests.items() if not name.startswith(self._whole.measured)}
         return {**whole, f"{VALIDATION} examples": digest(self.test.inputs, self.test.targets)}
 
-    def _out(self, client: int, labels_N: np.ndarray) -> np.ndarray:
+    def _out(self, client: int, targets_N: np.ndarray) -> np.ndarray:
         """Which of a client's training examples it holds out, bool [N]."""
         client = int(client)
         if client not in self._kept:
             if len(self._kept) >= KEPT:
                 self._kept.clear()
-            total = int(validation_size(np.array(len(labels_N)), self._share))
-            self._kept[client] = stratified(labels_N, total, stream(self._seed, VALIDATION, client=client))
+            total = int(validation_size(np.array(len(targets_N)), self._share))
+            self._kept[client] = stratified(
+                self.strata(targets_N), total, stream(self._seed, VALIDATION, client=client)
+            )
         return self._kept[client]
 
     def _pool(self) -> Split:

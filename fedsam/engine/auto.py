@@ -10,9 +10,9 @@ from torch.nn.modules.conv import _ConvNd
 
 from fedsam.data.base import Federation
 from fedsam.engine.base import Engine, Trainer
-from fedsam.engine.blocks import why_not
 from fedsam.engine.cohort import Cohort
 from fedsam.engine.context import RunContext
+from fedsam.engine.kernels.mlp import Perceptron
 from fedsam.engine.loop import Loop
 from fedsam.params import theta_of
 
@@ -33,16 +33,17 @@ class Auto(Engine):
         """The engine, and the part of the rule that decided."""
         settings: dict[str, Any] = {field: getattr(self, field) for field in Engine.model_fields}
         blocks, reason = self._in_blocks(context)
-        if blocks and (why := why_not(context)):
-            return Loop(**settings), f"{why}, so clients are trained one at a time"
-        return (Cohort if blocks else Loop)(**settings), reason
+        if not blocks:
+            return Loop(**settings), reason
+        engine, why = Cohort(**settings).choose(context)
+        return engine, reason if isinstance(engine, Cohort) else why
 
     def _in_blocks(self, context: RunContext) -> tuple[bool, str]:
         if context.device.type != "cpu":
             return True, "on a GPU clients are trained in blocks"
         if context.convolutional:
             size, limit, kind = multiplications(context), CONVOLUTIONS, "models with {} multiplications in convolutions"
-        elif context.dense and context.takes_rows:
+        elif any(isinstance(kernel, Perceptron) for kernel in context.kernels):
             size, limit, kind = context.layout.total, PERCEPTRON, "perceptrons of {} parameters"
         else:
             size, limit, kind = context.layout.total, OTHER, "models without convolutions of {} parameters"
@@ -62,14 +63,13 @@ def multiplications(context: RunContext) -> int:
     def count(layer: nn.Module, inputs: Any, output: Tensor) -> None:
         found.append(output[0].numel() * layer.weight[0].numel())  # type: ignore[index]
 
-    height, width, channels = context.spec.shape
-    image = torch.zeros(1, channels, height, width, dtype=context.dtype, device=context.device)
+    stored = torch.zeros(1, *context.spec.shape, dtype=getattr(torch, context.spec.dtype), device=context.device)
     theta_P = theta_of(context.module)
     statistics = (context.batchnorms.initial(theta_P),) if context.batchnorms else ()
     hooks = [part.register_forward_hook(count) for part in context.module.modules() if isinstance(part, _ConvNd)]
     try:
         with torch.no_grad():
-            context.logits(theta_P, image, *statistics)
+            context.outputs(theta_P, context.prepare(stored), *statistics)
     finally:
         for hook in hooks:
             hook.remove()

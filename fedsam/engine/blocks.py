@@ -24,7 +24,6 @@ from fedsam.engine.loop import steps_of
 from fedsam.engine.train_client import TrainedClient, train_client
 from fedsam.models.batchnorm import NAME as BATCHNORM
 from fedsam.params import theta_of
-from fedsam.rng import stream
 
 SIZES = 3, 2
 """Examples of the clients that are tried, so that their batches differ."""
@@ -42,8 +41,8 @@ def train_block(
     order: Order,
     trained: Callable[..., TrainedClient] = train_client,
 ) -> TrainedClient:
-    """As `train_client` for all clients of an order, [K, ...]: on all rows as they stand where optimiser and strategy
-    take rows, else under `torch.func.vmap`; what clients send beside their updates is summed.
+    """As `train_client` for all clients of an order, [K, ...], on all rows at once; what clients send beside their
+    updates is summed.
     """
     stack, clock = ClientBatch.of(plans, store, context.dtype), context.clock(order)
 
@@ -54,39 +53,39 @@ def train_block(
     client_state = {name: kept_KP.to(theta_P) for name, kept_KP in order.client_state.items()}
     number_K = torch.tensor([float(len(plan.count_T)) for plan in plans], dtype=context.dtype, device=context.device)
     weight_K = torch.from_numpy(order.weight_K).to(context.device, context.dtype)
-    if context.takes_rows:
-        each_KP = theta_P.expand(len(plans), -1)
-        theta_KP, loss_K, client_state, uploads = train(
-            each_KP, stack.rows, client_state, number_K[:, None], weight_K[:, None]
-        )
-    else:
-        under = vmap(train, in_dims=(None, 0, 0, 0, 0))
-        theta_KP, loss_K, client_state, uploads = under(theta_P, stack.rows, client_state, number_K, weight_K)
+    each_KP = theta_P.expand(len(plans), -1)
+    theta_KP, loss_K, client_state, uploads = train(
+        each_KP, stack.rows, client_state, number_K[:, None], weight_K[:, None]
+    )
     return theta_KP, loss_K, client_state, {name: each_KP.sum(dim=0) for name, each_KP in uploads.items()}
 
 
 def why_not(context: RunContext) -> str:
     """Why clients cannot be trained in blocks, in a few words; nothing if they can.
 
-    Nobody doubts it for this package's own parts. With others, two clients are trained on made-up images, in a block
-    and alone, once for a task: a model may have operations that `torch.func.vmap` lacks, or take the mean over a batch
+    Nobody doubts it for this package's own parts. With others, two clients are trained on a few examples, in a block
+    and alone, once: a model may have operations that `torch.func.vmap` lacks, or take the mean over a batch
     that is filled up.
     """
     if "train" not in context.tried:
-        context.tried["train"] = _tried(context) if _doubtful(context) else ""
+        context.tried["train"] = _tried(context) if context.sample and _doubtful(context) else ""
     return context.tried["train"]
 
 
 def why_not_together(context: RunContext) -> str:
     """Why several models cannot be evaluated at once by `torch.func.vmap`; nothing if they can."""
     if "evaluate" not in context.tried:
-        context.tried["evaluate"] = _evaluated(context) if ":" in str(context.keys.get("model.name", "")) else ""
+        context.tried["evaluate"] = _evaluated(context) if context.sample and _foreign(context) else ""
     return context.tried["evaluate"]
 
 
+def _foreign(context: RunContext) -> bool:
+    return ":" in str(context.keys.get("model.name", ""))
+
+
 def _doubtful(context: RunContext) -> bool:
-    written = context.dense is not None or context.unfolded is not None
-    parts = "client.", "server.", "data.augment", *(() if written else ("model.name",))
+    ours = any(kernel.batched for kernel in context.kernels[:-1])
+    parts = "client.", "server.", "data.augment", "task.name", *(() if ours else ("model.name",))
     return any(isinstance(value, str) and ":" in value for key, value in context.keys.items() if key.startswith(parts))
 
 
@@ -109,12 +108,12 @@ def _tried(context: RunContext) -> str:
 
 
 class Two:
-    """Two clients on made-up images, trained alone and in a block."""
+    """Two clients, trained alone and in a block."""
 
     def __init__(self, context: RunContext) -> None:
         self.context = context
         self.order, self.sent_P = _order(context, theta_of(context.module).to(context.device, context.dtype))
-        split, self.plans = context.plan(MadeUp(context), self.order)
+        split, self.plans = context.plan(Sample(context), self.order)
         self.store = context.place(split)
 
     def alone(self) -> Tensor:
@@ -163,35 +162,35 @@ def _order(context: RunContext, theta_P: Tensor) -> tuple[Order, Tensor]:
 
 
 def _evaluated(context: RunContext) -> str:
-    inputs = context.prepare(context.place(MadeUp(context).split).inputs)
+    inputs = context.prepare(context.place(Sample(context).split).inputs)
     theta_P = theta_of(context.module).to(context.device, context.dtype)
     theta_KP = torch.stack([theta_P, 1.01 * theta_P])
     statistics = (context.batchnorms.initial(theta_P),) if context.batchnorms else ()
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         try:
-            together = vmap(lambda theta_P: context.logits(theta_P, inputs, *statistics))(theta_KP)
-            alone = torch.stack([context.logits(theta_P, inputs, *statistics) for theta_P in theta_KP])
+            together = vmap(lambda theta_P: context.outputs(theta_P, inputs, *statistics))(theta_KP)
+            alone = torch.stack([context.outputs(theta_P, inputs, *statistics) for theta_P in theta_KP])
         except Exception as error:
             return f"{type(error).__name__}: {error}"
     return "" if torch.allclose(together, alone, rtol=1e-3, atol=1e-3 * float(alone.abs().max())) else "it differs"
 
 
-class MadeUp(Federation):
-    """Two clients with a few made-up images each, for trying."""
+class Sample(Federation):
+    """Two clients with a few of the run's examples each, for trying."""
 
     def __init__(self, context: RunContext) -> None:
-        rng = stream(0, "made up")
-        self.spec, self.clients, examples = context.spec, len(SIZES), sum(SIZES)
-        images = rng.integers(256, size=(examples, *context.spec.shape), dtype=np.uint8)
-        self.split = self.test = Split(images, rng.integers(context.spec.classes, size=examples))
+        self.spec, self.clients = context.spec, len(SIZES)
+        assert context.sample
+        some = np.arange(sum(SIZES)) % len(context.sample)
+        self.split = self.test = Split(context.sample.inputs[some], context.sample.targets[some])
 
     def sizes(self, ids: Sequence[int]) -> np.ndarray:
         """`SIZES`."""
         return np.array([SIZES[client] for client in ids])
 
     def examples(self, ids: Sequence[int]) -> tuple[Split, list[np.ndarray]]:
-        """The images."""
+        """The few examples."""
         return self.split, [np.split(np.arange(len(self.split)), np.cumsum(SIZES))[client] for client in ids]
 
     def local_test(self, ids: Sequence[int]) -> tuple[Split, list[np.ndarray]]:

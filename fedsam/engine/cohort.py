@@ -1,5 +1,4 @@
-"""The vectorised engine: blocks of clients trained at once, by the function that trains one: on all rows of a block as
-it stands where optimiser and strategy take rows, else under `torch.func.vmap`.
+"""The vectorised engine: blocks of clients trained at once, by the function that trains one, on all rows of a block.
 
 Shapes: K clients of a block, P parameters.
 """
@@ -8,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -17,9 +17,10 @@ from fedsam.engine.base import Engine, Order, Trained, Trainer
 from fedsam.engine.blocks import train_block, why_not
 from fedsam.engine.context import DeviceSplit, RunContext
 from fedsam.engine.isolate import attempt, out_of_memory, plan_round
+from fedsam.engine.loop import Loop
 from fedsam.engine.support.cuda_graph import Graphs
 from fedsam.engine.train_client import TrainedClient, train_client
-from fedsam.errors import InputError, RunError
+from fedsam.errors import RunError
 
 log = logging.getLogger("fedsam")
 
@@ -31,13 +32,12 @@ class Cohort(Engine):
     """Blocks of clients at once. Clients with fewer steps or smaller batches are masked by selection."""
 
     def choose(self, context: RunContext) -> tuple[Engine, str]:
-        """Itself.
-
-        Raises:
-            InputError: this model, or another part that is not this package's own, cannot be trained in blocks.
+        """Itself; or one client at a time where the model, or another part that is not this package's own, cannot be
+        trained in blocks.
         """
         if why := why_not(context):
-            raise InputError("engine.name", self.name, f"{why}; use engine.name=loop, or auto")
+            settings: dict[str, Any] = {field: getattr(self, field) for field in Engine.model_fields}
+            return Loop(**settings), f"{why}, so clients are trained one at a time"
         return super().choose(context)
 
     def start(self, context: RunContext, federation: Federation) -> CohortTrainer:
@@ -101,7 +101,7 @@ class CohortTrainer(Trainer):
                 yield self.trained(order.part(trained), theta_KP, loss_K, theta_P, uploads, client_state)
 
     def _train_block(self, theta_P: Tensor, store: DeviceSplit, plans: list[ClientPlan], order: Order) -> TrainedClient:
-        train = self.graphs.train if self.graphs and self.context.takes_rows else train_client
+        train = self.graphs.train if self.graphs else train_client
         return train_block(self.context, theta_P, store, plans, order, train)
 
     def _halve(self) -> None:

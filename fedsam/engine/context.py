@@ -1,13 +1,13 @@
-"""What all clients of a run share: module, data on the device, loss and precision.
+"""What all clients of a run share: module, task, data on the device and precision.
 
-Shapes: N examples, B batch, H height, W width, C channels, L classes, P parameters.
+Shapes: B batch, P parameters, S statistics of batch normalisation.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -16,24 +16,24 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import vmap
-from torch.nn import functional as F  # noqa: N812
 from torch.nn.modules.conv import _ConvNd
 
 from fedsam.algorithm.client_hooks import ClientHooks
 from fedsam.data.augment.base import Augment
 from fedsam.data.base import Federation, Split
-from fedsam.data.images.spec import ImageSpec
 from fedsam.data.plan import ClientPlan, plan_clients
+from fedsam.data.spec import Spec
 from fedsam.engine.base import Order
-from fedsam.engine.kernels.cnn_cpu import Written
-from fedsam.engine.kernels.cnn_im2col import Unfolded
-from fedsam.engine.kernels.mlp import Dense
+from fedsam.engine.kernels.autograd import Autograd
+from fedsam.engine.kernels.base import Head
+from fedsam.engine.kernels.dispatch import kernels_of
 from fedsam.models.batchnorm import NAME as BATCHNORM
 from fedsam.models.batchnorm import BatchNorms
 from fedsam.models.functional import Network
 from fedsam.optim.base import ClientOptimizer
 from fedsam.params import Layout
 from fedsam.schedule.base import Clock
+from fedsam.tasks.base import Task
 
 KEPT = "client "  # before the name of a vector of the client optimiser's state, among those a client keeps
 LIMIT = 2**17  # parameters of a model without convolutions whose kernels are still short
@@ -55,6 +55,7 @@ class RunContext:
         module: the model; its trainable parameters are replaced by views of theta in every call.
         layout: of those parameters in theta.
         spec: of the data set.
+        task: what is learnt.
         augment: of the training batches.
         optimizer: of the clients.
         strategy: the algorithm, of which clients do their half.
@@ -63,11 +64,13 @@ class RunContext:
         seed: of the run; batches and augmentation draws are keyed by it.
         rounds: of the run.
         keys: of the run, by which another machine can build this task.
+        sample: a few examples to try things on, if there are any.
     """
 
     module: nn.Module
     layout: Layout
-    spec: ImageSpec
+    spec: Spec
+    task: Task
     augment: Augment
     optimizer: ClientOptimizer
     strategy: ClientHooks
@@ -76,6 +79,7 @@ class RunContext:
     seed: int = 0
     rounds: int = 1
     keys: dict[str, Any] = field(default_factory=dict, repr=False)
+    sample: Split | None = field(default=None, repr=False)
     _kept: tuple[Split, DeviceSplit] | None = field(default=None, repr=False)
     tried: dict[str, str] = field(default_factory=dict, repr=False)
     """Ways to compute that were tried, and why they do not work; see `fedsam.engine.blocks`."""
@@ -85,10 +89,7 @@ class RunContext:
         self.prepare = self.spec.preparation(self.device, self.dtype)
         self.network = Network(self.module, self.layout)
         self.batchnorms: BatchNorms | None = self.network.norms
-        self.dense = None if self.precision == "bf16" else Dense.of(self.module, self.layout)
-        self.written = Written.of(self.module, self.layout) if self.device.type == "cpu" else None
-        self.unfolded = Unfolded.of(self.module, self.layout) if self.device.type == "cuda" else None
-        self.takes_rows = self.optimizer.takes_rows() and self.strategy.takes_rows()
+        self.kernels = kernels_of(self.network, self.device, self.precision)
 
     @property
     def convolutional(self) -> bool:
@@ -140,53 +141,41 @@ class RunContext:
             plans = [plan.first(int(steps)) for plan, steps in zip(plans, order.steps_K, strict=True)]
         return store, plans
 
-    def batch(self, images_BHWC: Tensor, labels_B: Tensor, draws: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """A training batch of examples of a store: augmented and normalised; inputs [B, C, H, W] in channels-last
-        order, targets [B] or [B, L]. Or a block of batches, with one more dimension, the first.
-        """
-        if images_BHWC.dim() == 5 and self.augment.changes:
-            return vmap(self.batch)(images_BHWC, labels_B, draws)
-        inputs_BCHW = self.prepare(self.augment.pixels(images_BHWC, draws))
-        return self.augment.inputs(inputs_BCHW, labels_B, self.spec.classes, draws)
-
-    def losses(
-        self, theta_P: Tensor, inputs_BCHW: Tensor, targets: Tensor, valid_B: Tensor | None = None, *statistics: Tensor
-    ) -> tuple[Tensor, ...]:
-        """Cross entropy of each sample in training, [B]; of a model with batch normalisation also its statistics after
-        this batch, [S].
+    def batch(self, inputs: Tensor, targets: Tensor, draws: dict[str, Tensor], block: bool) -> tuple[Tensor, Tensor]:
+        """A training batch of examples of a store, augmented and prepared for the model.
 
         Args:
-            valid_B: which samples are valid, for batch normalisation; None = all.
-            statistics: [S] before this batch, of a model with batch normalisation.
+            inputs, targets: as they are stored, [B, ...]; of a block of batches [K, B, ...].
+            draws: of the augmentation.
+            block: whether it is one.
         """
-        if self.batchnorms is None:
-            return (self._cross_entropy(theta_P, inputs_BCHW, targets),)
-        with self.batchnorms.training(statistics[0], valid_B) as done:
-            losses_B = self._cross_entropy(theta_P, inputs_BCHW, targets)
-        return losses_B, self.batchnorms.after(done)
+        if block and self.augment.changes:
+            return vmap(partial(self.batch, block=False))(inputs, targets, draws)
+        inputs, targets = self.augment.stored(inputs, targets, draws)
+        return self.augment.prepared(self.prepare(inputs), targets, self.spec, draws)
 
-    def _cross_entropy(self, theta_P: Tensor, inputs_BCHW: Tensor, targets: Tensor) -> Tensor:
-        with self._autocast():
-            logits_BL = self.network.trained(theta_P, inputs_BCHW)
-        # under vmap `cross_entropy` is decomposed in Python, slowly, and loads torch's symbolic shapes first (1.5 s)
-        log_p_BL = F.log_softmax(logits_BL.to(self.dtype), dim=1)
-        if targets.is_floating_point():
-            return -(targets * log_p_BL).sum(dim=1)
-        return -log_p_BL.gather(1, targets[:, None]).squeeze(1)
+    def gradient(self, theta: Tensor, inputs: Tensor, head: Head, *statistics: Tensor) -> tuple[Tensor, ...]:
+        """(∇L, L) of a mini-batch by theta [P], or of a block's by [K, P], and after them the statistics of batch
+        normalisation, if there are any; by the first kernel that takes it.
+        """
+        kernel = next(kernel for kernel in self.kernels if kernel.takes(theta, head))
+        return kernel.gradient(theta, inputs, head, *statistics)
 
-    def logits(self, theta_P: Tensor, inputs_BCHW: Tensor, *statistics: Tensor) -> Tensor:
-        """The model's output in evaluation and in full precision, [B, L].
+    @property
+    def autograd(self) -> Autograd:
+        """The kernel of every network, which also gives the gradient by the inputs."""
+        kernel = self.kernels[-1]
+        assert isinstance(kernel, Autograd)
+        return kernel
+
+    def outputs(self, theta_P: Tensor, inputs: Tensor, *statistics: Tensor) -> Tensor:
+        """The model's output in evaluation and in full precision, [B, ...].
 
         Args:
             statistics: [S], of a model with batch normalisation.
         """
-        logits: Tensor = self.network.evaluated(theta_P, inputs_BCHW, *statistics)
-        return logits
-
-    def _autocast(self) -> AbstractContextManager[object]:
-        if self.precision != "bf16":
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, cache_enabled=False)
+        outputs: Tensor = self.network.evaluated(theta_P, inputs, *statistics)
+        return outputs
 
 
 def shared(array: np.ndarray) -> Tensor:

@@ -1,5 +1,4 @@
-"""Several runs trained as one block: settings that differ only in numbers of the client optimiser, one more axis under
-`torch.func.vmap`.
+"""Several runs trained as one block: settings that differ only in hyperparameters of the client optimiser.
 
 Shapes: M runs in this round, K clients of a block, R = M·K rows, run by run, P parameters.
 """
@@ -15,7 +14,6 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
-from torch.func import vmap
 
 from fedsam.algorithm.client_hooks import ClientContext
 from fedsam.config import Component
@@ -198,12 +196,9 @@ class JointTrainer(Trainer):
             client = ClientContext(*sent, own.optimizer, clock)
             return train_client(own, store, stack.steps(given["rows"]), client, given["weight"])
 
-        if context.takes_rows:
-            columns = {name: given[name][:, None] for name in ("steps", "weight", "lr")}
-            numbers_R1 = {name: each_R[:, None] for name, each_R in given["numbers"].items()}
-            theta_RP, loss_R, client_state, uploads = train(given | columns | {"numbers": numbers_R1})
-        else:
-            theta_RP, loss_R, client_state, uploads = vmap(train)(given)
+        columns = {name: given[name][:, None] for name in ("steps", "weight", "lr")}
+        numbers_R1 = {name: each_R[:, None] for name, each_R in given["numbers"].items()}
+        theta_RP, loss_R, client_state, uploads = train(given | columns | {"numbers": numbers_R1})
         found = []
         for place, seat in enumerate(seats):
             mine = slice(place * clients, (place + 1) * clients)

@@ -1,4 +1,4 @@
-"""The training of one client, written once: every engine calls `train_client`. Also a block of clients as it stands.
+"""The training of one client, written once: every engine calls `train_client`. Also of a block of clients, row by row.
 
 Shapes: P parameters, B batch, K clients of a block, S statistics of batch normalisation.
 """
@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.func import vmap
 
 from fedsam.algorithm.client_hooks import ClientContext, State
 from fedsam.attack.base import Attack
+from fedsam.data.images.normalise import Normalise
 from fedsam.engine.context import KEPT, DeviceSplit, RunContext
+from fedsam.engine.kernels.base import Head
 from fedsam.models.batchnorm import NAME as BATCHNORM
 from fedsam.optim.adversarial import START
 from fedsam.params import Layout
@@ -90,8 +90,9 @@ class BatchOracle:
         self.clock, self.client, self.asked, self._t = client.clock, client, False, t
         self.loss: Tensor | None = None
         self.statistics = statistics
-        self._context, self._step = context, step
-        self._inputs, self._targets = context.batch(*step.of(store), step.draws)
+        self._context, self._step, block = context, step, client.sent_P.dim() == 2
+        self._inputs, targets = context.batch(*step.of(store), step.draws, block)
+        self._head = Head(context.task, targets, step.count, step.valid_B, block)
 
     @property
     def t(self) -> int:
@@ -101,24 +102,19 @@ class BatchOracle:
 
     def __call__(self, theta_P: Tensor) -> Tensor:
         """∇L_B(theta), [P]."""
-        step = self._step
-        find = _Gradient.apply if theta_P.dim() == 1 else of_block
-        gradient_P, loss, *statistics = find(
-            self._context, 0, theta_P, self._inputs, self._targets, step.count, step.valid_B, *self.statistics
-        )
+        gradient_P, loss, *statistics = self._context.gradient(theta_P, self._inputs, self._head, *self.statistics)
         if self.loss is None:
             self.loss, self.statistics = loss, tuple(statistics)
         return gradient_P
 
     def change(self, theta_P: Tensor, attack: Attack) -> None:
         """Go on with the images that an attack makes of the batch's at theta; their labels stay."""
-        context, step = self._context, self._step
+        context, start = self._context, self._step.draws.get(START)
 
-        def gradient(inputs_BCHW: Tensor) -> Tensor:
-            rest = inputs_BCHW, self._targets, step.count, step.valid_B, *self.statistics
-            return _Gradient.apply(context, 1, theta_P, *rest)[0]  # type: ignore[no-any-return]
+        def gradient(inputs: Tensor) -> Tensor:
+            return context.autograd.by_inputs(theta_P, inputs, self._head, *self.statistics)
 
-        start = step.draws.get(START)
+        assert isinstance(context.prepare, Normalise)  # whatever attacks says that it needs images
         self._inputs = attack.changed(self._inputs, context.prepare.mean_C, context.prepare.std_C, gradient, start)
 
     def point(self, theta_P: Tensor) -> Tensor:
@@ -136,84 +132,6 @@ class BatchOracle:
     def descent(self, gradient_P: Tensor, theta_P: Tensor) -> Tensor:
         """What is to be descended along from theta."""
         return self._context.strategy.descent(gradient_P, theta_P, self.client)
-
-
-def mean_loss(
-    context: RunContext,
-    theta_P: Tensor,
-    inputs: Tensor,
-    targets: Tensor,
-    count: Tensor | float,
-    valid_B: Tensor | None,
-    *statistics: Tensor,
-) -> tuple[Tensor, ...]:
-    """Mean loss of the valid samples; the others are left out by selection, so nothing of theirs is multiplied by
-    zero. After it the statistics of batch normalisation, if there are any.
-    """
-    losses_B, *after = context.losses(theta_P, inputs, targets, valid_B, *statistics)
-    mean = losses_B.mean() if valid_B is None else torch.where(valid_B, losses_B, 0.0).sum() / count
-    return mean, *after
-
-
-class _Gradient(torch.autograd.Function):
-    """(∇L, L) of one client's batch, by theta or by the images (`of` 0 or 1), and statistics of batch normalisation
-    if there are any; under vmap of a block of clients by one backward pass through the batched loss.
-
-    The same as `torch.func.grad_and_value`, which would record and replay every operation under vmap (slower for small
-    models), and whose first use imports torch's compiler (three seconds).
-    """
-
-    @staticmethod
-    def forward(
-        context: RunContext,
-        of: int,
-        theta_P: Tensor,
-        inputs: Tensor,
-        targets: Tensor,
-        count: Any,
-        valid_B: Any,
-        *more: Tensor,
-    ) -> tuple[Tensor, ...]:
-        tensors = [theta_P, inputs, targets, count, valid_B, *more]
-        if context.written is not None and of == 0 and valid_B is None:
-            return context.written.gradient(theta_P, inputs, targets, context.precision == "bf16")
-        with torch.enable_grad():
-            tensors[of] = leaf = tensors[of].detach().requires_grad_()
-            loss, *after = mean_loss(context, *tensors)
-            (gradient,) = torch.autograd.grad(loss, leaf)
-        return gradient, loss.detach(), *after
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        pass
-
-    @staticmethod
-    def vmap(
-        info: Any, in_dims: tuple[Any, ...], context: RunContext, of: int, *given: Any
-    ) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
-        def rows(one: Any, at: int | None) -> Any:
-            if not isinstance(one, Tensor):
-                return one
-            return one.expand(info.batch_size, *one.shape) if at is None else one.movedim(at, 0)
-
-        found = of_block(context, of, *map(rows, given, in_dims[2:]))
-        return found, (0,) * len(found)
-
-
-def of_block(context: RunContext, of: int, *tensors: Any) -> tuple[Tensor, ...]:
-    """What `_Gradient` gives, for a block of clients: all tensors begin with a dimension for these."""
-    if context.dense is not None and of == 0:
-        return context.dense.gradient(*tensors)
-    if context.unfolded is not None and of == 0:
-        given = [*tensors, context.precision == "bf16"]
-        return context.unfolded.gradient(*given)
-    given = list(tensors)
-    with torch.enable_grad():
-        given[of] = leaf = tensors[of].detach().requires_grad_()
-        in_dims = tuple(0 if isinstance(one, Tensor) else None for one in given)
-        loss_K, *after = vmap(partial(mean_loss, context), in_dims=in_dims)(*given)
-        (gradient,) = torch.autograd.grad(loss_K.sum(), leaf)
-    return gradient, loss_K.detach(), *after
 
 
 def local_step(
@@ -267,8 +185,7 @@ def train_client(
     weight: Tensor | float,
     take: Take = launched,
 ) -> TrainedClient:
-    """Train one client from the model it was sent: a pure function, also under `torch.func.vmap`; or a block of
-    clients, if optimiser and strategy take rows.
+    """Train one client from the model it was sent: a pure function; or a block of clients, all rows at once.
 
     Args:
         client: the beginning of its round; of a block everything has a first dimension for its clients, but what was

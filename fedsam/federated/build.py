@@ -1,16 +1,22 @@
-"""From a description to what it describes: the loaded data, and the task that all clients share."""
+"""From a description to what it describes: the loaded data, and the context that all clients share."""
 
 from __future__ import annotations
 
 from fedsam.border.budget import must_fit
-from fedsam.data.base import Federation
+from fedsam.border.requirements import check_requirements
+from fedsam.data.base import Federation, Split
 from fedsam.data.images.pixels import with_normalisation
+from fedsam.data.images.spec import ImageSpec
 from fedsam.data.validation import federation_of
 from fedsam.engine.context import RunContext
 from fedsam.errors import InputError, under
 from fedsam.federated.memory import of_training
+from fedsam.models.initialise import Form
 from fedsam.params import layout_of
 from fedsam.run import Run
+
+FEW = 8
+"""Examples that are tried before the first round."""
 
 
 def assemble(run: Run, federation: Federation | None = None) -> tuple[Federation, RunContext]:
@@ -30,22 +36,18 @@ def assemble(run: Run, federation: Federation | None = None) -> tuple[Federation
             federation = federation_of(run.data, run.seed, run.cohort)
     if run.cohort > federation.clients:
         raise InputError("cohort", run.cohort, f"must be at most {federation.clients}, the clients of the data set")
-    spec, precision = with_normalisation(federation.spec, run.data.pixels), run.engine.precision
+    spec, task = with_normalisation(federation.spec, run.data.pixels), run.learnt
+    if not isinstance(spec, ImageSpec):
+        check_requirements(run, task.offers, f"what data.name={run.data.name} loads")
+    with under("task"):
+        outputs = task.output_shape(spec)
     with under("model"):
-        module = run.model.module(spec.shape, spec.classes, run.seed)
+        module = run.model.module(spec.shape, spec.classes or outputs[0], run.seed, Form.of(spec, outputs))
     layout = layout_of(module)
+    parts = run.data.augment, run.client, run.server
     context = RunContext(
-        module,
-        layout,
-        spec,
-        run.data.augment,
-        run.client,
-        run.server,
-        device,
-        precision,
-        run.seed,
-        run.rounds,
-        run.keys(),
+        module, layout, spec, task, *parts, device, run.engine.precision, run.seed, run.rounds, run.keys()
     )
+    context.sample = Split(federation.test.inputs[:FEW], federation.test.targets[:FEW])
     must_fit(of_training(run, federation, context))
     return federation, context

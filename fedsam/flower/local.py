@@ -169,7 +169,8 @@ def _steps(config: ConfigRecord) -> int:
 def evaluate(message: Message, node: Context, run: Run | None = None) -> Message:
     """Evaluate the weights in a message on the local test set of the node's client (`data.local_test`).
 
-    The answer holds `metrics`: `num-examples`, `loss`, `accuracy`, `partition-id`. Arguments as for `train`.
+    The answer holds `metrics`: `num-examples`, `loss`, the headline metric (`accuracy`), `partition-id`. Arguments as
+    for `train`.
     """
     return _answered(message, node, run, _evaluate)
 
@@ -185,8 +186,8 @@ def _evaluate(message: Message, node: Context, data_of_client: ClientData, clien
     with numerics(data_of_client.run.engine.precision):
         torch.set_num_threads(data_of_client.run.engine.threads or 1)
         local = context.place(Split(store.inputs[index], store.targets[index]))
-        loss, accuracy = evaluate_on(context, theta_P, local, *_statistics(message, node, context, theta_P))
-    metrics = MetricRecord({EXAMPLES: len(index), "loss": loss, "accuracy": accuracy, PARTITION: client})
+        loss, value = evaluate_on(context, theta_P, local, *_statistics(message, node, context, theta_P))
+    metrics = MetricRecord({EXAMPLES: len(index), "loss": loss, context.task.headline.name: value, PARTITION: client})
     return RecordDict({METRICS: metrics})
 
 

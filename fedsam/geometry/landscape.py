@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.func import vmap
-from torch.nn import functional as F  # noqa: N812
 
 from fedsam.data.base import Federation, Split
 from fedsam.engine.blocks import why_not_together
@@ -55,34 +54,34 @@ class Landscape:
         pixels = images if isinstance(images, Tensor) else shared(images)
         targets = labels if isinstance(labels, Tensor) else shared(labels)
         with torch.no_grad():
-            inputs_NCHW = context.prepare(pixels.to(context.device))
-        self._set(context, inputs_NCHW, targets.to(context.device), statistics, batch)
+            inputs_N = context.prepare(pixels.to(context.device))
+        self._set(context, inputs_N, targets.to(context.device), statistics, batch)
 
     def _set(
-        self, context: RunContext, inputs_NCHW: Tensor, labels_N: Tensor, statistics: tuple[Tensor, ...], batch: int
+        self, context: RunContext, inputs_N: Tensor, targets_N: Tensor, statistics: tuple[Tensor, ...], batch: int
     ) -> None:
         self.context, self.statistics, self.batch = context, statistics, batch
-        self.inputs_NCHW, self.labels_N = inputs_NCHW, labels_N
-        self.examples = len(labels_N)
+        self.inputs_N, self.targets_N = inputs_N, targets_N
+        self.examples = len(targets_N)
         self.evaluations = 0.0
 
     def part(self, index: Sequence[int] | np.ndarray) -> Landscape:
         """The loss on some of the examples."""
-        index_B = torch.as_tensor(np.asarray(index), device=self.labels_N.device)
-        inputs_BCHW = self.inputs_NCHW[index_B].contiguous(memory_format=torch.channels_last)
-        return self._like(inputs_BCHW, self.labels_N[index_B], self.statistics)
+        index_B = torch.as_tensor(np.asarray(index), device=self.targets_N.device)
+        inputs_B = self.inputs_N[index_B].contiguous(memory_format=torch.channels_last)
+        return self._like(inputs_B, self.targets_N[index_B], self.statistics)
 
     def given(self, *statistics: Tensor) -> Landscape:
         """The same with other statistics of batch normalisation."""
-        return self._like(self.inputs_NCHW, self.labels_N, statistics)
+        return self._like(self.inputs_N, self.targets_N, statistics)
 
-    def _like(self, inputs_NCHW: Tensor, labels_N: Tensor, statistics: tuple[Tensor, ...]) -> Landscape:
+    def _like(self, inputs_N: Tensor, targets_N: Tensor, statistics: tuple[Tensor, ...]) -> Landscape:
         other = object.__new__(Landscape)
-        other._set(self.context, inputs_NCHW, labels_N, statistics, self.batch)
+        other._set(self.context, inputs_N, targets_N, statistics, self.batch)
         return other
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        yield from zip(torch.split(self.inputs_NCHW, self.batch), torch.split(self.labels_N, self.batch), strict=True)
+        yield from zip(torch.split(self.inputs_N, self.batch), torch.split(self.targets_N, self.batch), strict=True)
 
     def loss(self, theta_P: Tensor) -> float:
         """L(θ)."""
@@ -108,22 +107,27 @@ class Landscape:
 
     def _forward(self, theta_GP: Tensor) -> tuple[Tensor, Tensor]:
         total_G = torch.zeros(len(theta_GP), dtype=torch.float64, device=theta_GP.device)
-        correct_G = torch.zeros_like(total_G)
+        metric, sums = self.context.task.headline, []
+        weight_G = torch.zeros_like(total_G)
         with torch.no_grad():
-            for inputs_BCHW, labels_B in self._batches():
+            for inputs_B, targets_B in self._batches():
                 if len(theta_GP) == 1 or why_not_together(self.context):
-                    each = [self.context.logits(theta_P, inputs_BCHW, *self.statistics) for theta_P in theta_GP]
-                    logits_GBL = torch.stack(each)
+                    each = [self.context.outputs(theta_P, inputs_B, *self.statistics) for theta_P in theta_GP]
+                    outputs_GB = torch.stack(each)
                 else:
 
-                    def at(theta_P: Tensor, inputs_BCHW: Tensor = inputs_BCHW) -> Tensor:
-                        return self.context.logits(theta_P, inputs_BCHW, *self.statistics)
+                    def at(theta_P: Tensor, inputs_B: Tensor = inputs_B) -> Tensor:
+                        return self.context.outputs(theta_P, inputs_B, *self.statistics)
 
-                    logits_GBL = vmap(at)(theta_GP)
-                labels_GB = labels_B.expand(len(theta_GP), -1)
-                total_G += _cross_entropies(logits_GBL, labels_GB).sum(dim=1, dtype=torch.float64)
-                correct_G += (logits_GBL.argmax(dim=2) == labels_GB).sum(dim=1)
-        return total_G / self.examples, correct_G / self.examples
+                    outputs_GB = vmap(at)(theta_GP)
+                losses, weight = self._losses(
+                    outputs_GB.flatten(0, 1), targets_B.repeat(len(theta_GP), *_ones(targets_B))
+                )
+                total_G += losses.view(len(theta_GP), -1).sum(dim=1, dtype=torch.float64)
+                weight_G += weight.view(len(theta_GP), -1).sum(dim=1, dtype=torch.float64)
+                sums.append(torch.stack([metric.total(outputs_B, targets_B) for outputs_B in outputs_GB]))
+        value_G = [metric.value(total_S) for total_S in torch.stack(sums).sum(dim=0).cpu().numpy()]
+        return total_G / weight_G, torch.tensor(value_G, dtype=torch.float64)
 
     def gradient(self, theta_P: Tensor) -> Tensor:
         """∇L(θ), [P]."""
@@ -132,12 +136,14 @@ class Landscape:
     def loss_and_gradient(self, theta_P: Tensor) -> tuple[float, Tensor]:
         """L(θ) and ∇L(θ), [P]; the cost of one gradient."""
         total, gradient_P = torch.zeros((), dtype=torch.float64, device=theta_P.device), torch.zeros_like(theta_P)
-        for inputs_BCHW, labels_B in self._batches():
-            losses_B, leaf_P = self._recorded(theta_P, inputs_BCHW, labels_B)
+        weights = torch.zeros_like(total)
+        for inputs_B, targets_B in self._batches():
+            losses_B, weight_B, leaf_P = self._recorded(theta_P, inputs_B, targets_B)
             gradient_P += torch.autograd.grad(losses_B.sum(), leaf_P)[0]
             total += losses_B.detach().sum(dtype=torch.float64)
+            weights += weight_B.sum(dtype=torch.float64)
         self.evaluations += 1
-        return float(total) / self.examples, gradient_P / self.examples
+        return float(total / weights), gradient_P / float(weights)
 
     def hvp(self, theta_P: Tensor, vectors_PK: Tensor) -> Tensor:
         """∇²L(θ) V, [P, K]: the gradient of ⟨∇L(θ), v_k⟩ (Pearlmutter, Neural Computation 1994), by backward passes
@@ -145,10 +151,11 @@ class Landscape:
         torch lacks it for group normalisation; and of attention's fused kernels it lacks second derivatives.
         """
         products_PK = torch.zeros_like(vectors_PK)
-        columns = vectors_PK.shape[1]
-        for inputs_BCHW, labels_B in self._batches():
+        columns, weights = vectors_PK.shape[1], 0.0
+        for inputs_B, targets_B in self._batches():
             with PlainAttention():
-                losses_B, leaf_P = self._recorded(theta_P, inputs_BCHW, labels_B)
+                losses_B, weight_B, leaf_P = self._recorded(theta_P, inputs_B, targets_B)
+            weights += float(weight_B.sum(dtype=torch.float64))
             with torch.enable_grad():
                 (gradient_P,) = torch.autograd.grad(losses_B.sum(), leaf_P, create_graph=True)
                 # scalars, because `grad_outputs` would load torch's symbolic shapes first (1.5 s)
@@ -157,17 +164,22 @@ class Landscape:
                 (product_P,) = torch.autograd.grad(slope, leaf_P, retain_graph=k < columns - 1)
                 products_PK[:, k] += product_P
         self.evaluations += 2 * columns
-        return products_PK / self.examples
+        return products_PK / weights
 
-    def _recorded(self, theta_P: Tensor, inputs_BCHW: Tensor, labels_B: Tensor) -> tuple[Tensor, Tensor]:
+    def _recorded(self, theta_P: Tensor, inputs_B: Tensor, targets_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         with torch.enable_grad():
             leaf_P = theta_P.detach().requires_grad_()
-            logits_BL = self.context.logits(leaf_P, inputs_BCHW, *self.statistics)
-            return _cross_entropies(logits_BL, labels_B), leaf_P
+            outputs_B = self.context.outputs(leaf_P, inputs_B, *self.statistics)
+            return *self._losses(outputs_B, targets_B), leaf_P
+
+    def _losses(self, outputs_N: Tensor, targets_N: Tensor) -> tuple[Tensor, Tensor]:
+        """Of each example the sum of its losses and their weight."""
+        losses_N, weight = self.context.task.losses(outputs_N, targets_N)
+        return losses_N, weight if isinstance(weight, Tensor) else torch.full_like(losses_N.detach(), weight)
 
 
-def _cross_entropies(logits_BL: Tensor, labels_B: Tensor) -> Tensor:
-    return -F.log_softmax(logits_BL, dim=-1).gather(-1, labels_B[..., None]).squeeze(-1)
+def _ones(targets: Tensor) -> list[int]:
+    return [1] * (targets.dim() - 1)
 
 
 def examples_of(

@@ -1,77 +1,114 @@
-"""Loss and accuracy of a flat parameter vector on a split that lies on the device.
+"""Loss and metrics of a flat parameter vector on a split that lies on the device.
 
-Shapes: N examples, P parameters, S numbers of statistics.
+Shapes: N examples, B batch, P parameters, S statistics: of batch normalisation, or of a metric.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from typing import Any
+
 import torch
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812
 
 from fedsam.attack.base import Attack
+from fedsam.data.images.normalise import Normalise
 from fedsam.engine.context import DeviceSplit, RunContext
+from fedsam.tasks.base import Metric, Weight
 
 BATCH = 512  # fixed: another batch could round otherwise
 
 
 def evaluate(context: RunContext, theta_P: Tensor, store: DeviceSplit, *statistics: Tensor) -> tuple[float, float]:
-    """Mean cross entropy and share of correct predictions over the whole split, in full precision (no autocast).
+    """Mean loss and headline metric over the whole split, in full precision (no autocast).
 
     Args:
         statistics: of a model with batch normalisation, [S].
     """
-    total = torch.zeros((), dtype=torch.float64, device=context.device)
-    correct = torch.zeros((), dtype=torch.int64, device=context.device)
-    examples = len(store.targets)
+    loss, (value,) = scores(context, theta_P, store, statistics, [context.task.headline])
+    return loss, value
+
+
+def scores(
+    context: RunContext, theta_P: Tensor, store: DeviceSplit, statistics: Sequence[Tensor], metrics: Sequence[Metric]
+) -> tuple[float, list[Any]]:
+    """Mean loss and some metrics over the whole split, in full precision: each made of sums over all examples.
+
+    Args:
+        statistics: of a model with batch normalisation, [S].
+        metrics: of the run's task.
+    """
+    loss, weights = (torch.zeros((), dtype=torch.float64, device=context.device) for _ in range(2))
+    totals: list[Tensor] = []
     with torch.no_grad():
-        for begin in range(0, examples, BATCH):
-            labels_B = store.targets[begin : begin + BATCH]
-            logits_BL = context.logits(theta_P, context.prepare(store.inputs[begin : begin + BATCH]), *statistics)
-            total += F.cross_entropy(logits_BL, labels_B, reduction="sum")
-            correct += (logits_BL.argmax(dim=1) == labels_B).sum()
-    return float(total) / examples, int(correct) / examples
+        for outputs, targets in _outputs(context, theta_P, store, statistics):
+            losses_B, weight = context.task.losses(outputs, targets)
+            loss += losses_B.double().sum()
+            weights += _sum(weight, len(targets))
+            found = [metric.total(outputs, targets) for metric in metrics]
+            totals = [one + more for one, more in zip(totals, found, strict=True)] if totals else found
+    values = [metric.value(total_S.cpu().numpy()) for metric, total_S in zip(metrics, totals, strict=True)]
+    return float(loss / weights), values
 
 
-def per_example(context: RunContext, theta_P: Tensor, store: DeviceSplit, *statistics: Tensor) -> tuple[Tensor, Tensor]:
-    """Cross entropy of each example, and whether it is predicted correctly, in full precision; both [N].
+def per_example(
+    context: RunContext, theta_P: Tensor, store: DeviceSplit, *statistics: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Of each example the sum of its losses and their weight, [N], and the statistics of the headline metric, [N, S];
+    float64, computed in full precision.
 
     Args:
         statistics: of a model with batch normalisation, [S].
     """
-    losses, right = [], []
+    found: list[tuple[Tensor, Tensor, Tensor]] = []
     with torch.no_grad():
-        for begin in range(0, len(store.targets), BATCH):
-            labels_B = store.targets[begin : begin + BATCH]
-            logits_BL = context.logits(theta_P, context.prepare(store.inputs[begin : begin + BATCH]), *statistics)
-            losses.append(F.cross_entropy(logits_BL, labels_B, reduction="none"))
-            right.append(logits_BL.argmax(dim=1) == labels_B)
-    return torch.cat(losses), torch.cat(right)
+        for outputs, targets in _outputs(context, theta_P, store, statistics):
+            losses_B, weight = context.task.losses(outputs, targets)
+            weight_B = weight if isinstance(weight, Tensor) else torch.full_like(losses_B, weight)
+            terms_BS = context.task.headline.statistics(outputs, targets)
+            found.append((losses_B.double(), weight_B.double(), terms_BS))
+    losses, weights, terms = zip(*found, strict=True)
+    return torch.cat(losses), torch.cat(weights), torch.cat(terms)
 
 
-def robust_accuracy(
+def robust_score(
     context: RunContext, theta_P: Tensor, store: DeviceSplit, attack: Attack, *statistics: Tensor
 ) -> float:
-    """Share of correct predictions on images that were changed by an attack on this model, each from the image itself;
-    in full precision.
+    """The headline metric on images that were changed by an attack on this model, each from the image itself; in full
+    precision.
 
     Args:
         statistics: of a model with batch normalisation, [S].
     """
-    correct = torch.zeros((), dtype=torch.int64, device=context.device)
+    prepare, metric = context.prepare, context.task.headline
+    assert isinstance(prepare, Normalise)  # whatever attacks says that it needs images
+    totals: list[Tensor] = []
     for begin in range(0, len(store.targets), BATCH):
-        labels_B = store.targets[begin : begin + BATCH]
+        targets = store.targets[begin : begin + BATCH]
 
-        def gradient(inputs_BCHW: Tensor, labels_B: Tensor = labels_B) -> Tensor:
+        def gradient(inputs: Tensor, targets: Tensor = targets) -> Tensor:
             with torch.enable_grad():
-                leaf = inputs_BCHW.detach().requires_grad_()
-                loss = F.cross_entropy(context.logits(theta_P, leaf, *statistics), labels_B, reduction="sum")
+                leaf = inputs.detach().requires_grad_()
+                loss = context.task.losses(context.outputs(theta_P, leaf, *statistics), targets)[0].sum()
                 if not loss.requires_grad:  # a model that looks at no pixel
                     return torch.zeros_like(leaf)
                 return torch.autograd.grad(loss, leaf, allow_unused=True, materialize_grads=True)[0]
 
-        inputs_BCHW = context.prepare(store.inputs[begin : begin + BATCH])
-        changed_BCHW = attack.changed(inputs_BCHW, context.prepare.mean_C, context.prepare.std_C, gradient)
+        changed = attack.changed(prepare(store.inputs[begin : begin + BATCH]), prepare.mean_C, prepare.std_C, gradient)
         with torch.no_grad():
-            correct += (context.logits(theta_P, changed_BCHW, *statistics).argmax(dim=1) == labels_B).sum()
-    return int(correct) / len(store.targets)
+            totals.append(metric.total(context.outputs(theta_P, changed, *statistics), targets))
+    value: float = metric.value(torch.stack(totals).sum(dim=0).cpu().numpy())
+    return value
+
+
+def _outputs(
+    context: RunContext, theta_P: Tensor, store: DeviceSplit, statistics: Sequence[Tensor]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches of outputs and targets."""
+    for begin in range(0, len(store.targets), BATCH):
+        inputs = context.prepare(store.inputs[begin : begin + BATCH])
+        yield context.outputs(theta_P, inputs, *statistics), store.targets[begin : begin + BATCH]
+
+
+def _sum(weight: Weight, examples: int) -> Tensor | float:
+    return weight.double().sum() if isinstance(weight, Tensor) else weight * examples

@@ -36,19 +36,23 @@ class LocalTests:
         """Clients that hold anything out."""
 
     def scores(self, theta_P: Tensor, statistics: Sequence[Tensor]) -> tuple[Scores, Scores]:
-        """Each client's accuracy and mean cross entropy with one model, [K]; None for clients that hold nothing out."""
+        """Each client's headline metric and mean loss with one model, [K]; None for clients that hold nothing out."""
         if not self.having:
             return [None] * len(self.sizes), [None] * len(self.sizes)
-        losses_N, right_N = per_example(self.context, theta_P, self.store, *statistics)
-        return self._means(right_N.double()), self._means(losses_N.double())
+        losses_N, weight_N, terms_NS = per_example(self.context, theta_P, self.store, *statistics)
+        losses, weights, terms = map(self._sums, (losses_N, weight_N, terms_NS))
+        value = self.context.task.headline.value
+        found = [
+            (value(sums), float(loss / weight)) if size else (None, None)
+            for size, sums, loss, weight in zip(self.sizes, terms, losses, weights, strict=True)
+        ]
+        return [one for one, _ in found], [loss for _, loss in found]
 
     def score(self, client: int, theta_P: Tensor, statistics: Sequence[Tensor]) -> float:
-        """One client's accuracy with a model of its own."""
+        """One client's headline metric with a model of its own."""
         own = slice(self.ends[client], self.ends[client + 1])
-        return evaluate(
-            self.context, theta_P, DeviceSplit(self.store.inputs[own], self.store.targets[own]), *statistics
-        )[1]
+        part = DeviceSplit(self.store.inputs[own], self.store.targets[own])
+        return evaluate(self.context, theta_P, part, *statistics)[1]
 
-    def _means(self, values_N: Tensor) -> Scores:
-        parts = np.split(values_N.cpu().numpy(), self.ends[1:-1])
-        return [float(part.sum() / len(part)) if len(part) else None for part in parts]
+    def _sums(self, each_N: Tensor) -> list[np.ndarray]:
+        return [part.sum(axis=0) for part in np.split(each_N.cpu().numpy(), self.ends[1:-1])]

@@ -18,7 +18,7 @@ from fedsam.engine.context import DeviceSplit, RunContext
 from fedsam.errors import DivergedError, Interrupted
 from fedsam.federated.batchnorm import Statistics
 from fedsam.federated.local_adaptation import LocalAdaptation
-from fedsam.measure.evaluate import evaluate, robust_accuracy
+from fedsam.measure.evaluate import evaluate, robust_score, scores
 from fedsam.measure.local_tests import LocalTests
 from fedsam.measure.probe import Probe, Snapshot
 from fedsam.run import Run
@@ -77,16 +77,20 @@ class Measures:
             DivergedError: the loss is not finite.
         """
         run, statistics = self.run, self.statistics.of(served_P, theta_P)
-        loss, accuracy = evaluate(self.context, served_P, self.test, *statistics)
-        split = self.federation.measured
+        metrics = [metric for metric in self.context.task.recorded if not metric.last or round == run.rounds]
+        loss, values = scores(self.context, served_P, self.test, statistics, metrics)
+        split, headline = self.federation.measured, metrics[0].name
         if not math.isfinite(loss):
             cure = "lower client.lr or server.lr, or set client.clip_norm"
             raise DivergedError(f"round {round}: the {split} loss of the global model is not finite; {cure}")
-        found: dict[str, Any] = {f"{split}_accuracy": accuracy, f"{split}_loss": loss}
+        named = {metric.name: value for metric, value in zip(metrics, values, strict=True)}
+        found: dict[str, Any] = {f"{split}_{headline}": named.pop(headline), f"{split}_loss": loss}
+        found |= {f"{split}_{name}": value for name, value in named.items()}
         if run.average.name != "none":
-            found[f"raw_{split}_accuracy"] = accuracy if served_P is theta_P else self._raw(theta_P)
+            raw = values[0] if served_P is theta_P else self._raw(theta_P)
+            found[f"raw_{split}_{headline}"] = raw
         if run.attack.passes:
-            found |= self.aside("robust_accuracy", lambda: self._robust(served_P, statistics))
+            found |= self.aside(f"robust_{headline}", lambda: self._robust(served_P, statistics))
         snapshot = Snapshot(self.context, self.federation, round, served_P, statistics, adaptation)
         for group, probe in self.probes.items():
             if probe.due(round, run.rounds):
@@ -115,7 +119,7 @@ class Measures:
     def _robust(self, served_P: Tensor, statistics: tuple[Tensor, ...]) -> float:
         images = self.run.attack_images
         attacked = DeviceSplit(self.test.inputs[:images], self.test.targets[:images])
-        return robust_accuracy(self.context, served_P, attacked, self.run.attack, *statistics)
+        return robust_score(self.context, served_P, attacked, self.run.attack, *statistics)
 
     def _raw(self, theta_P: Tensor) -> float:
         return evaluate(self.context, theta_P, self.test, *self.statistics.of(theta_P, theta_P))[1]

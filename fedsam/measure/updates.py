@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fedsam.measure.diagnostics import Diagnostics, Updates
 
-HYPERPARAMETERS = 2**23  # of a chunk of updates in float64: 64 MiB
+ELEMENTS = 2**23  # of a chunk of updates in float64: 64 MiB
 
 
 class UpdateDiagnostics(Diagnostics):
@@ -64,7 +64,7 @@ def _numbers(updates: Updates) -> list[Tensor]:
     clients, parameters = len(updates.ids), updates.blocks[0].shape[1]
     gram_KK, inner_K, away_K = weight_K.new_zeros(clients, clients), 0 * weight_K, 0 * weight_K
     mean_square = weight_K.new_zeros(())
-    for begin in range(0, parameters, chunk := max(1, HYPERPARAMETERS // clients)):
+    for begin in range(0, parameters, chunk := max(1, ELEMENTS // clients)):
         delta_KC = torch.cat([block[:, begin : begin + chunk].double() for block in updates.blocks])
         mean_C = torch.mv(delta_KC.T, weight_K)
         gram_KK += delta_KC @ delta_KC.T

@@ -10,11 +10,11 @@ from torch import nn
 
 from fedsam.border.budget import Need, must_fit
 from fedsam.config import Component, outsized
-from fedsam.models.initialise import built, images_of, initialised
+from fedsam.models.initialise import Form, built, initialised
 
 
 class Model(Component):
-    """A recipe for a module that maps normalised images [B, C, H, W] to logits [B, L].
+    """A recipe for a module that maps a batch of inputs to outputs: normalised images [B, C, H, W] to logits [B, L].
 
     Batches lie in channels-last order in memory. In training the module is called as it was built, each layer in its
     own mode, also under `torch.func.vmap`; in evaluation all layers are in evaluation mode.
@@ -24,15 +24,22 @@ class Model(Component):
     package: ClassVar[str] = "fedsam.models"
 
     @abstractmethod
-    def build(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
-        """The module for images of `shape` (H, W, C) and `classes` classes, with torch's default initialisation.
+    def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
+        """The module for inputs of `shape`, of images (H, W, C), and `classes` numbers for each, with torch's default
+        initialisation.
 
         Raises:
-            InputError: the model does not fit such images.
+            InputError: the model does not fit such inputs.
         """
 
-    def module(self, shape: tuple[int, int, int], classes: int, seed: int) -> nn.Module:
+    def module(self, shape: tuple[int, ...], classes: int, seed: int, form: Form | None = None) -> nn.Module:
         """The module on the CPU, its initial weights keyed by `seed`, and checked to be one that can be trained here.
+
+        Args:
+            shape: of a stored input.
+            classes: or other numbers that it must give.
+            seed: of the run.
+            form: of inputs and outputs; None = images of this shape and logits of so many classes.
 
         Raises:
             InputError: it cannot; see `fedsam.models.initialise.initialised`.
@@ -42,11 +49,12 @@ class Model(Component):
             number = self._parameters(shape, classes)
             key, given = next(iter(outsized(self).items()), ("name", self.name))
             must_fit([Need(key, given, f"{number:,} parameters", 4 * number)])
-        return initialised(lambda: self.build(shape, classes), self.name, shape, classes, seed, ours=ours)
+        return initialised(lambda: self.build(shape, classes), self.name, shape, classes, seed, ours, form)
 
-    def untouched(self, shape: tuple[int, int, int], classes: int, seed: int) -> nn.Module:
+    def untouched(self, shape: tuple[int, ...], classes: int, seed: int, form: Form | None = None) -> nn.Module:
         """The same module with torch's own layers, as `build` returns it."""
-        return built(lambda: self.build(shape, classes), self.name, images_of(shape), seed)
+        form = form or Form.of_images(shape, classes)
+        return built(lambda: self.build(shape, classes), self.name, form.inputs, seed)
 
     @classmethod
     def adopt(cls, found: Any, name: str) -> type[Self]:
@@ -55,7 +63,7 @@ class Model(Component):
 
         return adopted(cls, found, name)
 
-    def _parameters(self, shape: tuple[int, int, int], classes: int) -> int:
+    def _parameters(self, shape: tuple[int, ...], classes: int) -> int:
         """Parameters of the module, without memory for them."""
         with torch.device("meta"), torch.no_grad():
             return sum(tensor.numel() for tensor in self.build(shape, classes).parameters())

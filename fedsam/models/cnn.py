@@ -21,7 +21,7 @@ class CNN(Model):
 
     channels: int = key(64, "channels of each convolution", "Caldarola et al. 2022", ge=1, le=2**16)
 
-    def build(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
+    def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         """The module.
 
         Raises:

@@ -26,7 +26,7 @@ from fedsam.border.foreign import must_build
 from fedsam.config import Component, find
 from fedsam.errors import InputError
 from fedsam.models.base import Model
-from fedsam.models.initialise import built, images_of, initialised
+from fedsam.models.initialise import Form, built, initialised
 
 M = TypeVar("M", bound=Model)
 
@@ -56,21 +56,23 @@ class _Adopted(Model):
         """Those that are set; the data's numbers need not be."""
         return {name: value for name, value in super().keys().items() if name not in self.claims or value is not None}
 
-    def build(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
+    def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         """What the callable returns for this data set and these keys, by the first names that it understands."""
         spec = self._known(shape, classes)
         return self._build(shape, classes, {n: spec[n] for n in self._claimed() if n not in self.supplied})
 
-    def module(self, shape: tuple[int, int, int], classes: int, seed: int) -> nn.Module:
+    def module(self, shape: tuple[int, ...], classes: int, seed: int, form: Form | None = None) -> nn.Module:
         """As for any model; by the names of the data's numbers with which it can be built and fits the data."""
-        return self._tried(shape, classes, seed)[0]
+        return self._tried(shape, classes, seed, form)[0]
 
-    def untouched(self, shape: tuple[int, int, int], classes: int, seed: int) -> nn.Module:
+    def untouched(self, shape: tuple[int, ...], classes: int, seed: int, form: Form | None = None) -> nn.Module:
         """As for any model."""
-        build = self._tried(shape, classes, seed)[1]
-        return built(build, self.name, images_of(shape), seed)
+        build, form = self._tried(shape, classes, seed, form)[1], form or Form.of_images(shape, classes)
+        return built(build, self.name, form.inputs, seed)
 
-    def _tried(self, shape: tuple[int, int, int], classes: int, seed: int) -> tuple[nn.Module, Callable[[], nn.Module]]:
+    def _tried(
+        self, shape: tuple[int, ...], classes: int, seed: int, form: Form | None
+    ) -> tuple[nn.Module, Callable[[], nn.Module]]:
         spec, failed = self._known(shape, classes), []
         none, *named = self._ways(CLASSES, "")
         for by_class in (*named, none):
@@ -78,12 +80,12 @@ class _Adopted(Model):
                 way = {name: spec[name] for name in (*by_class, *by_channel)}
                 build = partial(self._build, shape, classes, way)
                 try:
-                    return initialised(build, self.name, shape, classes, seed), build
+                    return initialised(build, self.name, shape, classes, seed, form=form), build
                 except InputError as error:
                     failed.append(error)
                     if not by_channel and "a forward pass on" not in error.allowed:
                         break  # it is not for the channels
-        told = [error for words in ("must give logits", "a forward pass") for error in failed if words in error.allowed]
+        told = [error for words in ("must give", "a forward pass") for error in failed if words in error.allowed]
         raise [*told, failed[-1]][0]
 
     def _ways(self, names: Sequence[str], instead: str) -> list[list[str]]:
@@ -95,14 +97,14 @@ class _Adopted(Model):
     def _claimed(self) -> list[str]:
         return [name for name in self.claims if getattr(self, name) is not None]
 
-    def _known(self, shape: tuple[int, int, int], classes: int) -> dict[str, Any]:
-        spec = {"shape": shape, **dict.fromkeys(CLASSES, classes), **dict.fromkeys(CHANNELS, shape[2])}
+    def _known(self, shape: tuple[int, ...], classes: int) -> dict[str, Any]:
+        spec = {"shape": shape, **dict.fromkeys(CLASSES, classes), **dict.fromkeys(CHANNELS, shape[-1])}
         for name in self._claimed():
             if getattr(self, name) != spec[name]:
                 raise InputError(name, getattr(self, name), f"the data have {spec[name]}; leave it out")
         return spec
 
-    def _build(self, shape: tuple[int, int, int], classes: int, way: dict[str, int]) -> nn.Module:
+    def _build(self, shape: tuple[int, ...], classes: int, way: dict[str, int]) -> nn.Module:
         spec = self._known(shape, classes)
         values = {field: getattr(self, field) for field in type(self).model_fields if field not in self.claims}
         module: nn.Module = type(self).made_by(**{name: spec[name] for name in self.supplied}, **values, **way)

@@ -6,8 +6,10 @@ Shapes: B batch, H height, W width, C channels, L classes.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -19,6 +21,8 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from fedsam.data.images.spec import ImageSpec
+from fedsam.data.spec import Spec
 from fedsam.errors import InputError
 from fedsam.models.batchnorm import Keyed, replace_layers
 from fedsam.models.compared import compare, copied
@@ -97,7 +101,7 @@ def initial_generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(stream(seed, "init").integers(2**32)))
 
 
-def built(build: Callable[[], Any], name: str, images_BCHW: Tensor, seed: int) -> nn.Module:
+def built(build: Callable[[], Any], name: str, inputs: Tensor, seed: int) -> nn.Module:
     """The module that `build` returns, on the CPU, with keyed initialisation, and otherwise untouched.
 
     Raises:
@@ -113,20 +117,60 @@ def built(build: Callable[[], Any], name: str, images_BCHW: Tensor, seed: int) -
             if why := _unfit(part):
                 raise InputError("name", name, f"{_label(path, part)}, {why}; return the module itself")
         if any(is_lazy(tensor) for tensor in module.parameters()):
-            with _described(name, f"a forward pass on images {list(images_BCHW.shape)}"):
-                module(images_BCHW)
+            with _described(name, f"a forward pass on {list(inputs.shape)}"):
+                module(inputs)
     return module
 
 
-def images_of(shape: tuple[int, int, int]) -> Tensor:
-    """Two made-up images of `shape` (H, W, C): [2, C, H, W], channels last in memory, as batches are in training."""
-    height, width, channels = shape
-    numbers = torch.linspace(-1.0, 1.0, 2 * height * width * channels, device="cpu")
-    return numbers.view(2, height, width, channels).permute(0, 3, 1, 2)
+@dataclass(frozen=True)
+class Form:
+    """What a model is given and must give.
+
+    Args:
+        inputs: two made-up examples, [2, ...].
+        outputs: the shape of what it must give for one.
+    """
+
+    inputs: Tensor
+    outputs: tuple[int, ...]
+
+    @classmethod
+    def of_images(cls, shape: tuple[int, ...], classes: int) -> Form:
+        """Images of `shape` (H, W, C), as [2, C, H, W] with the channels last in memory, as batches are in training;
+        and logits of so many classes.
+        """
+        numbers = torch.linspace(-1.0, 1.0, 2 * math.prod(shape), device="cpu")
+        return cls(numbers.view(2, *shape).movedim(-1, 1), (classes,))
+
+    @classmethod
+    def of(cls, spec: Spec, outputs: tuple[int, ...]) -> Form:
+        """Inputs of a data set, in the type in which a model is given them."""
+        if isinstance(spec, ImageSpec):
+            return replace(cls.of_images(spec.shape, 0), outputs=outputs)
+        if spec.dtype.startswith("float"):
+            numbers = torch.linspace(-1.0, 1.0, 2 * math.prod(spec.shape), device="cpu")
+            return cls(numbers.view(2, *spec.shape), outputs)
+        return cls(torch.zeros(2, *spec.shape, dtype=torch.int64, device="cpu"), outputs)
+
+    @property
+    def given(self) -> str:
+        """The inputs in words."""
+        return f"{'images' if self.inputs.dim() == 4 else 'inputs'} {list(self.inputs.shape)}"
+
+    @property
+    def wanted(self) -> str:
+        """The outputs in words."""
+        return f"{'logits' if len(self.outputs) == 1 else 'outputs'} {[2, *self.outputs]}"
 
 
 def initialised(
-    build: Callable[[], Any], name: str, shape: tuple[int, int, int], classes: int, seed: int, ours: bool = False
+    build: Callable[[], Any],
+    name: str,
+    shape: tuple[int, ...],
+    classes: int,
+    seed: int,
+    ours: bool = False,
+    form: Form | None = None,
 ) -> nn.Module:
     """The module that `build` returns, on the CPU, with keyed initialisation, and checked.
 
@@ -137,28 +181,29 @@ def initialised(
         classes: L.
         seed: of the run.
         ours: it is this package's own, of which the tests know what else is checked here.
+        form: of inputs and outputs; None = images of this shape and logits of so many classes.
 
     Raises:
         InputError: building it fails, it is no module, it has a state besides its weights that training would change,
-            it draws random numbers, has nothing to train, does not map images [B, C, H, W] to logits [B, L] in training
-            and in evaluation, or these are not what the untouched module gives.
+            it draws random numbers, has nothing to train, does not map inputs to outputs of this form in training and
+            in evaluation, or these are not what the untouched module gives.
     """
-    images_BCHW = images_of(shape)
-    module = built(build, name, images_BCHW, seed)
+    form = form or Form.of_images(shape, classes)
+    module = built(build, name, form.inputs, seed)
     theirs = None if ours else copied(module, name)
     module = replace_layers(module)
     _check_layers(module, name)
     _check_parameters(module, name)
-    _check_forward(module, name, images_BCHW, classes)
+    _check_forward(module, name, form)
     if theirs is not None:
         if not training_parts(module):
             log.warning(
                 "model %s comes in evaluation mode, and is trained in it: statistics and dropout stand still", name
             )
         with evaluating(training_parts(module)):
-            _check_forward(module, name, images_BCHW, classes, "in evaluation ")
+            _check_forward(module, name, form, "in evaluation ")
         with keyed_generator(None), torch.no_grad(), _described(name, "a forward pass of its untouched copy"):
-            compare(module, prepared(theirs, module), name, images_BCHW)
+            compare(module, prepared(theirs, module), name, form.inputs)
     return module
 
 
@@ -214,31 +259,29 @@ def _check_parameters(module: nn.Module, name: str) -> None:
             raise InputError("name", name, f"its state {path!r} is no tensor, so it cannot be saved with the model")
 
 
-def _check_forward(module: nn.Module, name: str, images_BCHW: Tensor, classes: int, when: str = "") -> None:
-    before, given_BCHW = {path: tensor.clone() for path, tensor in _state(module)}, images_BCHW.clone()
-    action = f"a forward pass {when}on images {list(images_BCHW.shape)}"
+def _check_forward(module: nn.Module, name: str, form: Form, when: str = "") -> None:
+    before, inputs, given = {path: tensor.clone() for path, tensor in _state(module)}, form.inputs, form.inputs.clone()
+    action = f"a forward pass {when}on {form.given}"
     with keyed_generator(None), torch.no_grad(), _described(name, action):
         try:
-            logits_BL = module(images_BCHW)
+            outputs = module(inputs)
         except RuntimeError as error:
             if "view size is not compatible" not in str(error):
                 raise
             # Tensor.view fails on what lies channels last in memory, where flatten and reshape copy
             log.info("model %s uses Tensor.view, so every batch is copied first; flatten or reshape is faster", name)
             module.register_forward_pre_hook(_make_contiguous, prepend=True)
-            logits_BL = module(images_BCHW)
-    if not isinstance(logits_BL, Tensor) or not logits_BL.is_floating_point():
-        kind = logits_BL.dtype if isinstance(logits_BL, Tensor) else type(logits_BL).__name__
-        hint = "; return its .logits alone" if hasattr(logits_BL, "logits") else ""
-        raise InputError(
-            "name", name, f"gave {kind} {when}for a batch of 2 images, must give logits [2, {classes}]{hint}"
-        )
-    if logits_BL.shape != (2, classes):
+            outputs = module(inputs)
+    if not isinstance(outputs, Tensor) or not outputs.is_floating_point():
+        kind = outputs.dtype if isinstance(outputs, Tensor) else type(outputs).__name__
+        hint = "; return its .logits alone" if hasattr(outputs, "logits") else ""
+        raise InputError("name", name, f"gave {kind} {when}for a batch of 2, must give {form.wanted}{hint}")
+    if outputs.shape != (2, *form.outputs):
         hint = "a callable with a parameter `classes` or `num_classes` is given their number"
-        gave = f"gave {list(logits_BL.shape)} {when}for a batch of 2 images"
-        raise InputError("name", name, f"{gave}, must give logits [2, {classes}]; {hint}")
-    if not torch.equal(images_BCHW, given_BCHW):
-        raise InputError("name", name, "changes the images that it is given; let its forward copy them first")
+        gave = f"gave {list(outputs.shape)} {when}for a batch of 2"
+        raise InputError("name", name, f"{gave}, must give {form.wanted}; {hint}")
+    if not torch.equal(inputs, given):
+        raise InputError("name", name, "changes the inputs that it is given; let its forward copy them first")
     for path, tensor in _state(module):
         if path not in before or not torch.equal(tensor, before[path]):
             raise InputError("name", name, _moving(module, path))

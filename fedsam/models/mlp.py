@@ -20,7 +20,7 @@ class MLP(Model):
     width: int = key(64, "units of each hidden layer", "the digits demonstration", ge=1, le=2**24)
     depth: int = key(1, "hidden layers", "the digits demonstration", ge=0, le=1000)
 
-    def build(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
+    def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         """H·W·C - `width` - ... - `width` - L."""
         layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
         inputs = math.prod(shape)

@@ -28,7 +28,7 @@ class ResNet18(Model):
         """Refuse groups that do not divide 64."""
         check_groups(self.norm, self.groups, 64)
 
-    def build(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
+    def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         """The module, for images of any size."""
         return ResNet(
             shape[2],

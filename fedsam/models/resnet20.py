@@ -37,7 +37,7 @@ class ResNet20(Model):
         """Refuse groups that do not divide the channels of the first stage."""
         check_groups(self.norm, self.groups, self.channels, "model.channels")
 
-    def build(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
+    def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         """The module, for images of any size."""
         widths = self.channels, 2 * self.channels, 4 * self.channels
         return ResNet(

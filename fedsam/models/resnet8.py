@@ -27,7 +27,7 @@ class ResNet8(Model):
         """Refuse groups that do not divide the width."""
         check_groups(self.norm, self.groups, self.width, "model.width")
 
-    def build(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
+    def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         """The module, for images of any size."""
         w, norm = self.width, normaliser(self.norm, self.groups)
         return ResNet(shape[2], classes, (w, 2 * w, 4 * w), blocks=(1, 1, 1), norm=norm, shortcut=Subsample)

@@ -94,6 +94,6 @@ class WideResNet(Model):
             raise InputError("depth", self.depth, f"must be 6 n + 4, such as {below} or {below + 6}")
         check_groups(self.norm, self.groups, 16)
 
-    def build(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
+    def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         """The module, for images of any size."""
         return Network(shape[2], classes, (self.depth - 4) // 6, self.width, normaliser(self.norm, self.groups))

@@ -16,8 +16,6 @@ class AdamW(BaseOptimizer):
     The moments start at zero in every round.
     """
 
-    rowwise = True
-
     beta1: float = key(0.9, "decay of the mean of the gradient", "Kingma and Ba 2015", ge=0.0, lt=1.0)
     beta2: float = key(0.999, "decay of the mean of its square", "Kingma and Ba 2015", ge=0.0, lt=1.0)
     epsilon: float = key(1e-8, "term that keeps the denominator from zero", "Kingma and Ba 2015", gt=0.0, le=LARGE)

@@ -21,6 +21,8 @@ class Adversarial(Wrapper):
     gradient evaluation a step and those of the attack, with PGD-10 eleven. ε = 0 without a random start is the base.
     """
 
+    requires = frozenset({"images"})
+
     attack: Attack = key("pgd", "how the images are changed", "Zhou et al. 2025, their code")
     random_start: bool = key(
         True, "begin at a random point of the ball instead of at the image", "Zhou et al. 2025, their code"
@@ -32,7 +34,7 @@ class Adversarial(Wrapper):
         return False
 
     def draw(
-        self, rng: np.random.Generator, count_T: np.ndarray, batch: int, shape: tuple[int, int, int]
+        self, rng: np.random.Generator, count_T: np.ndarray, batch: int, shape: tuple[int, ...]
     ) -> dict[str, np.ndarray]:
         """Where the attack begins."""
         if not self.random_start:

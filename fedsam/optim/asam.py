@@ -25,8 +25,6 @@ class ASAM(Perturbed):
     ρ = 0 is the base optimiser, bit for bit.
     """
 
-    rowwise = True
-
     rho: float = key(
         0.7,
         "ρ, radius of the ascent step in scaled coordinates",

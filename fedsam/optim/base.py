@@ -60,25 +60,14 @@ class Oracle(Protocol):
 class ClientOptimizer(Component):
     """How a client trains: a step from the gradient oracle of each mini-batch.
 
-    Everything runs under `torch.func.vmap`: no data-dependent control flow, no in-place writes to arguments. What also
-    holds for a block of clients as it stands says so by `rowwise`, and is spared vmap, which takes longer than the
-    arithmetic of small models.
+    Everything is written for one client's vectors [P] and for a block's [K, P] alike, a row for each client: sums over
+    parameters go over the last dimension and keep it (`norm`, `dot`), numbers of a client are [K, 1] then, nothing is
+    decided by the data, and nothing writes to an argument. What one's own code makes of a block is tried before the
+    first round; where it is not what it makes of each row, clients are trained one at a time.
     """
 
     kind: ClassVar[str] = "client optimiser"
     package: ClassVar[str] = "fedsam.optim"
-
-    rowwise: ClassVar[bool] = False
-    """Whether all that this class defines takes [K, P], a row for each client, in place of [P], and numbers of a client
-    as [K, 1]. It is not inherited: each class says so of itself.
-    """
-
-    def takes_rows(self) -> bool:
-        """Whether every class that this optimiser and those it holds are made of is `rowwise`."""
-        parts = type(self).__mro__
-        own = all(vars(part).get("rowwise") for part in parts[: parts.index(ClientOptimizer)])
-        held = (getattr(self, field) for field in type(self).model_fields)
-        return own and all(each.takes_rows() for each in held if isinstance(each, ClientOptimizer))
 
     @property
     @abstractmethod
@@ -96,7 +85,7 @@ class ClientOptimizer(Component):
         return True
 
     def draw(
-        self, rng: np.random.Generator, count_T: np.ndarray, batch: int, shape: tuple[int, int, int]
+        self, rng: np.random.Generator, count_T: np.ndarray, batch: int, shape: tuple[int, ...]
     ) -> dict[str, np.ndarray]:
         """Random numbers for one client's round, made in advance; as `Augment.draw`.
 
@@ -104,7 +93,7 @@ class ClientOptimizer(Component):
             rng: the client's stream for this purpose and round.
             count_T: valid samples of each step's batch, at most `batch`.
             batch: B.
-            shape: H, W, C of an image.
+            shape: of one stored input; of an image H, W, C.
         """
         return {}
 
@@ -119,8 +108,6 @@ class ClientOptimizer(Component):
 
 class BaseOptimizer(ClientOptimizer):
     """An optimiser that turns a gradient into a step, and the settings of local training that every optimiser has."""
-
-    rowwise = True
 
     lr: float = key(
         0.1,
@@ -205,8 +192,6 @@ def is_on(number: float | Tensor) -> bool:
 class Wrapper(ClientOptimizer):
     """An optimiser that has a base optimiser take its steps."""
 
-    rowwise = True
-
     base: BaseOptimizer = key("sgd", "the optimiser that takes the steps", "Caldarola et al. 2022")
 
     @property
@@ -222,8 +207,6 @@ class Perturbed(Wrapper):
     (Foret et al., ICLR 2021, algorithm 1; in federated form Caldarola et al., ECCV 2022). The perturbed point is a new
     vector, so nothing has to be restored, and weight decay and momentum act at w. Two gradient evaluations a step.
     """
-
-    rowwise = True
 
     @abstractmethod
     def perturbation(self, theta_P: Tensor, gradient_P: Tensor, layout: Layout) -> Tensor:

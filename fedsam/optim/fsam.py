@@ -22,8 +22,6 @@ class FSAM(ClientOptimizer):
     σ = 0 is the perturbed optimiser itself and ρ = 0 the base, bit for bit.
     """
 
-    rowwise = True
-
     ascent: Perturbed = key("sam", "the perturbation, of d instead of g, with its base optimiser", "Li et al. 2024")
     sigma: float = key(1.0, "σ, share of the mean gradient that is taken away", "the authors' code", ge=0.0, le=LARGE)
     lmbda: float = key(

@@ -21,8 +21,6 @@ class GSAM(ClientOptimizer):
     g·g_p / ‖g_p‖² is exactly 1. Where g_p is zero, all of g is orthogonal to it, as in the authors' code.
     """
 
-    rowwise = True
-
     ascent: Perturbed = key("sam", "the perturbation ε, with its base optimiser", "Zhuang et al. 2022")
     alpha: float = key(
         0.2,

@@ -24,8 +24,6 @@ class Late(ClientOptimizer):
     or vice versa.
     """
 
-    rowwise = True
-
     ascent: Wrapper = key("sam", "the optimiser of the other part, with its base", "Zhou et al. 2025")
     switch: float = key(
         0.9,
@@ -48,7 +46,7 @@ class Late(ClientOptimizer):
         return self.ascent.perturbs
 
     def draw(
-        self, rng: np.random.Generator, count_T: np.ndarray, batch: int, shape: tuple[int, int, int]
+        self, rng: np.random.Generator, count_T: np.ndarray, batch: int, shape: tuple[int, ...]
     ) -> dict[str, np.ndarray]:
         """As the optimiser around the base, also in rounds of the base alone."""
         return self.ascent.draw(rng, count_T, batch, shape)

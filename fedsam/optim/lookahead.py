@@ -24,8 +24,6 @@ class Lookahead(ClientOptimizer):
     gradient evaluations. α = 1 is the inner optimiser, bit for bit.
     """
 
-    rowwise = True
-
     ascent: Wrapper = key("sam", "the inner optimiser, with its base", "Mordido et al. 2024")
     k: int = key(5, "steps of the inner optimiser between steps of the slow weights", "Zhang et al. 2019", ge=1)
     alpha: float = key(0.5, "α, step of the slow weights towards the fast ones", "Zhang et al. 2019", gt=0.0, le=1.0)
@@ -41,7 +39,7 @@ class Lookahead(ClientOptimizer):
         return self.ascent.perturbs
 
     def draw(
-        self, rng: np.random.Generator, count_T: np.ndarray, batch: int, shape: tuple[int, int, int]
+        self, rng: np.random.Generator, count_T: np.ndarray, batch: int, shape: tuple[int, ...]
     ) -> dict[str, np.ndarray]:
         """As the inner optimiser."""
         return self.ascent.draw(rng, count_T, batch, shape)

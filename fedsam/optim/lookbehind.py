@@ -33,8 +33,6 @@ class Lookbehind(ClientOptimizer):
     α k times the learning rate.
     """
 
-    rowwise = True
-
     ascent: Perturbed = key(
         "sam", "the perturbation of each ascent step, with its base optimiser", "Mordido et al. 2024"
     )

@@ -23,8 +23,6 @@ class LookSAM(ClientOptimizer):
     that g_s and g differ by rounding alone makes α of noise.
     """
 
-    rowwise = True
-
     ascent: Perturbed = key("sam", "the perturbation ε, with its base optimiser", "Liu et al. 2022")
     k: int = key(5, "steps from one with the perturbed gradient to the next", "convention", ge=1)
     alpha: float = key(0.7, "α, weight of the kept component in the other steps", "convention", ge=0.0, le=LARGE)

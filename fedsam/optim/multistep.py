@@ -18,8 +18,6 @@ class Multistep(ClientOptimizer):
     step's.) k + 1 gradient evaluations a step. k = 1 is the perturbed optimiser, ρ = 0 the base, bit for bit.
     """
 
-    rowwise = True
-
     ascent: Perturbed = key(
         "sam", "the perturbation of each ascent step, with its base optimiser", "Mordido et al. 2024"
     )

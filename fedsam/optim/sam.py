@@ -16,8 +16,6 @@ class SAM(Perturbed):
     optimiser, bit for bit.
     """
 
-    rowwise = True
-
     rho: float = key(
         0.1, "ρ, radius of the ascent step", "Caldarola et al. 2022, CIFAR-10, alpha 0 and 0.05", ge=0.0, le=LARGE
     )

@@ -18,8 +18,6 @@ class SGD(BaseOptimizer):
     client is centralised training.
     """
 
-    rowwise = True
-
     momentum: float = key(0.0, "μ", "Caldarola et al. 2022", ge=0.0, lt=1.0)
     nesterov: bool = key(False, "Nesterov's momentum; needs momentum > 0", "torch.optim.SGD")
 

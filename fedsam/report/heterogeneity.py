@@ -194,7 +194,7 @@ def _line(method: str, place: int, own: Sequence[Point], name: str, against: str
 
 
 COLUMNS = {"js_mean": "JS (bits)", "emd_mean": "EMD", "classes_mean": "classes", "gini": "Gini"}
-HYPERPARAMETERS = {
+NUMBERS = {
     "accuracy": "accuracy (%)",
     "lambda_max": "λ₁",
     "worst_before": "worst decile (%)",
@@ -214,7 +214,7 @@ def table(found: Sequence[Point]) -> Table:
         " absolute differences) of the clients' labels from the whole, mean number of classes of a client, Gini"
         " coefficient of sizes; then what was measured, mean ± standard deviation over seeds."
     )
-    return Table(words, ["method", "data", *COLUMNS.values(), *(HYPERPARAMETERS[name] for name in numbers)], rows, 2)
+    return Table(words, ["method", "data", *COLUMNS.values(), *(NUMBERS[name] for name in numbers)], rows, 2)
 
 
 def stated(point: Point, name: str) -> str:

@@ -9,6 +9,7 @@ from torch import nn
 from fedsam.config import key
 from fedsam.errors import InputError
 from fedsam.models.base import Model
+from fedsam.models.initialise import Form
 from fedsam.runs.directory import RunDirectory
 
 
@@ -27,11 +28,11 @@ class Continued(Model):
         if not self.of:
             raise InputError("of", self.of, "must be the directory of a finished run")
 
-    def build(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
+    def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         """As the other run's model does, before the weights are put in."""
         return self._architecture().build(shape, classes)
 
-    def module(self, shape: tuple[int, int, int], classes: int, seed: int) -> nn.Module:
+    def module(self, shape: tuple[int, ...], classes: int, seed: int, form: Form | None = None) -> nn.Module:
         """The module with the other run's weights.
 
         Raises:
@@ -40,7 +41,7 @@ class Continued(Model):
         import safetensors
         import safetensors.torch
 
-        module = self._architecture().module(shape, classes, seed)
+        module = self._architecture().module(shape, classes, seed, form)
         try:
             blob = RunDirectory(Path(self.of)).model()
         except InputError as error:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from fedsam.data.images.corruptions import CORRUPTIONS, SEVERITIES
+from fedsam.data.images.spec import ImageSpec
 from fedsam.geometry.landscape import Landscape
 from fedsam.geometry.loaded_run import LoadedRun
 from fedsam.reproduce.measurements import Measure
@@ -29,7 +30,9 @@ class CorruptedAccuracy(Measure):
 
     def of(self, loaded: LoadedRun, others: Sequence[LoadedRun]) -> dict[str, list[float]]:
         """By corruption, a number a severity."""
-        test, scale = loaded.federation.test, loaded.federation.spec.scale
+        test, spec = loaded.federation.test, loaded.federation.spec
+        assert isinstance(spec, ImageSpec)  # its data set is one of images
+        scale = spec.scale
         clean_NHWC, labels_N = test.inputs[: self.images] / scale, test.targets[: self.images]
         found: dict[str, list[float]] = {}
         for name, corrupt in CORRUPTIONS.items():

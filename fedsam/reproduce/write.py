@@ -19,8 +19,8 @@ from fedsam.runs.directory import RunDirectory
 from fedsam.storage.files import on_disk, remove, replace_file
 from fedsam.storage.text import encoded
 
-HYPERPARAMETERS = ("mean", "interval", "side", "limit", "holds", "seeds", "values", "reason")
-FIELDS = ("claim", "place", "published", "measured", *HYPERPARAMETERS)
+NUMBERS = ("mean", "interval", "side", "limit", "holds", "seeds", "values", "reason")
+FIELDS = ("claim", "place", "published", "measured", *NUMBERS)
 HEADER = ("claim", "published", "measured", "ours", "seeds", "holds")
 
 

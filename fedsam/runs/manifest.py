@@ -19,7 +19,7 @@ from fedsam.storage.files import damaged, read_object
 
 FORMAT = 1
 FILE = "manifest.json"
-HYPERPARAMETERS = "loss", "seconds"
+NUMBERS = "loss", "seconds"
 COUNTS = "trained", "bytes_up", "bytes_down"
 
 
@@ -105,8 +105,8 @@ def check_pending(pending: Mapping[str, Any]) -> None:
     Raises:
         KeyError, ValueError: with what is wrong.
     """
-    for name in (*HYPERPARAMETERS, *COUNTS):
-        value, right = pending[name], (int, float) if name in HYPERPARAMETERS else (int,)
+    for name in (*NUMBERS, *COUNTS):
+        value, right = pending[name], (int, float) if name in NUMBERS else (int,)
         if type(value) not in right or not math.isfinite(value) or (value < 0 and name != "loss"):
             raise ValueError(f"pending.{name} is {value!r}")
     failures = pending.get("failures", [])

@@ -15,7 +15,7 @@ class PflCNN(Model):
     framework and the loop by hand do the same arithmetic.
     """
 
-    def build(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
+    def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         """The module, for square images."""
         left = (shape[0] - 4) // 2
         return nn.Sequential(

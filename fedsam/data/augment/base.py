@@ -5,7 +5,7 @@ Shapes: T local steps, B batch, H height, W width, C channels, L classes.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from torch import Tensor
@@ -13,13 +13,17 @@ from torch import Tensor
 from fedsam.config import Component
 from fedsam.errors import InputError
 
+if TYPE_CHECKING:
+    from fedsam.data.spec import Spec
+
 Draws = dict[str, np.ndarray]
 
 
 class Augment(Component):
     """An augmentation of training batches. The default does nothing; a subclass overrides what it needs.
 
-    `pixels` sees the stored bytes, `inputs` the normalised batch with its targets. All of it must work under
+    `stored` sees inputs and targets as they are stored, `prepared` as the model is given them; what is needed of the
+    data is said by `requires`. All of it must work under
     `torch.func.vmap`: no data-dependent control flow, no in-place writes to what was passed in, no randomness other
     than `draws`.
 
@@ -44,29 +48,27 @@ class Augment(Component):
     @property
     def changes(self) -> bool:
         """Whether it overrides anything."""
-        methods = "draw", "pixels", "inputs"
+        methods = "draw", "stored", "prepared"
         return any(getattr(type(self), name) is not getattr(Augment, name) for name in methods)
 
-    def draw(self, rng: np.random.Generator, count_T: np.ndarray, batch: int, image: tuple[int, int]) -> Draws:
+    def draw(self, rng: np.random.Generator, count_T: np.ndarray, batch: int, shape: tuple[int, ...]) -> Draws:
         """The draws of one client for one round.
 
         Args:
             rng: the client's stream for this purpose and round.
             count_T: valid samples of each step's batch, at most `batch`; the samples behind them are padding.
             batch: B.
-            image: H and W.
+            shape: of one stored input; of an image H, W, C.
 
         Returns:
             Arrays whose first two dimensions are [T, B], by names that no other augmentation uses.
         """
         return {}
 
-    def pixels(self, images_BHWC: Tensor, draws: dict[str, Tensor]) -> Tensor:
-        """Augment stored images, uint8."""
-        return images_BHWC
+    def stored(self, inputs: Tensor, targets: Tensor, draws: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Augment a batch as it is stored, [B, ...]; what moves the inputs can move the targets with them."""
+        return inputs, targets
 
-    def inputs(
-        self, inputs_BCHW: Tensor, targets: Tensor, classes: int, draws: dict[str, Tensor]
-    ) -> tuple[Tensor, Tensor]:
-        """Augment normalised images and their targets: class indices [B], or probabilities [B, L]."""
-        return inputs_BCHW, targets
+    def prepared(self, inputs: Tensor, targets: Tensor, spec: Spec, draws: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Augment a batch as the model is given it, [B, ...], and its targets: classes [B], or probabilities [B, L]."""
+        return inputs, targets

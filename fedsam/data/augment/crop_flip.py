@@ -20,19 +20,21 @@ class CropFlip(Augment):
     Torchvision's RandomCrop(H, padding) and RandomHorizontalFlip, before normalisation (Caldarola et al. 2022).
     """
 
+    requires = frozenset({"images"})
+
     crop_padding: int = key(4, "pixels of padding on each side before the cut", "Caldarola et al. 2022", ge=0, le=512)
 
-    def draw(self, rng: np.random.Generator, count_T: np.ndarray, batch: int, image: tuple[int, int]) -> Draws:
+    def draw(self, rng: np.random.Generator, count_T: np.ndarray, batch: int, shape: tuple[int, ...]) -> Draws:
         """Offsets of the cut, down and across, from 0 to 2 `crop_padding`, and which images are mirrored."""
         shape = (len(count_T), batch)
         offsets_TB2 = rng.integers(2 * self.crop_padding + 1, size=(*shape, 2))
         return {"crop_offset": offsets_TB2, "crop_mirror": rng.random(shape) < 0.5}
 
-    def pixels(self, images_BHWC: Tensor, draws: dict[str, Tensor]) -> Tensor:
+    def stored(self, inputs: Tensor, targets: Tensor, draws: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Cut and mirror: one gather of whole pixels from the padded images."""
-        batch, height, width, channels = images_BHWC.shape
-        pad, device = self.crop_padding, images_BHWC.device
-        padded = F.pad(images_BHWC, (0, 0, pad, pad, pad, pad))
+        batch, height, width, channels = inputs.shape
+        pad, device = self.crop_padding, inputs.device
+        padded = F.pad(inputs, (0, 0, pad, pad, pad, pad))
         across_W = torch.arange(width, device=device)
         rows_BH = draws["crop_offset"][:, :1] + torch.arange(height, device=device)
         columns_BW = draws["crop_offset"][:, 1:] + torch.where(
@@ -43,4 +45,4 @@ class CropFlip(Augment):
         rows_BH = rows_BH + (torch.arange(batch, device=device) * (height + 2 * pad))[:, None]
         places_BHW = (rows_BH * (width + 2 * pad))[:, :, None] + columns_BW[:, None, :]
         cut_NC = padded.reshape(-1, channels).index_select(0, places_BHW.reshape(-1))
-        return cut_NC.reshape(batch, height, width, channels)
+        return cut_NC.reshape(batch, height, width, channels), targets

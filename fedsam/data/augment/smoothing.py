@@ -5,7 +5,7 @@ Shapes: B batch, C channels, H height, W width, L classes.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -13,6 +13,9 @@ from torch import Tensor
 
 from fedsam.config import key
 from fedsam.data.augment.base import Augment, Draws
+
+if TYPE_CHECKING:
+    from fedsam.data.spec import Spec
 
 
 class Smoothing(Augment):
@@ -26,28 +29,29 @@ class Smoothing(Augment):
     mixup, are smoothed alike. Losses of training are then those of the smoothed targets; evaluation never smooths.
     """
 
+    requires = frozenset({"classes"})
+
     label_smoothing: float = key(0.1, "ε, probability taken from the label", "Zhou et al. 2025, their code", ge=0, lt=1)
     smoothing_over: Literal["all", "other"] = key(
         "all", "the classes that ε is spread over: all of them, or the others", "Szegedy et al. 2016"
     )
     smoothing_after: Augment = key("crop_flip", "augmentation that comes before it", "Zhou et al. 2025, their code")
 
-    def draw(self, rng: np.random.Generator, count_T: np.ndarray, batch: int, image: tuple[int, int]) -> Draws:
+    def draw(self, rng: np.random.Generator, count_T: np.ndarray, batch: int, shape: tuple[int, ...]) -> Draws:
         """The draws of what comes before."""
-        return self.smoothing_after.draw(rng, count_T, batch, image)
+        return self.smoothing_after.draw(rng, count_T, batch, shape)
 
-    def pixels(self, images_BHWC: Tensor, draws: dict[str, Tensor]) -> Tensor:
+    def stored(self, inputs: Tensor, targets: Tensor, draws: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """What comes before."""
-        return self.smoothing_after.pixels(images_BHWC, draws)
+        return self.smoothing_after.stored(inputs, targets, draws)
 
-    def inputs(
-        self, inputs_BCHW: Tensor, targets: Tensor, classes: int, draws: dict[str, Tensor]
-    ) -> tuple[Tensor, Tensor]:
+    def prepared(self, inputs: Tensor, targets: Tensor, spec: Spec, draws: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """What comes before, then the smoothing; targets become probabilities [B, L]."""
-        inputs_BCHW, targets = self.smoothing_after.inputs(inputs_BCHW, targets, classes, draws)
+        inputs, targets = self.smoothing_after.prepared(inputs, targets, spec, draws)
+        classes = spec.classes or 0
         if not targets.is_floating_point():
-            targets = (targets[:, None] == torch.arange(classes, device=targets.device)).to(inputs_BCHW.dtype)
+            targets = (targets[:, None] == torch.arange(classes, device=targets.device)).to(inputs.dtype)
         share = self.label_smoothing
         if self.smoothing_over == "other":
             share *= classes / max(classes - 1, 1)
-        return inputs_BCHW, (1 - share) * targets + share / classes
+        return inputs, (1 - share) * targets + share / classes

@@ -6,13 +6,14 @@ from dataclasses import replace
 from typing import Literal
 
 from fedsam.data.images.spec import ImageSpec
+from fedsam.data.spec import Spec
 
 Pixels = Literal["standard", "symmetric", "unit"]
 
 SHIFT_AND_SCALE: dict[Pixels, tuple[float, float]] = {"symmetric": (0.5, 0.5), "unit": (0.0, 1.0)}
 
 
-def with_normalisation(spec: ImageSpec, pixels: Pixels) -> ImageSpec:
+def with_normalisation(spec: Spec, pixels: Pixels) -> Spec:
     """The spec of a data set whose pixels p, from 0 to 1, enter a model in one of three ways:
 
     - `standard`: (p − mean) / std of each channel, as the data set has it;
@@ -21,7 +22,7 @@ def with_normalisation(spec: ImageSpec, pixels: Pixels) -> ImageSpec:
 
     Coldenhoff, Li and Zhu 2022 train on the second and the third.
     """
-    if pixels == "standard":
+    if pixels == "standard" or not isinstance(spec, ImageSpec):
         return spec
     mean, std = SHIFT_AND_SCALE[pixels]
     channels = spec.shape[2]

@@ -21,6 +21,7 @@ class _Rotated(Partitioned):
     def read(self) -> tuple[ImageSpec, Split, Split]:
         """The images as they are stored, turned."""
         spec, train, test = super().read()  # type: ignore[safe-super]
+        assert isinstance(spec, ImageSpec)
         return spec, self._turned(train), self._turned(test)
 
     def _turned(self, split: Split) -> Split:

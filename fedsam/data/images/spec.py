@@ -5,10 +5,10 @@ Shapes: B batch, H height, W width, C channels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fedsam.data.base import Spec
+from fedsam.data.spec import Spec
 
 if TYPE_CHECKING:
     import torch
@@ -23,9 +23,11 @@ class ImageSpec(Spec):
     A pixel p of channel c enters the model as (p / scale - mean[c]) / std[c], unless `data.pixels` says otherwise.
     """
 
+    shape: tuple[int, int, int]
     mean: tuple[float, ...]
     std: tuple[float, ...]
     scale: float = 255.0
+    dtype: str = field(default="uint8", kw_only=True)
 
     def plain(self) -> tuple[object, ...]:
         """The same as Python's own numbers, of whatever type they were given."""

@@ -40,6 +40,8 @@ class Dirichlet(Partition):
     ECCV 2022, have the skew of this rule, alpha for alpha.
     """
 
+    requires = frozenset({"classes"})
+
     alpha: float = key(
         0.5,
         "Dirichlet concentration; 0 gives each client one class",

@@ -26,6 +26,8 @@ class DirichletClass(Partition):
     1905.12022), section 4; Li et al., "Federated learning on non-IID data silos" (NIID-Bench), 2021 (arXiv 2102.02079).
     """
 
+    requires = frozenset({"classes"})
+
     alpha: float = key(
         0.5, "Dirichlet concentration for each client; smaller is more skewed", "Li et al. 2021 (NIID-Bench)", gt=0.0
     )

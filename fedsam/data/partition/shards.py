@@ -20,6 +20,8 @@ class Shards(Partition):
     section 3.
     """
 
+    requires = frozenset({"classes"})
+
     shards_per_client: int = key(2, "shards of each client", "McMahan et al. 2017, section 3", ge=1, le=10**6)
     sigma: float = key(
         0.0, "standard deviation of the logarithm of client size; 0 makes all equal", "off", ge=0.0, le=1e300

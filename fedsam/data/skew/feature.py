@@ -32,6 +32,8 @@ class Feature(Skew):
     90 degrees.
     """
 
+    requires = frozenset({"images"})
+
     skew_rotation: float = key(45.0, "largest angle of a client, in degrees", "convention", ge=0.0, le=180.0)
     skew_colour: float = key(
         0.0, "largest gain and shift of a channel, as shares of the pixel and of white", "off", ge=0.0, le=1.0

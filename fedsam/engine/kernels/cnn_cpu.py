@@ -1,20 +1,21 @@
-"""The gradient of a convolutional network that is a plain sequence of layers, written out.
+"""The gradient of a convolutional network that is a plain sequence of layers, derived by hand, on a CPU.
 
-Shapes: B batch, C channels, H height, W width, D inputs, U units, L classes, P parameters.
+Shapes: B batch, C channels, H height, W width, D inputs, U units, P parameters.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from fedsam.engine.kernels.base import Head
 from fedsam.engine.kernels.convolution import Convolution, Kept, relu_backward
 from fedsam.engine.kernels.match import plain
-from fedsam.engine.kernels.mlp import cross_entropy
+from fedsam.models.functional import Network
 from fedsam.params import Layout
 
 
@@ -77,8 +78,8 @@ class Linear:
 
 
 @dataclass(frozen=True)
-class Written:
-    """Backpropagation through convolutions, pooling, ReLU and linear layers, and the softmax cross entropy.
+class CPUConvolutions:
+    """Backpropagation through convolutions, pooling, ReLU and linear layers.
 
     It is what autograd would do for the same module, with fewer passes over memory: bias and ReLU after the pooling,
     every derivative at its place in one vector, convolutions as products of Fourier coefficients where that pays.
@@ -86,40 +87,44 @@ class Written:
     Args:
         stages: in turn.
         layout: of the parameters.
+        narrow: inputs, weights and what is between are bfloat16, as under autocast; loss and derivatives are not.
     """
+
+    name: ClassVar[str] = "derived by hand for convolutional networks"
+    batched: ClassVar[bool] = False
 
     stages: tuple[Stage, ...]
     layout: Layout
+    narrow: bool = False
 
     @classmethod
-    def of(cls, module: nn.Module, layout: Layout) -> Written | None:
-        """For this module, if it is a plain convolutional network."""
-        layers = plain(module, layout)
+    def match(cls, network: Network, device: torch.device, precision: str) -> CPUConvolutions | None:
+        """For plain convolutional networks on a CPU."""
+        layers = plain(network.module, network.layout) if device.type == "cpu" else None
         if layers is None:
             return None
         convolutions = [Convolution(layer.padding, layer.pool, layer.relu) for layer in layers if layer.kernel]
         linear = [Linear(layer.relu) for layer in layers if not layer.kernel]
-        return cls((*convolutions, Flatten(), *linear), layout)
+        return cls((*convolutions, Flatten(), *linear), network.layout, precision == "bf16")
 
-    def gradient(self, theta_P: Tensor, inputs_BCHW: Tensor, targets: Tensor, narrow: bool) -> tuple[Tensor, Tensor]:
-        """(∇L, L) of the batch's mean loss.
+    def takes(self, theta: Tensor, head: Head) -> bool:
+        """One client's whole batches."""
+        return not head.block and head.valid is None
 
-        Args:
-            targets: class indices [B] or probabilities [B, L].
-            narrow: images, weights and what is between are bfloat16, as under autocast; loss and derivatives are not.
-        """
-        out_P = torch.empty_like(theta_P)
-        outs, weights = self._cut(out_P), self._cut(theta_P.bfloat16() if narrow else theta_P)
-        x, passed = inputs_BCHW.bfloat16() if narrow else inputs_BCHW, []
+    def gradient(self, theta: Tensor, inputs: Tensor, head: Head, *statistics: Tensor) -> tuple[Tensor, ...]:
+        """(∇L, L) of the batch's mean loss, of inputs [B, C, H, W]."""
+        out_P = torch.empty_like(theta)
+        outs, weights = self._cut(out_P), self._cut(theta.bfloat16() if self.narrow else theta)
+        x, passed = inputs.bfloat16() if self.narrow else inputs, []
         for stage in self.stages:
             x, kept = stage.forward(x, tuple(next(weights) for _ in range(stage.parameters)))
             passed.append((stage, kept, tuple(next(outs) for _ in range(stage.parameters))))
-        losses_KB, d_KBL = cross_entropy(x[None].to(theta_P.dtype), targets[None])
-        d = d_KBL[0].div_(len(inputs_BCHW)).to(x.dtype)
+        loss, d = head(x.to(theta.dtype))
+        d = d.to(x.dtype)
         while passed:  # what a stage kept is freed once it has been used
             stage, kept, out = passed.pop()
             d = stage.backward(d, kept, out, not passed)  # type: ignore[assignment]
-        return out_P, losses_KB.mean()
+        return out_P, loss
 
     def _cut(self, theta_P: Tensor) -> Iterator[Tensor]:
         pieces = torch.split(theta_P, self.layout.sizes)

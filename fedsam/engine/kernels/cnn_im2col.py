@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from fedsam.engine.kernels.base import Head
 from fedsam.engine.kernels.convolution import Kept, relu_backward
 from fedsam.engine.kernels.match import Layer, plain
-from fedsam.engine.kernels.mlp import mean_cross_entropy
+from fedsam.models.functional import Network
 from fedsam.params import Layout
 
 
 @dataclass(frozen=True)
-class Unfolded:
-    """Backpropagation through convolutions, pooling, ReLU and linear layers, and the softmax cross entropy.
+class Im2ColConvolutions:
+    """Backpropagation through convolutions, pooling, ReLU and linear layers.
 
     With X the windows of a layer's inputs (of a linear layer: the inputs), each client's y = W X + b, and
 
@@ -35,37 +37,32 @@ class Unfolded:
     Args:
         stages: in turn.
         layout: of the parameters.
+        narrow: inputs, weights and what is between are bfloat16, as under autocast; loss and derivatives are not.
     """
+
+    name: ClassVar[str] = "derived by hand for convolutional networks, by unfold and bmm"
+    batched: ClassVar[bool] = True
 
     stages: tuple[Layer, ...]
     layout: Layout
+    narrow: bool = False
 
     @classmethod
-    def of(cls, module: nn.Module, layout: Layout) -> Unfolded | None:
-        """For this module, if it is a plain convolutional network."""
-        stages = plain(module, layout)
-        return None if stages is None else cls(stages, layout)
+    def match(cls, network: Network, device: torch.device, precision: str) -> Im2ColConvolutions | None:
+        """For plain convolutional networks on a GPU."""
+        stages = plain(network.module, network.layout) if device.type == "cuda" else None
+        return None if stages is None else cls(stages, network.layout, precision == "bf16")
 
-    def gradient(
-        self,
-        theta_KP: Tensor,
-        inputs_KBCHW: Tensor,
-        targets: Tensor,
-        count: Tensor | float,
-        valid_KB: Tensor | None,
-        narrow: bool,
-    ) -> tuple[Tensor, Tensor]:
-        """(∇L, L) of each client's batch, [K, P] and [K].
+    def takes(self, theta: Tensor, head: Head) -> bool:
+        """Blocks of clients."""
+        return head.block
 
-        Args:
-            targets: class indices [K, B] or probabilities [K, B, L].
-            count: valid samples of each client, [K] or one number.
-            valid_KB: which samples are valid; None = all.
-            narrow: images, weights and what is between are bfloat16, as under autocast; loss and derivatives are not.
-        """
+    def gradient(self, theta: Tensor, inputs: Tensor, head: Head, *statistics: Tensor) -> tuple[Tensor, ...]:
+        """(∇L, L) of each client's batch, [K, P] and [K], of inputs [K, B, C, H, W]."""
+        theta_KP, narrow = theta, self.narrow
         out_KP = torch.empty(theta_KP.shape, dtype=theta_KP.dtype, device=theta_KP.device)
         outs, weights = self._cut(out_KP), self._cut(theta_KP.bfloat16() if narrow else theta_KP)
-        x, passed = inputs_KBCHW.permute(0, 2, 3, 4, 1).to(weights[0][0].dtype).contiguous(), []
+        x, passed = inputs.permute(0, 2, 3, 4, 1).to(weights[0][0].dtype).contiguous(), []
         for stage, (weight_KON, bias_KO) in zip(self.stages, weights, strict=True):
             x_KNQ, places = windows(x, stage)
             y = torch.bmm(weight_KON, x_KNQ).view(*bias_KO.shape, *places)
@@ -74,7 +71,7 @@ class Unfolded:
             passed.append((x_KNQ, x.shape, parts, y))
             x = y.relu_() if stage.relu else y
         logits_KBL = x.transpose(1, 2).to(theta_KP.dtype)
-        loss_K, d_KBL = mean_cross_entropy(logits_KBL, targets, count, valid_KB)
+        loss_K, d_KBL = head(logits_KBL)
         d = d_KBL.transpose(1, 2).to(x.dtype)
         while passed:
             x_KNQ, shape, parts, y = passed.pop()

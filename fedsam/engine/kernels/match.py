@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from torch import nn
+from torch.nn.modules.module import _has_any_global_hook
 
-from fedsam.engine.kernels.mlp import untouched
 from fedsam.params import Layout
 
 PARAMETRIC = (nn.Conv2d, nn.Linear)
+CALLED = "forward", "_call_impl", "_conv_forward"
+HOOKS = "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"
 
 
 @dataclass(frozen=True)
@@ -91,3 +93,15 @@ def _halves(layer: nn.Module) -> bool:
 
 def _pair(size: int | tuple[int, ...]) -> tuple[int, ...]:
     return (size, size) if isinstance(size, int) else tuple(size)
+
+
+def untouched(module: nn.Module) -> bool:
+    """Whether its parts compute what their classes say: they have no hooks, and nobody put another `forward` in one or
+    in its class.
+    """
+    parts = list(module.modules())
+    hooked = any(getattr(part, hooks) for part in parts for hooks in HOOKS)
+    changed = any(not vars(part).keys().isdisjoint(CALLED) for part in parts)
+    theirs = all(type(part).forward.__module__ == type(part).__module__ for part in parts)
+    everywhere = _has_any_global_hook()  # type: ignore[no-untyped-call]
+    return theirs and not changed and not hooked and not everywhere

@@ -11,16 +11,11 @@ from functools import reduce
 
 import numpy as np
 import torch
-from torch import nn
 
-from fedsam.algorithm.client_hooks import ClientHooks
-from fedsam.data.augment.base import Augment
 from fedsam.data.base import Federation
-from fedsam.data.images.spec import ImageSpec
 from fedsam.engine.base import Engine, Failure, Order, Trained
 from fedsam.engine.context import RunContext, numerics, shared
 from fedsam.engine.support.allocator import keep_freed_memory
-from fedsam.optim.base import ClientOptimizer
 from fedsam.params import layout_of
 
 
@@ -28,36 +23,17 @@ from fedsam.params import layout_of
 class Blueprint:
     """A task that can be sent to another process and built there, on another device."""
 
-    module: nn.Module
-    spec: ImageSpec
-    augment: Augment
-    optimizer: ClientOptimizer
-    strategy: ClientHooks
-    precision: str
-    seed: int
-    rounds: int
+    context: RunContext
 
     @classmethod
     def of(cls, context: RunContext) -> Blueprint:
-        """What a task consists of."""
-        module = copy.deepcopy(context.module).cpu()
-        return cls(
-            module,
-            context.spec,
-            context.augment,
-            context.optimizer,
-            context.strategy,
-            context.precision,
-            context.seed,
-            context.rounds,
-        )
+        """What a context consists of, with a module of its own on the host."""
+        return cls(replace(context, module=copy.deepcopy(context.module).cpu(), device=torch.device("cpu"), keys={}))
 
     def build(self, device: torch.device) -> RunContext:
-        """The task, on this device."""
-        module = copy.deepcopy(self.module)
-        layout = layout_of(module)
-        parts = self.augment, self.optimizer, self.strategy
-        return RunContext(module, layout, self.spec, *parts, device, self.precision, self.seed, self.rounds)
+        """The context, on this device."""
+        module = copy.deepcopy(self.context.module)
+        return replace(self.context, module=module, layout=layout_of(module), device=device)
 
 
 @dataclass(frozen=True)
@@ -126,7 +102,7 @@ class Worker:
     """
 
     def __init__(self, blueprint: Blueprint, federation: Federation, engine: Engine, device: str, threads: int) -> None:
-        self._numerics = numerics(blueprint.precision)
+        self._numerics = numerics(blueprint.context.precision)
         self._numerics.__enter__()  # for as long as this process lives
         torch.set_num_threads(threads)
         if device == "cpu":

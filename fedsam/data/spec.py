@@ -1,0 +1,40 @@
+"""What is known of the examples of a data set before one is looked at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+    from fedsam.data.preparation import Preparation
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a model, a task and the engines must know of a data set.
+
+    Args:
+        classes: how many there are, where a target is one of some classes; else None.
+        shape: of one input.
+        dtype: of inputs as they are stored, as NumPy calls it.
+        target_shape: of one target; () for one number.
+        names: of the classes, if they have any.
+    """
+
+    classes: int | None
+    shape: tuple[int, ...]
+    dtype: str = field(default="float32", kw_only=True)
+    target_shape: tuple[int, ...] = field(default=(), kw_only=True)
+    names: tuple[str, ...] = field(default=(), kw_only=True)
+
+    def plain(self) -> tuple[object, ...]:
+        """What must be the same for a run to go on, as Python's own numbers."""
+        return tuple(None if number is None else float(number) for number in (self.classes, *self.shape))
+
+    def preparation(self, device: torch.device, dtype: torch.dtype) -> Preparation:
+        """How a batch of stored inputs becomes what a model is given."""
+        from fedsam.data.preparation import Preparation
+
+        return Preparation(dtype)

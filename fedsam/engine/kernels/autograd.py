@@ -1,0 +1,103 @@
+"""Gradients by torch's automatic differentiation, of every network.
+
+Shapes: K clients of a block, B batch, P parameters, S statistics of batch normalisation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.func import vmap
+
+from fedsam.engine.kernels.base import Head
+from fedsam.models.functional import Network
+
+
+@dataclass(frozen=True)
+class Autograd:
+    """One backward pass through the loss; of a block through the sum of its clients' losses, the forward pass under
+    `torch.func.vmap`.
+
+    The same as `torch.func.grad_and_value`, whose first use imports torch's compiler (three seconds), and which under
+    vmap records and replays every operation.
+
+    Args:
+        network: the module as a function.
+        narrow: bfloat16 by autocast on this kind of device; None = everything in the type of the parameters.
+    """
+
+    name: ClassVar[str] = "autograd"
+    batched: ClassVar[bool] = True
+
+    network: Network
+    narrow: str | None = None
+
+    @classmethod
+    def match(cls, network: Network, device: torch.device, precision: str) -> Autograd:
+        """For every network."""
+        return cls(network, device.type if precision == "bf16" else None)
+
+    def takes(self, theta: Tensor, head: Head) -> bool:
+        """Everything."""
+        return True
+
+    def gradient(self, theta: Tensor, inputs: Tensor, head: Head, *statistics: Tensor) -> tuple[Tensor, ...]:
+        """By theta."""
+        with torch.enable_grad():
+            leaf = theta.detach().requires_grad_()
+            loss, *after = self._loss(leaf, inputs, head, *statistics)
+            (gradient,) = torch.autograd.grad(loss.sum(), leaf)
+        return gradient, loss.detach(), *after
+
+    def by_inputs(self, theta: Tensor, inputs: Tensor, head: Head, *statistics: Tensor) -> Tensor:
+        """The gradient by the inputs instead."""
+        with torch.enable_grad():
+            leaf = inputs.detach().requires_grad_()
+            loss, *_ = self._loss(theta, leaf, head, *statistics)
+            return torch.autograd.grad(loss.sum(), leaf)[0]
+
+    def outputs(
+        self, theta_P: Tensor, inputs: Tensor, valid_B: Tensor | None, *statistics: Tensor
+    ) -> tuple[Tensor, ...]:
+        """What the network gives in training for one client's batch, and the statistics after it, [S].
+
+        Args:
+            valid_B: which examples are valid, for batch normalisation; None = all.
+            statistics: [S] before this batch, of a model with batch normalisation.
+        """
+        norms = self.network.norms
+        if norms is None:
+            return (self._called(theta_P, inputs),)
+        with norms.training(statistics[0], valid_B) as done:
+            outputs = self._called(theta_P, inputs)
+        return outputs, norms.after(done)
+
+    def _called(self, theta_P: Tensor, inputs: Tensor) -> Tensor:
+        with self._autocast():
+            outputs: Tensor = self.network.trained(theta_P, inputs)
+        return outputs.to(theta_P.dtype)
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        if self.narrow is None:
+            return nullcontext()
+        return torch.autocast(self.narrow, dtype=torch.bfloat16, cache_enabled=False)
+
+    def _loss(self, theta: Tensor, inputs: Tensor, head: Head, *statistics: Tensor) -> tuple[Tensor, ...]:
+        def one(
+            theta_P: Tensor, inputs: Tensor, targets: Tensor, count: Tensor, valid_B: Tensor | None, *statistics: Tensor
+        ) -> tuple[Tensor, ...]:
+            own = replace(head, targets=targets, count=count, valid=valid_B, block=False)
+            outputs, *after = self.outputs(theta_P, inputs, valid_B, *statistics)
+            return own.loss(outputs), *after
+
+        given = theta, inputs, head.targets, head.count, head.valid, *statistics
+        if not head.block:
+            return one(*given)  # type: ignore[arg-type]
+        rows = tuple(0 if isinstance(each, Tensor) else None for each in given)
+        block: Callable[..., tuple[Tensor, ...]] = vmap(one, in_dims=rows)
+        return block(*given)

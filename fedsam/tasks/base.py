@@ -1,0 +1,128 @@
+"""What a task is: what a model must give, its loss, and the metrics that it is scored by.
+
+Shapes: N examples, S statistics of a metric, P parameters; `...` is what the task makes of one example.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fedsam.config import Component, key
+from fedsam.errors import InputError
+
+if TYPE_CHECKING:
+    from fedsam.data.spec import Spec
+
+Weight = Tensor | float
+
+
+class Metric(ABC):
+    """A number that says how good outputs are, made of sums over examples: so it is right for one split, for each
+    client and for all of them together, in whatever order the batches come.
+    """
+
+    name: ClassVar[str]
+    """What records call it, after the name of the split: `test_accuracy`."""
+    better: ClassVar[Literal["higher", "lower"]]
+    unit: ClassVar[str] = ""
+    """`share` (of 1, shown in percent), `nats`, or whatever the numbers are in."""
+    last: ClassVar[bool] = False
+    """Whether it is measured at the end of a run alone, as what is no single number."""
+
+    @abstractmethod
+    def statistics(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The sums' terms of each example, float64 [N, S]."""
+
+    def total(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The sums over these examples, float64 [S]."""
+        return self.statistics(outputs, targets).sum(dim=0)
+
+    @abstractmethod
+    def value(self, total_S: np.ndarray) -> Any:
+        """The number, or lists of numbers, of the sums."""
+
+
+class Task(Component):
+    """What is learnt. A data set names its own; `task.name` overrides that.
+
+    A batch's loss is (sum of its losses) / (sum of their weights). Whatever is here sees examples alone, [N, ...],
+    without a dimension for clients.
+    """
+
+    kind: ClassVar[str] = "task"
+    package: ClassVar[str] = "fedsam.tasks"
+
+    offers: ClassVar[frozenset[str]] = frozenset()
+    """What other components may need of it: `classes`, if every target is one of some classes."""
+
+    metrics: ClassVar[tuple[Metric, ...]] = ()
+    """What there is to score by; the first is the headline."""
+
+    extra_metrics: str = key(
+        "", "metrics that are recorded beside the first: their names, separated by commas, or all", "off"
+    )
+
+    def model_post_init(self, context: object) -> None:
+        """Refuse metrics that there are not."""
+        self.recorded  # noqa: B018 - raises
+
+    @property
+    def recorded(self) -> tuple[Metric, ...]:
+        """The metrics that are recorded, the headline first.
+
+        Raises:
+            InputError: one is asked for that this task has not.
+        """
+        asked = [name.strip() for name in self.extra_metrics.split(",") if name.strip()]
+        if asked == ["all"]:
+            return self.metrics
+        others = {metric.name: metric for metric in self.metrics[1:]}
+        for name in asked:
+            if name not in others:
+                allowed = f"{self.name} has {', '.join(others) or 'none'}, or all"
+                raise InputError("extra_metrics", self.extra_metrics, allowed)
+        return self.metrics[:1] + tuple(others[name] for name in dict.fromkeys(asked))
+
+    @property
+    def headline(self) -> Metric:
+        """The metric that a run is judged by."""
+        return self.metrics[0]
+
+    def of(self, own: str | Task) -> Task:
+        """The task in force, given the data set's own: this one."""
+        return self
+
+    @abstractmethod
+    def output_shape(self, spec: Spec) -> tuple[int, ...]:
+        """What a model must give for one example.
+
+        Raises:
+            InputError: the task cannot be learnt from such data.
+        """
+
+    @abstractmethod
+    def losses(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Weight]:
+        """Of each example the sum of its losses, [N], and their weight: [N], or one number if all have the same. Can
+        be differentiated by the outputs.
+        """
+
+    def head(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Weight, Tensor]:
+        """As `losses`, and the derivative of their sum by the outputs, [N, ...]; by autograd unless it is overridden in
+        closed form.
+        """
+        with torch.enable_grad():
+            leaf = outputs.detach().requires_grad_()
+            losses_N, weight = self.losses(leaf, targets)
+            (derivative,) = torch.autograd.grad(losses_N.sum(), leaf)
+        return losses_N.detach(), weight.detach() if isinstance(weight, Tensor) else weight, derivative
+
+    def strata(self, targets: np.ndarray) -> np.ndarray | None:
+        """The class of each example that partitions, hold-outs and label noise go by, int64 [N]; None where there is
+        none.
+        """
+        return None
