@@ -175,7 +175,7 @@ class JointTrainer(Trainer):
             "rows": {name: array.repeat(len(seats), *[1] * (array.dim() - 1)) for name, array in stack.rows.items()},
             "sent_P": shared([seat.theta_P for seat in seats]),
             "sent": {name: shared([seat.order.sent[name] for seat in seats]) for name in seats[0].order.sent},
-            "slot": {
+            "state": {
                 name: torch.cat([seat.order.client_state[name] for seat in seats]).to(context.device, context.dtype)
                 for name in seats[0].order.client_state
             },
@@ -192,7 +192,7 @@ class JointTrainer(Trainer):
         def train(given: dict[str, Any]) -> TrainedClient:
             own = copy.copy(context)
             own.optimizer = with_hyperparameters(context.optimizer, given["numbers"])
-            sent = given["sent_P"], given["sent"], given["slot"], given["steps"], given["lr"]
+            sent = given["sent_P"], given["sent"], given["state"], given["steps"], given["lr"]
             client = ClientContext(*sent, own.optimizer, clock)
             return train_client(own, store, stack.steps(given["rows"]), client, given["weight"])
 

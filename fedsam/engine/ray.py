@@ -107,7 +107,7 @@ class _Actor:
         self.reach(place)
         assert self.board_RP is not None
         blocks = worker.train(self.board_RP[0], order)
-        one = len(blocks) == 1 and blocks[0].update_JP is not None and len(blocks[0].update_JP) == 1
+        one = len(blocks) == 1 and blocks[0].block.update_JP is not None and len(blocks[0].block.update_JP) == 1
         return [blocks[0].put_on(self.board_RP[row])] if one else blocks
 
 

@@ -6,7 +6,7 @@ Shapes: P parameters, S statistics of batch normalisation; of a block with a fir
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, Protocol
@@ -17,6 +17,7 @@ from torch import Tensor
 from fedsam.algorithm.client_hooks import ClientContext
 from fedsam.engine.context import DeviceSplit, RunContext
 from fedsam.engine.isolate import out_of_memory
+from fedsam.engine.support.trees import leaves, outline, rebuilt
 from fedsam.engine.train_client import LocalState, Step, TrainedClient, local_step, train_client
 from fedsam.schedule.base import Clock
 
@@ -26,7 +27,7 @@ MOST = 16
 """Graphs at most, each of which holds its own memory; steps of more forms are launched."""
 
 Tree = Any
-"""Tensors in tuples and dictionaries; None where there is none."""
+"""A record of tensors; see `fedsam.engine.support.trees`."""
 
 Work = Callable[[], list[Tensor]]
 
@@ -169,13 +170,13 @@ class Graphs:
         client = replace(client, steps=steps_k, lr=lr)
         with torch.cuda.device(client.sent_P.device) if client.sent_P.is_cuda else nullcontext():
             done = train_client(context, store, steps, client, weight, self.step)
-        return rebuilt(done, (leaf.clone() if id(leaf) in self._made else leaf for leaf in leaves(done)))  # type: ignore[no-any-return]
+        return rebuilt(done, (leaf.clone() if id(leaf) in self._made else leaf for leaf in leaves(done)))
 
     def step(self, context: RunContext, store: DeviceSplit, step: Step, t: int, local: LocalState) -> LocalState:
         """As `local_step`; later steps may overwrite the result."""
         count = _tensor(step.count, local.theta_P)  # as a number it would be rounded otherwise than as a graph's input
         step = replace(step, index_B=None, examples=step.of(store), count=count)
-        inputs = {"step": _of_step(step), "local": _of_local(local)}
+        inputs = step, local
         form = outline(inputs)
         asked = self._asked.get(form)
         key = self._key(form, t)
@@ -184,7 +185,8 @@ class Graphs:
         captured = self._captured.get(key) or self._new(key, context, store, step, t, local, inputs)
         if captured is None:
             return self._launched(context, store, step, t, local, form)
-        return _to_local(captured(inputs, self._made), local)
+        after: LocalState = captured(inputs, self._made)
+        return replace(after, client=replace(after.client, clock=local.client.clock))
 
     def _key(self, form: Hashable, t: int) -> Hashable:
         return (form, t) if "t" in self._asked.get(form, ()) else (form,)
@@ -210,8 +212,7 @@ class Graphs:
         inputs: Tree,
     ) -> Captured | None:
         def one(fixed: Tree) -> Tree:
-            after, _ = local_step(context, store, _to_step(fixed["step"], step), t, _to_local(fixed["local"], local))
-            return _of_local(after)
+            return local_step(context, store, fixed[0], t, fixed[1])[0]
 
         if self._capture is None or len(self._captured) >= MOST:
             return None
@@ -228,63 +229,5 @@ class Graphs:
         return captured
 
 
-def leaves(tree: Tree) -> Iterator[Any]:
-    """The tensors of a tree, in its order."""
-    if isinstance(tree, dict):
-        tree = tuple(tree.values())
-    if isinstance(tree, tuple):
-        for branch in tree:
-            yield from leaves(branch)
-    elif tree is not None:
-        yield tree
-
-
-def rebuilt(tree: Tree, found: Iterator[Any]) -> Tree:
-    """A tree of the same form with other leaves."""
-    if isinstance(tree, dict):
-        return {name: rebuilt(branch, found) for name, branch in tree.items()}
-    if isinstance(tree, tuple):
-        return tuple(rebuilt(branch, found) for branch in tree)
-    return None if tree is None else next(found)
-
-
-def outline(tree: Tree) -> Any:
-    """What trees must have in common for one graph: form, shapes and types."""
-    if isinstance(tree, dict):
-        return tuple((name, outline(branch)) for name, branch in tree.items())
-    if isinstance(tree, tuple):
-        return tuple(outline(branch) for branch in tree)
-    return None if tree is None else (tree.shape, tree.dtype)
-
-
 def _tensor(number: Tensor | float, like: Tensor) -> Tensor:
     return number if isinstance(number, Tensor) else like.new_full((), number)
-
-
-def _of_step(step: Step) -> Tree:
-    return {"count": step.count, "draws": step.draws, "valid": step.valid_B, "active": step.active, "of": step.examples}
-
-
-def _to_step(tree: Tree, like: Step) -> Step:
-    parts = {"count": tree["count"], "draws": tree["draws"], "valid_B": tree["valid"], "active": tree["active"]}
-    return replace(like, **parts, examples=tree["of"])
-
-
-HERE = "sent_P", "sent", "slot", "steps", "lr"
-
-
-def _of_local(local: LocalState) -> Tree:
-    client = {name: getattr(local.client, name) for name in HERE}
-    return {
-        "theta": local.theta_P,
-        "state": local.state,
-        "statistics": local.statistics,
-        "here": client,
-        "sums": (local.total, local.samples),
-    }
-
-
-def _to_local(tree: Tree, like: LocalState) -> LocalState:
-    client: ClientContext = replace(like.client, **tree["here"])
-    total, samples = tree["sums"]
-    return LocalState(tree["theta"], tree["state"], client, tree["statistics"], total, samples)

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 
 from fedsam.data.base import Federation
-from fedsam.engine.base import Engine, Failure, Order, Trained
+from fedsam.engine.base import Engine, Order, Trained
 from fedsam.engine.context import RunContext, numerics, shared
 from fedsam.engine.support.allocator import keep_freed_memory
+from fedsam.engine.support.trees import mapped
 from fedsam.params import layout_of
 
 
@@ -38,56 +39,28 @@ class Blueprint:
 
 @dataclass(frozen=True)
 class Packed:
-    """A `Trained` block as arrays; without updates where these lie on a board."""
+    """A `Trained` block on the host, whose tensors are arrays; without updates where these lie in a shared buffer."""
 
-    ids: list[int]
-    update_JP: np.ndarray | None
-    weight_J: np.ndarray
-    weight_K: np.ndarray
-    loss_K: np.ndarray
-    check_K: np.ndarray
-    failed: list[Failure]
-    uploads: dict[str, np.ndarray]
-    client_state: dict[str, np.ndarray]
-    each_KP: np.ndarray | None = None
+    block: Trained
 
     @classmethod
     def of(cls, block: Trained) -> Packed:
         """The block's tensors, on the host."""
-        tensors = block.update_JP, block.weight_J, block.weight_K, block.loss_K, block.check_K
-        update_JP, weight_J, weight_K, loss_K, check_K = (tensor.cpu().numpy() for tensor in tensors)
-        uploads, client_state = (
-            {name: tensor.cpu().numpy() for name, tensor in held.items()}
-            for held in (block.uploads, block.client_state)
-        )
-        each_KP = None if block.each_KP is None else block.each_KP.cpu().numpy()
-        return cls(
-            block.ids, update_JP, weight_J, weight_K, loss_K, check_K, block.failed, uploads, client_state, each_KP
-        )
+        return cls(mapped(block, lambda tensor: tensor.cpu().numpy()))
 
     def put_on(self, row_P: np.ndarray) -> Packed:
-        """The same with its one row of updates on a board."""
-        assert self.update_JP is not None
-        row_P[:] = self.update_JP[0]
-        return replace(self, update_JP=None)
+        """The same with its one row of updates in a shared buffer."""
+        row_P[:] = self.block.update_JP[0]
+        return Packed(replace(self.block, update_JP=None))  # type: ignore[arg-type]
 
     def take_from(self, row_P: np.ndarray) -> Packed:
-        """The same with a copy of the row on the board, if its updates are there."""
-        return replace(self, update_JP=row_P[None].copy()) if self.update_JP is None else self
+        """The same with a copy of the row in the buffer, if its updates are there."""
+        there = self.block.update_JP is None
+        return Packed(replace(self.block, update_JP=row_P[None].copy())) if there else self  # type: ignore[arg-type]
 
     def unpack(self, device: torch.device) -> Trained:
         """The block again, on this device."""
-        assert self.update_JP is not None
-        arrays = self.update_JP, self.weight_J, self.weight_K, self.loss_K, self.check_K
-        update_JP, weight_J, weight_K, loss_K, check_K = (shared(array).to(device) for array in arrays)
-        uploads, client_state = (
-            {name: shared(array).to(device) for name, array in held.items()}
-            for held in (self.uploads, self.client_state)
-        )
-        each_KP = None if self.each_KP is None else shared(self.each_KP).to(device)
-        return Trained(
-            self.ids, update_JP, weight_J, weight_K, loss_K, check_K, self.failed, uploads, client_state, each_KP
-        )
+        return mapped(self.block, lambda array: shared(array).to(device))
 
 
 class Worker:

@@ -1,0 +1,58 @@
+"""Records as trees of tensors: dataclasses, tuples and dictionaries, in each other. A new field of a record is walked
+with the others wherever records are captured, shipped or compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, TypeVar
+
+import numpy as np
+from torch import Tensor
+
+T = TypeVar("T")
+
+
+def leaves(tree: Any) -> Iterator[Any]:
+    """The tensors and arrays of a tree, in its order; what is neither is part of its form."""
+    if isinstance(tree, Tensor | np.ndarray):
+        yield tree
+    else:
+        for _, branch in _branches(tree):
+            yield from leaves(branch)
+
+
+def mapped(tree: T, change: Callable[[Any], Any]) -> T:
+    """A tree of the same form with other leaves."""
+    if isinstance(tree, Tensor | np.ndarray):
+        return change(tree)  # type: ignore[no-any-return]
+    if next(leaves(tree), None) is None:
+        return tree
+    made: Any = {name: mapped(branch, change) for name, branch in _branches(tree)}
+    if isinstance(tree, dict):
+        return made  # type: ignore[no-any-return]
+    if isinstance(tree, tuple | list):
+        return type(tree)(made.values())
+    return replace(tree, **made)  # type: ignore[type-var]
+
+
+def rebuilt(tree: T, found: Iterator[Any]) -> T:
+    """A tree of the same form with these leaves."""
+    return mapped(tree, lambda leaf: next(found))
+
+
+def outline(tree: Any) -> Any:
+    """What trees must have in common to be of one form: names, shapes and types."""
+    if isinstance(tree, Tensor | np.ndarray):
+        return tuple(tree.shape), tree.dtype
+    return tuple((name, outline(branch)) for name, branch in _branches(tree))
+
+
+def _branches(tree: Any) -> Iterator[tuple[Any, Any]]:
+    if isinstance(tree, dict):
+        yield from tree.items()
+    elif isinstance(tree, tuple | list):
+        yield from enumerate(tree)
+    elif is_dataclass(tree) and not isinstance(tree, type):
+        yield from ((field.name, getattr(tree, field.name)) for field in fields(tree) if field.init)
