@@ -13,8 +13,6 @@ from torch import Tensor, nn
 from fedsam import Run
 from fedsam.check.command import check
 from fedsam.cli.app import main
-from fedsam.engine.kernels.cnn_cpu import Written
-from fedsam.engine.kernels.mlp import Dense
 from fedsam.errors import InputError
 from fedsam.models.functional import Network
 from tests.conftest import Ragged

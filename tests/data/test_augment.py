@@ -21,6 +21,7 @@ from fedsam.data.augment.mixup import Mixup
 from fedsam.data.augment.none import NoAugment
 from fedsam.data.augment.smoothing import Smoothing
 from fedsam.data.digits import Digits
+from fedsam.data.spec import Spec
 from fedsam.federated.simulate import simulate
 from fedsam.rng import stream
 
@@ -33,6 +34,8 @@ ALL = [
     {"name": "smoothing", "smoothing_after": "mixup", "smoothing_over": "other"},
 ]
 BATCH, HEIGHT, WIDTH, CHANNELS, CLASSES = 7, 12, 10, 3, 4
+SPEC = Spec(CLASSES, (4, 5, 3))
+NONE = torch.zeros(0)
 
 
 def drawn(augment: Augment, count_T: list[int], seed: int = 0, client: int = 0) -> Draws:
@@ -59,7 +62,7 @@ def labels(batch: int = BATCH) -> Tensor:
 def applied(
     augment: Augment, images_BHWC: Tensor, targets: Tensor, draws: dict[str, Tensor], dtype: torch.dtype = torch.float64
 ) -> tuple[Tensor, Tensor]:
-    return augment.inputs(normalised(augment.pixels(images_BHWC, draws), dtype), targets, CLASSES, draws)
+    return augment.prepared(normalised(augment.stored(images_BHWC, targets, draws)[0], dtype), targets, SPEC, draws)
 
 
 # crop and flip
@@ -80,7 +83,7 @@ def test_crop_flip_equals_pad_slice_and_mirror_at_every_offset(shape: tuple[int,
         "crop_offset": torch.tensor([(down, across) for down, across, _ in every]),
         "crop_mirror": torch.tensor([mirrored for _, _, mirrored in every]),
     }
-    cut = CropFlip(crop_padding=pad).pixels(images, draws)
+    cut = CropFlip(crop_padding=pad).stored(images, NONE, draws)[0]
     assert cut.dtype == torch.uint8
     for image, got, (down, across, mirrored) in zip(images.numpy(), cut.numpy(), every, strict=True):
         np.testing.assert_array_equal(got, cropped_slowly(image, pad, down, across, mirrored))
@@ -92,7 +95,7 @@ def test_crop_flip_equals_torchvision_on_the_same_draws() -> None:
     draws = drawn(CropFlip(), [BATCH] * 5)
     for t in range(5):
         images = stored(seed=t)
-        got = CropFlip().pixels(images, step(draws, t)).permute(0, 3, 1, 2)
+        got = CropFlip().stored(images, NONE, step(draws, t))[0].permute(0, 3, 1, 2)
         for b in range(BATCH):
             down, across = draws["crop_offset"][t, b].tolist()
             one = transforms.crop(transforms.pad(images[b].permute(2, 0, 1), [4]), down, across, HEIGHT, WIDTH)
@@ -119,7 +122,7 @@ def test_cutout_equals_a_loop_over_pixels(size: int) -> None:
     augment = resolve(Augment, {"name": "cutout", "cutout_size": size, "cutout_after": "none"})
     draws = drawn(augment, [BATCH])
     inputs = normalised(stored())
-    got, targets = augment.inputs(inputs, labels(), CLASSES, step(draws))
+    got, targets = augment.prepared(inputs, labels(), SPEC, step(draws))
     expected = inputs.clone()
     for b in range(BATCH):
         row, column = draws["cutout_centre"][0, b].tolist()
@@ -135,7 +138,7 @@ def test_a_hole_of_even_size_is_that_of_the_paper() -> None:
     """DeVries and Taylor: rows and columns from centre − size / 2 up to, not including, centre + size / 2, clipped."""
     inputs = torch.ones(HEIGHT * WIDTH, 1, HEIGHT, WIDTH)
     centres = torch.cartesian_prod(torch.arange(HEIGHT), torch.arange(WIDTH))
-    got, _ = Cutout(cutout_size=6).inputs(inputs, labels(len(inputs)), CLASSES, {"cutout_centre": centres})
+    got, _ = Cutout(cutout_size=6).prepared(inputs, labels(len(inputs)), SPEC, {"cutout_centre": centres})
     for image, (row, column) in zip(got, centres.tolist(), strict=True):
         mask = np.ones((HEIGHT, WIDTH))
         mask[max(row - 3, 0) : row + 3, max(column - 3, 0) : column + 3] = 0
@@ -156,7 +159,7 @@ def test_smoothing_over_all_classes_is_torchs() -> None:
     augment = Smoothing(label_smoothing=0.3, smoothing_after=NoAugment())
     inputs, targets = applied(augment, stored(), labels(), {})
     assert torch.equal(inputs, normalised(stored()))
-    logits = torch.randn(BATCH, CLASSES, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    logits = torch.randn(BATCH, SPEC, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
     expected = torch.nn.functional.cross_entropy(logits, labels(), label_smoothing=0.3)
     found = -(targets * logits.log_softmax(dim=1)).sum(dim=1).mean()
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
@@ -174,7 +177,7 @@ def test_mixed_targets_are_smoothed_as_the_mixture_of_smoothed_ones(over: Any) -
     draws = step(drawn(Mixup(), [BATCH]))
     smooth = Smoothing(label_smoothing=0.2, smoothing_over=over, smoothing_after=NoAugment())
     _, own = applied(smooth, stored(), labels(), draws)
-    _, expected = Mixup(mixup_after=NoAugment()).inputs(normalised(stored()), own, CLASSES, draws)
+    _, expected = Mixup(mixup_after=NoAugment()).prepared(normalised(stored()), own, SPEC, draws)
     _, found = applied(smooth.replace(smoothing_after=Mixup()), stored(), labels(), draws)
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-15)
 
@@ -198,7 +201,7 @@ def test_mixup_equals_a_loop_over_samples(count: int) -> None:
     augment = resolve(Augment, {"name": "mixup", "mixup_after": "none"})
     draws = drawn(augment, [count])
     inputs, classes = normalised(stored()), labels()
-    got, targets = augment.inputs(inputs, classes, CLASSES, step(draws))
+    got, targets = augment.prepared(inputs, classes, SPEC, step(draws))
     assert targets.shape == (BATCH, CLASSES)
     for b in range(BATCH):
         share, partner = float(draws["mixup_lambda"][0, b]), int(draws["mixup_partner"][0, b])
@@ -213,16 +216,16 @@ def test_mixup_at_its_limits() -> None:
     turned = torch.arange(BATCH).roll(1)
     for share, kept in ((1.0, torch.arange(BATCH)), (0.0, turned)):
         draws = {"mixup_partner": turned, "mixup_lambda": torch.full((BATCH,), share, dtype=torch.float64)}
-        got, targets = Mixup().inputs(inputs, classes, CLASSES, draws)
+        got, targets = Mixup().prepared(inputs, classes, SPEC, draws)
         assert torch.equal(got, inputs[kept])
         assert torch.equal(targets.argmax(dim=1), classes[kept])
         assert torch.equal(targets.max(dim=1).values, torch.ones(BATCH, dtype=torch.float64))
 
 
 def test_mixing_again_mixes_probabilities() -> None:
-    probabilities = torch.softmax(torch.randn(BATCH, CLASSES, generator=torch.Generator().manual_seed(0)), 1).double()
+    probabilities = torch.softmax(torch.randn(BATCH, SPEC, generator=torch.Generator().manual_seed(0)), 1).double()
     draws = step(drawn(Mixup(), [BATCH]))
-    _, targets = Mixup().inputs(normalised(stored()), probabilities, CLASSES, draws)
+    _, targets = Mixup().prepared(normalised(stored()), probabilities, SPEC, draws)
     share, partner = draws["mixup_lambda"][:, None], draws["mixup_partner"]
     torch.testing.assert_close(targets, share * probabilities + (1 - share) * probabilities[partner])
 
@@ -309,8 +312,8 @@ def test_type_memory_order_and_arguments_are_kept(keys: Any, dtype: torch.dtype)
     draws = step(drawn(augment, [BATCH]))
     images, inputs, targets = stored(), normalised(stored(), dtype), labels()
     before = [tensor.clone() for tensor in (images, inputs, targets, *draws.values())]
-    pixels = augment.pixels(images, draws)
-    got, soft = augment.inputs(inputs, targets, CLASSES, draws)
+    pixels = augment.stored(images, NONE, draws)[0]
+    got, soft = augment.prepared(inputs, targets, SPEC, draws)
     assert pixels.dtype == torch.uint8
     assert pixels.shape == images.shape
     assert got.dtype == dtype
@@ -339,9 +342,9 @@ def test_an_augmentation_after_another_applies_both() -> None:
     assert set(draws) == {"crop_offset", "crop_mirror", "cutout_centre", "mixup_partner", "mixup_lambda"}
     crop, hole, mix = CropFlip(), Cutout(cutout_size=3, cutout_after=NoAugment()), Mixup(mixup_after=NoAugment())
     at = step(draws)
-    expected, _ = hole.inputs(normalised(crop.pixels(stored(), at)), labels(), CLASSES, at)
+    expected, _ = hole.prepared(normalised(crop.stored(stored(), NONE, at)[0]), labels(), SPEC, at)
     got, targets = applied(both, stored(), labels(), at)
-    mixed, mixed_targets = mix.inputs(expected, labels(), CLASSES, at)
+    mixed, mixed_targets = mix.prepared(expected, labels(), SPEC, at)
     assert torch.equal(got, mixed)
     assert torch.equal(targets, mixed_targets)
 
@@ -350,7 +353,7 @@ def test_holes_after_mixing_are_cut_into_the_mixture() -> None:
     both = Cutout(cutout_size=3, cutout_after=Mixup())
     at = step(drawn(both, [BATCH]))
     mixed, mixed_targets = applied(Mixup(), stored(), labels(), at)
-    expected, _ = Cutout(cutout_size=3, cutout_after=NoAugment()).inputs(mixed, labels(), CLASSES, at)
+    expected, _ = Cutout(cutout_size=3, cutout_after=NoAugment()).prepared(mixed, labels(), SPEC, at)
     got, targets = applied(both, stored(), labels(), at)
     assert torch.equal(got, expected)
     assert torch.equal(targets, mixed_targets)

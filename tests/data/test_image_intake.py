@@ -13,8 +13,8 @@ from PIL import Image
 
 from fedsam import InputError, Run, RunError, simulate
 from fedsam.data.base import Dataset, Split
+from fedsam.data.images.intake import ImageIntake
 from fedsam.data.images.spec import ImageSpec
-from fedsam.data.intake import Intake
 from fedsam.data.partition.base import Assignment, Partition
 from fedsam.data.stored import Partitioned
 from fedsam.data.validation import federation_of
@@ -34,7 +34,7 @@ def arrays(channels: int = 3, examples: int = 24) -> tuple[np.ndarray, np.ndarra
 
 def taken(change: Change, spec: Any = SPEC, name: str = "mine:Own") -> tuple[ImageSpec, Split]:
     images, labels = arrays(1 if spec is GREY else 3)
-    intake = Intake(name, spec)
+    intake = ImageIntake(name, spec)
     given = change(images, labels)
     split = intake.split(Split(*given) if isinstance(given, tuple) and len(given) == 2 else given, "training")
     return intake.spec, split
@@ -99,7 +99,7 @@ def test_what_can_mean_one_thing_is_taken_as_that(change: Change) -> None:
 
 def test_what_is_right_is_the_same_object() -> None:
     split = Split(*arrays())
-    assert Intake("mine:Own", SPEC).split(split, "training") is split
+    assert ImageIntake("mine:Own", SPEC).split(split, "training") is split
 
 
 def test_a_grey_data_set_needs_no_channel_axis() -> None:
@@ -138,7 +138,7 @@ def test_facts_may_be_numbers_of_any_kind() -> None:
     kinds: list[Any] = [list, np.array, torch.tensor]
     for kind in kinds:
         odd = ImageSpec(np.int64(4), kind([6, 5, 3]), kind(SPEC.mean), kind(SPEC.std), 255)  # type: ignore[arg-type]
-        spec = taken(lambda x, y: (x, y), odd)[0] if kind is not torch.tensor else Intake("mine", odd).spec
+        spec = taken(lambda x, y: (x, y), odd)[0] if kind is not torch.tensor else ImageIntake("mine", odd).spec
         assert (spec.classes, spec.shape) == (4, (6, 5, 3))
         np.testing.assert_allclose(spec.mean + spec.std, SPEC.mean + SPEC.std, rtol=1e-6)
         assert isinstance(spec.mean, tuple)
@@ -301,10 +301,10 @@ def test_a_run_on_what_was_converted_has_the_bits_of_a_run_on_what_is_right() ->
 
 def test_the_line_names_data_set_and_split() -> None:
     with pytest.raises(
-        InputError, match=r"^data.name = tests.data.test_intake:Mine: its training set has 24 images and 1"
+        InputError, match=r"^data.name = tests.data.test_image_intake:Mine: its training set has 24 images and 1"
     ):
         simulate(described(Mine(change="surplus images")))
-    with pytest.raises(InputError, match=r"^data.name = tests.data.test_intake:Mine: its test set is empty"):
+    with pytest.raises(InputError, match=r"^data.name = tests.data.test_image_intake:Mine: its test set is empty"):
         simulate(described(Mine(no_test=True)))
     held_out = Mine(no_test=True, partition="iid", validation=0.3)
     assert len(federation_of(held_out, 0).test) > 0, "for tuning the test set is out of reach"

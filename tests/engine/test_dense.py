@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F  # noqa: N812
 
-from fedsam.engine.kernels.mlp import Dense
+from fedsam.engine.kernels.mlp import Perceptron
 from fedsam.models.mlp import MLP
 from fedsam.params import Layout, layout_of
+from tests.support.kernels import in_block, matched
 
 K, B, L = 3, 5, 4
 
@@ -46,7 +47,7 @@ def test_as_autograd(depth: int, mixed: bool, masked: bool) -> None:
     dense = Dense.of(module, layout)
     assert dense is not None
     given = theta_KP.clone()
-    gradient_KP, loss_K = dense.gradient(given, inputs, targets, count_K.double(), valid_KB if masked else None)
+    gradient_KP, loss_K = in_block(dense, given, inputs, targets, count_K.double(), valid_KB if masked else None)
     assert torch.equal(given, theta_KP)
     for k, count in enumerate(count_K.tolist()):
         want_P, loss = expected(module, theta_KP[k], inputs[k, :count], targets[k, :count])
@@ -56,15 +57,15 @@ def test_as_autograd(depth: int, mixed: bool, masked: bool) -> None:
 
 def test_what_is_masked_is_not_looked_at() -> None:
     module = mlp(1)
-    dense = Dense.of(module, layout_of(module))
+    dense = matched(Perceptron, module)
     assert dense is not None
     theta_KP = torch.randn(1, layout_of(module).total, dtype=torch.float64)
     inputs, targets = torch.randn(1, 2, 6, dtype=torch.float64), torch.tensor([[1, 2]])
     valid_KB, count_K = torch.tensor([[True, False]]), torch.ones(1, dtype=torch.float64)
-    clean = dense.gradient(theta_KP, inputs, targets, count_K, valid_KB)
+    clean = in_block(dense, theta_KP, inputs, targets, count_K, valid_KB)
     inputs[0, 1] *= 1e3
     targets[0, 1] = 0
-    gradient_KP, loss_K = dense.gradient(theta_KP, inputs, targets, count_K, valid_KB)
+    gradient_KP, loss_K = in_block(dense, theta_KP, inputs, targets, count_K, valid_KB)
     assert torch.equal(clean[0], gradient_KP)
     assert torch.equal(clean[1], loss_K)
 
@@ -111,10 +112,10 @@ OTHERS = {
 
 @pytest.mark.parametrize("module", OTHERS.values(), ids=OTHERS)
 def test_other_networks_are_left_to_autograd(module: nn.Module) -> None:
-    assert Dense.of(module, layout_of(module)) is None
+    assert matched(Perceptron, module) is None
 
 
 def test_a_copy_of_the_network_is_one() -> None:
     module = copy.deepcopy(mlp(2))
-    assert isinstance(Dense.of(module, layout_of(module)), Dense)
-    assert Dense.of(module, Layout((), ())) is None
+    assert isinstance(matched(Perceptron, module), Perceptron)
+    assert matched(Perceptron, module, Layout((), ())) is None

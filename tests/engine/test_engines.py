@@ -81,12 +81,7 @@ def assert_same(
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("rows", [True, False], ids=["rows", "under vmap"])
-def test_cohort_agrees_with_loop_for_every_optimizer(
-    optimizer: str, rows: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if not rows:
-        monkeypatch.setattr(ClientOptimizer, "takes_rows", lambda self: False)
+def test_cohort_agrees_with_loop_for_every_optimizer(optimizer: str) -> None:
     client = {"name": optimizer, "batch_size": 4, "epochs": 2, "weight_decay": 0.01, "clip_norm": 1.0}
     client |= {"momentum": 0.9, "nesterov": True} if optimizer not in ("adamw",) else {}
     assert_same(trained(ragged_run("loop", client=client)), trained(ragged_run("cohort", client=client)))

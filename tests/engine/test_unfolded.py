@@ -15,13 +15,12 @@ from torch.utils._pytree import tree_leaves
 
 from fedsam.bench.common.pfl_cnn import PflCNN
 from fedsam.engine.context import RunContext
-from fedsam.engine.kernels.cnn_cpu import Written
-from fedsam.engine.kernels.cnn_im2col import Unfolded, folded, pooled, unpooled, windows
+from fedsam.engine.kernels.cnn_cpu import CPUConvolutions
+from fedsam.engine.kernels.cnn_im2col import Im2ColConvolutions, folded, pooled, unpooled, windows
 from fedsam.engine.kernels.match import Layer
 from fedsam.engine.support.cuda_graph import Graphs
 from fedsam.models.cnn import CNN
-from fedsam.optim.base import ClientOptimizer
-from fedsam.params import layout_of, theta_of
+from fedsam.params import theta_of
 from tests.conftest import Ragged
 from tests.engine.test_dense import expected
 from tests.engine.test_engines import assert_same, ragged_run, trained
@@ -29,6 +28,7 @@ from tests.engine.test_graph import Again, models
 from tests.engine.test_graph import assert_same as assert_same_models
 from tests.engine.test_written import CLASSES, OTHERS, by_autograd, head
 from tests.engine.test_written import NETWORKS as WRITTEN
+from tests.support.kernels import in_block, matched
 
 K, B = 3, 5
 Shape = tuple[int, int, int]
@@ -57,8 +57,8 @@ NETWORKS: dict[str, tuple[nn.Module, Shape]] = {
 }
 
 
-def of(module: nn.Module) -> Unfolded:
-    found = Unfolded.of(module, layout_of(module))
+def of(module: nn.Module, precision: str = "fp32") -> Im2ColConvolutions:
+    found = matched(Im2ColConvolutions, module, device="cuda", precision=precision)
     assert found is not None
     return found
 
@@ -94,7 +94,7 @@ def test_is_autograds(name: str, soft: bool, masked: bool) -> None:
     valid_KB = torch.arange(B) < torch.tensor(counts)[:, None] if masked else None
     count = torch.tensor(counts).double() if masked else float(B)
     before = [one.clone() for one in given]
-    found = of(module).gradient(*given, count, valid_KB, False)
+    found = in_block(of(module), *given, count, valid_KB)
     assert all(torch.equal(one, other) for one, other in zip(given, before, strict=True))
     assert_autograds(module, given, found, counts)
 
@@ -110,7 +110,7 @@ def test_one_image_and_one_model_for_all(name: str, apart: bool) -> None:
     theta_KP = theta_KP.T.contiguous().T if apart else theta_KP[:1].expand(K, -1)
     given = theta_KP, inputs.contiguous(), targets
     before = [one.clone() for one in given]
-    found = of(module).gradient(*given, 1.0, None, False)
+    found = in_block(of(module), *given, 1.0, None)
     assert all(torch.equal(one, other) for one, other in zip(given, before, strict=True))
     assert_autograds(module, given, found, [1] * K)
 
@@ -118,11 +118,11 @@ def test_one_image_and_one_model_for_all(name: str, apart: bool) -> None:
 def test_what_is_masked_is_not_looked_at() -> None:
     module, shape = NETWORKS["the paper's, smallest"]
     theta_KP, inputs, targets = block(module.double(), shape)
-    rest = torch.full((K,), 3.0).double(), (torch.arange(B) < 3).expand(K, -1), False
-    clean = of(module).gradient(theta_KP, inputs, targets, *rest)
+    rest = torch.full((K,), 3.0).double(), (torch.arange(B) < 3).expand(K, -1)
+    clean = in_block(of(module), theta_KP, inputs, targets, *rest)
     inputs[:, 3:] *= 1e3
     targets[:, 3:] = 0
-    for one, other in zip(of(module).gradient(theta_KP, inputs, targets, *rest), clean, strict=True):
+    for one, other in zip(in_block(of(module), theta_KP, inputs, targets, *rest), clean, strict=True):
         assert torch.equal(one, other)
 
 
@@ -146,7 +146,7 @@ def test_equal_numbers_in_a_network(name: str) -> None:
     module, shape = NETWORKS[name]
     theta_KP, inputs, targets = block(module.double(), shape)
     given = theta_KP, torch.linspace(-1, 1, K * B).double().view(K, B, 1, 1, 1).expand_as(inputs), targets
-    assert_autograds(module, given, of(module).gradient(*given, B, None, False), [B] * K)
+    assert_autograds(module, given, in_block(of(module), *given, B, None), [B] * K)
 
 
 def test_windows_and_what_is_added_up_from_them() -> None:
@@ -176,7 +176,7 @@ def test_bfloat16_errs_about_as_much_as_autocast(name: str) -> None:
     module, shape = copy.deepcopy(NETWORKS[name][0]).float(), NETWORKS[name][1]
     theta_KP, inputs, targets = block(module, shape, batch=32)
     theta_KP = theta_KP[:1].expand(K, -1)
-    ours_KP, loss_K = of(module).gradient(theta_KP, inputs, targets, 32.0, None, True)
+    ours_KP, loss_K = in_block(of(module, "bf16"), theta_KP, inputs, targets, 32.0, None)
     assert ours_KP.dtype == loss_K.dtype == torch.float32
     nn.utils.vector_to_parameters(theta_KP[0], module.parameters())
     for k in range(K):
@@ -191,40 +191,42 @@ def test_bfloat16_errs_about_as_much_as_autocast(name: str) -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_takes_what_is_written_out_for_one_client(name: str) -> None:
     module, _ = NETWORKS[name]
-    written = Written.of(module, layout_of(module))
+    written = matched(CPUConvolutions, module)
     assert written is not None
     assert [stage.parameters for stage in written.stages].count(2) == len(of(module).stages)
 
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_leaves_other_networks_to_autograd(name: str) -> None:
-    assert Unfolded.of(OTHERS[name], layout_of(OTHERS[name])) is None
+    assert matched(Im2ColConvolutions, OTHERS[name], device="cuda") is None
 
 
 @pytest.mark.parametrize(("pool", "side"), [(False, 3), (True, 9)])
 def test_images_that_are_too_small_are_refused(pool: bool, side: int) -> None:
     module = nn.Sequential(nn.Conv2d(4, 4, 9), *([nn.MaxPool2d(2)] if pool else []), *head(4)).double()
     with pytest.raises(RuntimeError, match=r"maximum size|Expected size"):
-        of(module).gradient(*block(module, (4, side, side)), B, None, False)
+        in_block(of(module), *block(module, (4, side, side)), B, None)
 
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Tasks on a CPU have such a gradient, too; whether it was asked for bfloat16, each time it is asked."""
-    made, found = RunContext.__post_init__, Unfolded.gradient
+    made, found = RunContext.__post_init__, Im2ColConvolutions.gradient
     calls: list[bool] = []
 
     def make(self: RunContext) -> None:
         made(self)
-        assert self.unfolded is None
-        self.unfolded = Unfolded.of(self.module, self.layout)
+        kernel = Im2ColConvolutions.match(self.network, torch.device("cuda"), self.precision)
+        assert kernel is not None
+        assert not any(isinstance(one, Im2ColConvolutions) for one in self.kernels)
+        self.kernels = (kernel, *self.kernels)
 
-    def gradient(self: Unfolded, *given: Any) -> tuple[Tensor, Tensor]:
-        calls.append(given[-1])
+    def gradient(self: Im2ColConvolutions, *given: Any) -> tuple[Tensor, ...]:
+        calls.append(self.narrow)
         return found(self, *given)
 
     monkeypatch.setattr(RunContext, "__post_init__", make)
-    monkeypatch.setattr(Unfolded, "gradient", gradient)
+    monkeypatch.setattr(Im2ColConvolutions, "gradient", gradient)
     return calls
 
 
@@ -235,12 +237,7 @@ def changes(optimizer: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "sam"])
-@pytest.mark.parametrize("rows", [True, False], ids=["rows", "under vmap"])
-def test_cohort_agrees_with_loop(
-    optimizer: str, rows: bool, calls: list[bool], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if not rows:
-        monkeypatch.setattr(ClientOptimizer, "takes_rows", lambda self: False)
+def test_cohort_agrees_with_loop(optimizer: str, calls: list[bool]) -> None:
     loop = trained(ragged_run("loop", **changes(optimizer)))
     assert not calls
     assert_same(loop, trained(ragged_run("cohort", block=3, **changes(optimizer))))
@@ -298,7 +295,7 @@ def test_asks_for_nothing_that_waits_for_numbers() -> None:
     given = [one.to("meta") for one in block(module.double(), shape)]
     count, valid_KB = torch.empty(K, device="meta").double(), torch.empty(K, B, device="meta", dtype=torch.bool)
     with Seen() as seen:
-        gradient_KP, loss_K = of(module).gradient(*given, count, valid_KB, False)
+        gradient_KP, loss_K = in_block(of(module), *given, count, valid_KB)
     assert gradient_KP.shape == given[0].shape
     assert loss_K.shape == (K,)
     assert seen.devices == {"meta"}
@@ -324,5 +321,5 @@ def test_memory_is_that_of_windows_and_not_much_more() -> None:
     given = block(module, (1, 32, 32))
     bytes_ = K * of(module).bytes_per_client(B, (32, 32, 1), 8)
     with Seen() as seen:
-        of(module).gradient(*given, B, None, False)
+        in_block(of(module), *given, B, None)
     assert bytes_ < seen.most < 1.25 * bytes_

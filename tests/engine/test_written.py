@@ -12,13 +12,14 @@ from torch.nn import functional as F  # noqa: N812
 from torch.nn.utils import parametrizations
 
 from fedsam.engine.context import RunContext
-from fedsam.engine.kernels.cnn_cpu import Written
+from fedsam.engine.kernels.cnn_cpu import CPUConvolutions
 from fedsam.engine.kernels.convolution import TOGETHER, pooled_places, unpooled_places
 from fedsam.engine.kernels.fourier import Fourier
 from fedsam.federated.round_loop import Simulation
 from fedsam.models.cnn import CNN
 from fedsam.params import layout_of, theta_of
 from fedsam.run import Run
+from tests.support.kernels import alone, matched
 
 CLASSES = 7
 
@@ -60,8 +61,8 @@ for module, _ in NETWORKS.values():
         nn.init.uniform_(weights, -bound, bound, generator=torch.Generator().manual_seed(number))
 
 
-def of(module: nn.Module) -> Written | None:
-    return Written.of(module, layout_of(module))
+def of(module: nn.Module, precision: str = "fp32") -> CPUConvolutions | None:
+    return matched(CPUConvolutions, module, precision=precision)
 
 
 def batch(shape: tuple[int, int, int], size: int, soft: bool = False) -> tuple[Tensor, Tensor]:
@@ -88,7 +89,7 @@ def test_is_autograds(name: str, soft: bool, size: int) -> None:
     written = of(module.double())
     assert written is not None
     inputs, targets = batch(shape, size, soft)
-    gradient, loss = written.gradient(theta_of(module), inputs, targets, False)
+    gradient, loss = alone(written, theta_of(module), inputs, targets)
     expected, expected_loss = by_autograd(module, inputs, targets)
     torch.testing.assert_close(gradient, expected, rtol=1e-10, atol=1e-12)
     torch.testing.assert_close(loss, expected_loss, rtol=1e-12, atol=0)
@@ -116,7 +117,7 @@ def test_equal_numbers_are_pooled_as_in_torch() -> None:
         assert written is not None
         inputs = torch.ones(20, *shape, dtype=torch.float64) * torch.linspace(-1, 1, 20)[:, None, None, None].double()
         targets = torch.arange(20) % CLASSES
-        gradient, _ = written.gradient(theta_of(module), inputs, targets, False)
+        gradient, _ = alone(written, theta_of(module), inputs, targets)
         torch.testing.assert_close(gradient, by_autograd(module, inputs, targets)[0], rtol=1e-10, atol=1e-12)
 
 
@@ -138,11 +139,11 @@ def test_places_are_pooled_as_in_torch(sides: tuple[int, int]) -> None:
 def test_bfloat16_errs_about_as_much_as_autocast(name: str) -> None:
     module, shape = NETWORKS[name]
     module.float()
-    written = of(module)
+    written = of(module, "bf16")
     assert written is not None
     inputs, targets = batch(shape, 32)
     exact, _ = by_autograd(module, inputs.float(), targets)
-    ours, _ = written.gradient(theta_of(module), inputs.float(), targets, True)
+    ours, _ = alone(written, theta_of(module), inputs.float(), targets)
     theirs, _ = by_autograd(module, inputs.float(), targets, narrow=True)
     assert ours.dtype == torch.float32
     error, usual = ((found - exact).norm() / exact.norm() for found in (ours, theirs))
@@ -229,7 +230,7 @@ def test_images_that_are_too_small_are_refused_as_in_torch(
     written = of(module)
     assert written is not None
     with pytest.raises(RuntimeError, match=message):
-        written.gradient(theta_of(module), *batch((4, side, side), 64), False)
+        alone(written, theta_of(module), *batch((4, side, side), 64))
 
 
 @pytest.mark.parametrize("name", ["sam", "asam"])
@@ -240,8 +241,8 @@ def test_rounds_are_those_of_autograd(name: str) -> None:
     def trained(written: bool) -> Tensor:
         simulation = Simulation(Run.from_keys(keys | {"engine.threads": 1}))
         context: RunContext = simulation.context
-        assert context.written is not None
-        context.written = context.written if written else None
+        assert isinstance(context.kernels[0], CPUConvolutions)
+        context.kernels = context.kernels if written else context.kernels[1:]
         for _ in range(2):
             simulation.advance()
         simulation.close()

@@ -60,7 +60,7 @@ def correct(simulation: Simulation, theta_P: torch.Tensor, client: int, *statist
     if not len(index):
         return None
     inputs = simulation.context.prepare(torch.from_numpy(store.inputs[index]))
-    right = simulation.context.logits(theta_P, inputs, *statistics).argmax(1) == torch.from_numpy(store.targets[index])
+    right = simulation.context.outputs(theta_P, inputs, *statistics).argmax(1) == torch.from_numpy(store.targets[index])
     return float(right.double().mean())
 
 
@@ -82,7 +82,7 @@ def test_before_and_after_are_those_of_a_hand_written_loop(engine: str) -> None:
         for index_B, count in zip(plan.index_TB, plan.count_T, strict=True):
             own = index_B[:count]
             leaf_P = theta_P.requires_grad_()
-            logits = context.logits(leaf_P, context.prepare(torch.from_numpy(store.inputs[own])))
+            logits = context.outputs(leaf_P, context.prepare(torch.from_numpy(store.inputs[own])))
             loss = F.cross_entropy(logits, torch.from_numpy(store.targets[own]))
             theta_P = theta_P.detach() - run.client.base_optimizer.lr * torch.autograd.grad(loss, leaf_P)[0]
         after.append(correct(simulation, theta_P, client))

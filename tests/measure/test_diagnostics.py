@@ -64,7 +64,7 @@ def measured(
 @pytest.mark.parametrize("cuts", [(), (1,), (1, 2)])
 @pytest.mark.parametrize("numbers", [3, 6, 100])
 def test_three_clients_made_by_hand(cuts: tuple[int, ...], numbers: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "NUMBERS", numbers)
+    monkeypatch.setattr(module, "ELEMENTS", numbers)
     found = measured(HAND, SHARES, cuts, torch.float64)
     assert found == pytest.approx(direct(HAND, SHARES), rel=1e-12)
     # mean = (1.3, 0.4, 0.2, 1.8); norms 5, 2, 2; the third client's inner product with the mean is −3.3

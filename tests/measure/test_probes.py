@@ -32,7 +32,7 @@ def dense(simulation: Simulation, theta_P: Tensor, images: int) -> Tensor:
     inputs = simulation.context.prepare(torch.from_numpy(split.inputs))
 
     def loss(point_P: Tensor) -> Tensor:
-        return F.cross_entropy(simulation.context.logits(point_P, inputs), torch.from_numpy(split.targets))
+        return F.cross_entropy(simulation.context.outputs(point_P, inputs), torch.from_numpy(split.targets))
 
     found: Tensor = torch.autograd.functional.hessian(loss, theta_P)  # type: ignore[no-untyped-call]
     return found
@@ -99,7 +99,9 @@ def test_what_is_written_beside_the_records(tmp_path: Path) -> None:
     simulation.advance()
     store, index = federation.local_test(range(50))
     inputs = simulation.context.prepare(torch.from_numpy(store.inputs[index[7]]))
-    right = simulation.context.logits(simulation.theta_P, inputs).argmax(1) == torch.from_numpy(store.targets[index[7]])
+    right = simulation.context.outputs(simulation.theta_P, inputs).argmax(1) == torch.from_numpy(
+        store.targets[index[7]]
+    )
     assert local["accuracy"][7] == float(right.double().mean())
     assert local["examples"] == [len(own) for own in index]
     without = tmp_path / "without"

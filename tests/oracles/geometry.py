@@ -45,7 +45,7 @@ def loss_of(federation: Federation, context: RunContext, theta_P: Tensor, *stati
     spec = federation.spec
     pixels = torch.from_numpy(store.inputs[at]).double() / spec.scale
     mean, std = (torch.tensor(numbers, dtype=torch.float64) for numbers in (spec.mean, spec.std))
-    logits = context.logits(theta_P, ((pixels - mean) / std).permute(0, 3, 1, 2), *statistics)
+    logits = context.outputs(theta_P, ((pixels - mean) / std).permute(0, 3, 1, 2), *statistics)
     labels = torch.from_numpy(store.targets[at])
     return torch.nn.functional.cross_entropy(logits, labels)
 
