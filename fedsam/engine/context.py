@@ -24,10 +24,10 @@ from fedsam.data.augment.base import Augment
 from fedsam.data.base import Federation, Split
 from fedsam.data.images.spec import ImageSpec
 from fedsam.data.plan import ClientPlan, plan_clients
-from fedsam.engine.base import Order
 from fedsam.engine.kernels.cnn_cpu import Written
 from fedsam.engine.kernels.cnn_im2col import Unfolded
 from fedsam.engine.kernels.mlp import Dense
+from fedsam.engine.messages import Order
 from fedsam.models.batchnorm import NAME as BATCHNORM
 from fedsam.models.batchnorm import BatchNorms
 from fedsam.models.functional import Network

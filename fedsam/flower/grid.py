@@ -21,9 +21,10 @@ from torch import Tensor
 
 from fedsam.cluster.join import MEMORY
 from fedsam.data.base import Federation
-from fedsam.engine.base import Failure, Order, Trained, Trainer
+from fedsam.engine.base import Trainer
 from fedsam.engine.context import RunContext
 from fedsam.engine.flower import Flower
+from fedsam.engine.messages import Failure, Order, Trained
 from fedsam.errors import RunError
 from fedsam.flower.names import ARRAYS, CONFIG, EXAMPLES, METRICS, PARTITION, SENT, STEPS, UPLOADS
 from fedsam.flower.records import arrays_of, theta_from, vectors_from, vectors_of

@@ -17,8 +17,9 @@ from fedsam.algorithm.client_hooks import ClientHooks
 from fedsam.data.augment.base import Augment
 from fedsam.data.base import Federation
 from fedsam.data.images.spec import ImageSpec
-from fedsam.engine.base import Engine, Failure, Order, Trained
+from fedsam.engine.base import Engine
 from fedsam.engine.context import RunContext, numerics, shared
+from fedsam.engine.messages import Failure, Order, Trained
 from fedsam.engine.support.allocator import keep_freed_memory
 from fedsam.optim.base import ClientOptimizer
 from fedsam.params import layout_of
