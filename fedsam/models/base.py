@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar, Self
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -47,13 +47,6 @@ class Model(Component):
     def untouched(self, shape: tuple[int, int, int], classes: int, seed: int) -> nn.Module:
         """The same module with torch's own layers, as `build` returns it."""
         return built(lambda: self.build(shape, classes), self.name, images_of(shape), seed)
-
-    @classmethod
-    def adopt(cls, found: Any, name: str) -> type[Self]:
-        """A model class for a callable that returns a module; see `fedsam.models.custom`."""
-        from fedsam.models.custom import adopted
-
-        return adopted(cls, found, name)
 
     def _parameters(self, shape: tuple[int, int, int], classes: int) -> int:
         """Parameters of the module, without memory for them."""
