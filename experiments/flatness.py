@@ -15,10 +15,10 @@ import numpy as np
 
 from fedsam.cli import streams
 from fedsam.experiments.digits import COMMON
+from fedsam.report.palette import COLOURS
 from fedsam.run import Run
 from fedsam.runs.progress import Progress
 from fedsam.sweeps.compare import Comparison, compare
-from fedsam.sweeps.curves import COLOURS
 
 ALPHAS = (0.0, 0.1, 0.5, 1.0, 100.0)
 METHODS: dict[str, dict[str, Any]] = {

@@ -28,6 +28,13 @@ from fedsam.errors import InputError
 LARGE = 1e30
 """The largest number that a key takes which goes into the arithmetic of training: float32 ends at 3.4e38."""
 
+SCHEMES = {("strategy", "flwr"): "fedsam.flower.stock"}
+"""Modules that have short names for things, by kind of component and what stands before the colon (`flwr:Krum`): each
+has `offered(name)`."""
+
+ADAPTERS = {"strategy": "fedsam.flower.stock", "model": "fedsam.models.custom"}
+"""Modules that make components of things that are none, by kind: each has `adopted(root, found, name)`."""
+
 
 def key(default: Any, help: str, source: str = "", path: bool = False, **bounds: Any) -> Any:
     """A field: its default, its help text, and where the default comes from (a paper, a table, a convention).
@@ -90,20 +97,6 @@ class Component(Config):
         return {"": self.requires} if self.requires else {}
 
     @classmethod
-    def locate(cls, name: str) -> Any:
-        """What a name with a colon stands for; kinds that have shorter names for something override this."""
-        return imported(name)
-
-    @classmethod
-    def adopt(cls, found: Any, name: str) -> type[Self]:
-        """Make a component of something that is none; kinds that can, override this.
-
-        Raises:
-            InputError: this kind cannot.
-        """
-        raise InputError("name", name, f"must be a subclass of {cls.__module__}.{cls.__name__}")
-
-    @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         if "package" in cls.__dict__ or inspect.isabstract(cls):  # a name, a mapping with a name, or an instance
             root = next(c for c in cls.__mro__ if "package" in c.__dict__)
@@ -146,12 +139,16 @@ _adopted: dict[tuple[type, str], tuple[Any, type]] = {}
 
 def _own(root: type[C], name: str) -> type[C]:
     """The class that a name with a colon stands for; one class for as long as it stands for the same object."""
-    found = root.locate(name)
+    scheme, _, rest = name.partition(":")
+    home = SCHEMES.get((root.kind, scheme))
+    found = importlib.import_module(home).offered(rest) if home else imported(name)
     if inspect.isclass(found) and issubclass(found, root):
         return found
     made_of, cls = _adopted.get((root, name), (None, root))
     if made_of is not found:
-        cls = root.adopt(found, name)
+        if root.kind not in ADAPTERS:
+            raise InputError("name", name, f"must be a subclass of {root.__module__}.{root.__name__}")
+        cls = importlib.import_module(ADAPTERS[root.kind]).adopted(root, found, name)
         _adopted[root, name] = found, cls
     return cls
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fedsam.experiments.caldarola2022.settings import CLIENTS, IMAGES, LEAKY, OTHERS, PARTS, named
-from fedsam.reproduce.base import Claim, Preset
+from fedsam.reproduce.base import Preset
+from fedsam.reproduce.claim import Claim
 from fedsam.reproduce.corrupted import CorruptedAccuracy, drops, mean_accuracy
 from fedsam.reproduce.flatness import Eigenvalues, Surface, ratio, rise
 from fedsam.reproduce.results import Results

@@ -10,7 +10,8 @@ import numpy as np
 
 from fedsam.experiments.coldenhoff2022.published import CURVES, LOSSES, TABLE_1, TABLE_2, number
 from fedsam.experiments.coldenhoff2022.settings import BATCHES, TEST_IMAGES
-from fedsam.reproduce.base import Claim, Preset
+from fedsam.reproduce.base import Preset
+from fedsam.reproduce.claim import Claim
 from fedsam.reproduce.first_layer import FirstLayer
 from fedsam.reproduce.results import Results
 

@@ -20,7 +20,8 @@ from fedsam.experiments.kwon2021.settings import (
     rescaling,
 )
 from fedsam.reproduce.adaptive import BallSharpness, RescaledSharpness, rank_correlation
-from fedsam.reproduce.base import Claim, Preset
+from fedsam.reproduce.base import Preset
+from fedsam.reproduce.claim import Claim
 from fedsam.reproduce.measurements import TrainingLoss
 from fedsam.reproduce.results import Results
 

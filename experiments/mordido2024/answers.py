@@ -19,7 +19,8 @@ from fedsam.experiments.mordido2024.settings import (
     lookbehind_asam,
     sam,
 )
-from fedsam.reproduce.base import Claim, Preset
+from fedsam.reproduce.base import Preset
+from fedsam.reproduce.claim import Claim
 from fedsam.reproduce.measurements import NoisyAccuracy, Sharpness, TestAccuracy
 from fedsam.reproduce.results import Results
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 from fedsam.experiments.zhou2025.settings import IMAGES, LATE, PREFIXES, TEST_IMAGES, first_steps, percent, plain
-from fedsam.reproduce.base import Claim, Preset
+from fedsam.reproduce.base import Preset
+from fedsam.reproduce.claim import Claim
 from fedsam.reproduce.measurements import LambdaMax, LineTo, barrier
 from fedsam.reproduce.results import Results
 

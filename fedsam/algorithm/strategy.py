@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -69,23 +69,6 @@ class Strategy(ClientHooks):
 
     linear: ClassVar[bool] = True
     """Whether the updates' weighted sum is all that is used of them, so that engines may add up where they train."""
-
-    @classmethod
-    def locate(cls, name: str) -> Any:
-        """`flwr:Krum` is Flower's own strategy of that name; all else is `package.module:Class`."""
-        module, _, attribute = name.partition(":")
-        if module != "flwr":
-            return super().locate(name)
-        from fedsam.flower.stock import offered
-
-        return offered(attribute)
-
-    @classmethod
-    def adopt(cls, found: Any, name: str) -> type[Self]:
-        """A strategy written for Flower as one of fedsam, with its settings as keys."""
-        from fedsam.flower.stock import adopted
-
-        return adopted(found, name)  # type: ignore[return-value]
 
     @property
     def plain(self) -> bool:

@@ -17,11 +17,11 @@ from fedsam.algorithm.client_hooks import ClientContext, State
 from fedsam.algorithm.strategy import Strategy
 from fedsam.config import find
 from fedsam.data.plan import ClientPlan
-from fedsam.engine.base import Order
 from fedsam.engine.blocks import Two, train_block
 from fedsam.engine.cohort import Cohort
 from fedsam.engine.context import DeviceSplit, RunContext
 from fedsam.engine.loop import steps_of
+from fedsam.engine.messages import Order
 from fedsam.engine.train_client import TrainedClient, train_client
 from fedsam.federated.round_loop import Simulation
 from fedsam.models.batchnorm import NAME as BATCHNORM

@@ -17,10 +17,10 @@ from fedsam.algorithm.client_hooks import ClientContext, State
 from fedsam.algorithm.strategy import Strategy
 from fedsam.data.base import Federation, Split
 from fedsam.data.plan import ClientPlan, local_steps
-from fedsam.engine.base import Order
 from fedsam.engine.client_batch import ClientBatch, ClientRows
 from fedsam.engine.context import DeviceSplit, RunContext
 from fedsam.engine.loop import steps_of
+from fedsam.engine.messages import Order
 from fedsam.engine.train_client import TrainedClient, train_client
 from fedsam.models.batchnorm import NAME as BATCHNORM
 from fedsam.params import theta_of

@@ -13,11 +13,12 @@ from torch import Tensor
 
 from fedsam.data.base import Federation
 from fedsam.data.plan import ClientPlan
-from fedsam.engine.base import Engine, Order, Trained, Trainer
+from fedsam.engine.base import Engine, Trainer
 from fedsam.engine.blocks import train_block, why_not
 from fedsam.engine.context import DeviceSplit, RunContext
 from fedsam.engine.isolate import attempt, out_of_memory, plan_round
 from fedsam.engine.loop import Loop
+from fedsam.engine.messages import Order, Trained
 from fedsam.engine.support.cuda_graph import Graphs
 from fedsam.engine.train_client import TrainedClient, train_client
 from fedsam.errors import RunError

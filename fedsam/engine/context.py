@@ -23,10 +23,10 @@ from fedsam.data.augment.base import Augment
 from fedsam.data.base import Federation, Split
 from fedsam.data.plan import ClientPlan, plan_clients
 from fedsam.data.spec import Spec
-from fedsam.engine.base import Order
 from fedsam.engine.kernels.autograd import Autograd
 from fedsam.engine.kernels.base import Head
 from fedsam.engine.kernels.dispatch import kernels_of
+from fedsam.engine.messages import Order
 from fedsam.models.batchnorm import NAME as BATCHNORM
 from fedsam.models.batchnorm import BatchNorms
 from fedsam.models.functional import Network

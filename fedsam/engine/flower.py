@@ -45,11 +45,12 @@ class Flower(Engine):
         except ImportError as error:
             raise InputError("name", "flower", f"needs flwr[simulation] ({error}); use engine.name=auto") from None
         if self._grid is not None:
-            return GridTrainer(context, federation, self, self._grid)
+            return GridTrainer(context, federation, self._grid, self.timeout, self.wait)
         gpus = 1.0 if context.device.type == "cuda" else 0.0
         runtime = Runtime(federation.clients, self.thread_count(context), gpus)
         try:
-            return GridTrainer(context, federation, self, runtime.grid, runtime.stop, runtime.check)
+            times = self.timeout, self.wait
+            return GridTrainer(context, federation, runtime.grid, *times, runtime.stop, runtime.check)
         except BaseException:
             runtime.stop()
             raise

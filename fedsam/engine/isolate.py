@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from fedsam.data.base import Federation
 from fedsam.data.plan import ClientPlan
-from fedsam.engine.base import Failure, Order
 from fedsam.engine.context import DeviceSplit, RunContext
+from fedsam.engine.messages import Failure, Order
 from fedsam.errors import ClientError, FedsamError, RunError
 
 T = TypeVar("T")

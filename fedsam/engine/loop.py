@@ -16,9 +16,10 @@ from torch import Tensor
 from fedsam.algorithm.client_hooks import ClientContext
 from fedsam.data.base import Federation
 from fedsam.data.plan import ClientPlan
-from fedsam.engine.base import Engine, Order, Trained, Trainer
+from fedsam.engine.base import Engine, Trainer
 from fedsam.engine.context import DeviceSplit, RunContext
 from fedsam.engine.isolate import attempt, plan_round
+from fedsam.engine.messages import Order, Trained
 from fedsam.engine.support.cuda_graph import Graphs
 from fedsam.engine.support.threads import Threads
 from fedsam.engine.train_client import Step, TrainedClient, train_client

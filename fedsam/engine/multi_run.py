@@ -19,10 +19,11 @@ from fedsam.algorithm.client_hooks import ClientContext
 from fedsam.config import Component
 from fedsam.data.base import Federation
 from fedsam.data.plan import ClientPlan
-from fedsam.engine.base import Order, Trained, Trainer
+from fedsam.engine.base import Trainer
 from fedsam.engine.client_batch import ClientBatch
 from fedsam.engine.cohort import FAR, L2_CACHE, CohortTrainer, block_for, longest_first
 from fedsam.engine.context import DeviceSplit, RunContext
+from fedsam.engine.messages import Order, Trained
 from fedsam.engine.train_client import TrainedClient, train_client
 
 log = logging.getLogger("fedsam")

@@ -26,10 +26,11 @@ from fedsam.config import key
 from fedsam.data.base import Federation
 from fedsam.data.plan import local_steps
 from fedsam.engine.auto import Auto
-from fedsam.engine.base import Engine, Order, Trained, Trainer
+from fedsam.engine.base import Engine, Trainer
 from fedsam.engine.blocks import why_not
 from fedsam.engine.cohort import Cohort, block_for, default_block, longest_first
 from fedsam.engine.context import RunContext
+from fedsam.engine.messages import Order, Trained
 from fedsam.engine.support.shared_memory import Place, SharedBuffer, shared_buffer
 from fedsam.engine.support.worker import Blueprint, Packed, Worker
 from fedsam.errors import InputError, RunError

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from fedsam.engine.base import Order
+from fedsam.engine.messages import Order
 
 
 @dataclass

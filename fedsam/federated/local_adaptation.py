@@ -14,8 +14,9 @@ from torch import Tensor
 
 from fedsam.algorithm.client_hooks import State
 from fedsam.algorithm.strategy import Strategy
-from fedsam.engine.base import Order, Trained, Trainer
+from fedsam.engine.base import Trainer
 from fedsam.engine.cohort import default_block
+from fedsam.engine.messages import Order, Trained
 from fedsam.errors import InputError
 from fedsam.federated.client_state import ClientStates
 from fedsam.models.batchnorm import NAME as BATCHNORM

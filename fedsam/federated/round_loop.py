@@ -18,7 +18,8 @@ from torch import Tensor
 
 from fedsam.algorithm.strategy import Gathered
 from fedsam.data.plan import local_steps
-from fedsam.engine.base import Engine, Failure, Order
+from fedsam.engine.base import Engine
+from fedsam.engine.messages import Failure, Order
 from fedsam.engine.multi_run import MultiRun
 from fedsam.engine.support.allocator import keep_freed_memory
 from fedsam.errors import DivergedError, InputError, Interrupted, RunError, under

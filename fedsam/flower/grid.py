@@ -21,9 +21,9 @@ from torch import Tensor
 
 from fedsam.cluster.join import MEMORY
 from fedsam.data.base import Federation
-from fedsam.engine.base import Failure, Order, Trained, Trainer
+from fedsam.engine.base import Trainer
 from fedsam.engine.context import RunContext
-from fedsam.engine.flower import Flower
+from fedsam.engine.messages import Failure, Order, Trained
 from fedsam.errors import RunError
 from fedsam.flower.names import ARRAYS, CONFIG, EXAMPLES, METRICS, PARTITION, SENT, STEPS, UPLOADS
 from fedsam.flower.records import arrays_of, theta_from, vectors_from, vectors_of
@@ -45,6 +45,12 @@ class GridTrainer(Trainer):
 
     What a client keeps from round to round is at its node. Answers are taken in the order of the clients, whatever
     node ids and order of replies Flower hands out.
+
+    Args:
+        timeout: seconds to wait for a client's answer in a round.
+        wait: seconds to wait for another node to connect.
+        stop: ends what was started for this run.
+        check: raises if the runtime has died.
     """
 
     keeps_client_state = True
@@ -53,13 +59,14 @@ class GridTrainer(Trainer):
         self,
         context: RunContext,
         federation: Federation,
-        settings: Flower,
         grid: Grid,
+        timeout: float,
+        wait: float,
         stop: Callable[[], None] = lambda: None,
         check: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(context, federation)
-        self.settings, self.grid, self.stop, self.check = settings, grid, stop, check
+        self.grid, self.timeout, self.wait, self.stop, self.check = grid, timeout, wait, stop, check
         self.keys = json.dumps({name: value for name, value in context.keys.items() if value is not None})
         self.nodes: dict[int, int] = {}  # by partition
         self.examples: dict[int, int] = {}  # by partition
@@ -94,16 +101,14 @@ class GridTrainer(Trainer):
             now = time.monotonic()
             if asked:
                 began = now
-            if now - began > self.settings.wait or now - first > self.settings.timeout:
+            if now - began > self.wait or now - first > self.timeout:
                 break
             if now - told > 10:
                 told = now
                 log.warning("%d of %d nodes have connected", len(self.nodes), self.federation.clients)
             time.sleep(SLOW)
         if not self.nodes:
-            raise RunError(
-                f"no Flower node connected within {self.settings.wait:.0f} s; start some, or set engine.wait"
-            )
+            raise RunError(f"no Flower node connected within {self.wait:.0f} s; start some, or set engine.wait")
         missing = sorted(set(range(self.federation.clients)) - set(self.nodes))
         log.warning(
             "going on with %d of %d nodes; without one: clients %s",
@@ -123,7 +128,7 @@ class GridTrainer(Trainer):
 
     def _ask(self, new: list[int], there: list[int]) -> None:
         content = RecordDict({CONFIG: ConfigRecord({"run": self.keys})})
-        for node, answer in self._answers(dict.fromkeys(new, content), MessageType.QUERY, self.settings.timeout):
+        for node, answer in self._answers(dict.fromkeys(new, content), MessageType.QUERY, self.timeout):
             if isinstance(answer, Failure) and answer.lost:
                 self.asked.discard(node)  # it may come back
                 continue
@@ -155,7 +160,7 @@ class GridTrainer(Trainer):
             for client, config in zip(order.ids, own, strict=True)
             if client in self.nodes
         }
-        coming = self._answers(asked, MessageType.TRAIN, self.settings.timeout)
+        coming = self._answers(asked, MessageType.TRAIN, self.timeout)
         answers: dict[int, Message | Failure] = {}
         for row, client in enumerate(order.ids):
             if client not in self.nodes:

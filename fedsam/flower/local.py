@@ -18,10 +18,10 @@ from torch import Tensor
 
 from fedsam.algorithm.client_hooks import State
 from fedsam.data.base import Federation, Split
-from fedsam.engine.base import Order
 from fedsam.engine.context import RunContext, numerics
 from fedsam.engine.isolate import failure
 from fedsam.engine.loop import Loop, LoopTrainer
+from fedsam.engine.messages import Order
 from fedsam.engine.support.allocator import keep_freed_memory
 from fedsam.errors import InputError
 from fedsam.federated.build import assemble

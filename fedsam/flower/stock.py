@@ -178,7 +178,7 @@ def _usable(name: str) -> bool:
     return True
 
 
-def adopted(found: Any, name: str) -> type[Stock]:
+def adopted(root: type[Strategy], found: Any, name: str) -> type[Stock]:
     """The strategy made of a Flower strategy's class, whose keys are the plain parameters of its `__init__`. What
     concerns sampling and evaluation is no key, and record keys and functions keep their defaults.
 
@@ -187,7 +187,7 @@ def adopted(found: Any, name: str) -> type[Stock]:
     """
     if not inspect.isclass(found) or not issubclass(found, stock.Strategy) or inspect.isabstract(found):
         raise InputError(
-            "name", name, "must be a subclass of fedsam.algorithm.strategy.Strategy, or a strategy class of Flower's"
+            "name", name, f"must be a subclass of {root.__module__}.{root.__name__}, or a strategy class of Flower's"
         )
     if _name(found) != name and _name(found).startswith("flwr:"):
         return cast(type[Stock], find(Strategy, _name(found)))

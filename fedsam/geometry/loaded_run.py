@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from fedsam.engine.base import Order
 from fedsam.engine.loop import Loop, LoopTrainer
+from fedsam.engine.messages import Order
 from fedsam.errors import InputError
 from fedsam.federated.round_loop import Simulation
 from fedsam.geometry.landscape import Landscape, examples_of

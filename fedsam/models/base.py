@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar, Self
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -55,13 +55,6 @@ class Model(Component):
         """The same module with torch's own layers, as `build` returns it."""
         form = form or Form.of_images(shape, classes)
         return built(lambda: self.build(shape, classes), self.name, form.inputs, seed)
-
-    @classmethod
-    def adopt(cls, found: Any, name: str) -> type[Self]:
-        """A model class for a callable that returns a module; see `fedsam.models.custom`."""
-        from fedsam.models.custom import adopted
-
-        return adopted(cls, found, name)
 
     def _parameters(self, shape: tuple[int, ...], classes: int) -> int:
         """Parameters of the module, without memory for them."""

@@ -9,10 +9,10 @@ from statistics import fmean
 from fedsam.report.figure import Axis, Figure
 from fedsam.report.marks import Bars, Line
 from fedsam.report.numbers import ACCURACY, curve, spread, total, traffic
+from fedsam.report.palette import COLOURS
 from fedsam.report.read import Loaded
 from fedsam.report.section import Section, Table, accuracy_axis, significant, split_shown
 from fedsam.report.settings import Setting
-from fedsam.sweeps.curves import COLOURS
 
 PHASES = {"training": "seconds", "evaluation": "eval_seconds"}
 

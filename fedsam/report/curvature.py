@@ -8,9 +8,9 @@ from typing import Any
 from fedsam.report.figure import Axis, Figure
 from fedsam.report.marks import Line, Mark, Points
 from fedsam.report.numbers import Get, curve, number
+from fedsam.report.palette import COLOURS
 from fedsam.report.section import Block, Section, Table, curves, in_words, lines, over_seeds, percent, significant
 from fedsam.report.settings import Setting
-from fedsam.sweeps.curves import COLOURS
 
 DEEP = 1e-7  # of the highest density; what is less is below the axis
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")

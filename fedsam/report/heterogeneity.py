@@ -13,10 +13,10 @@ from fedsam.report.adaptation import last
 from fedsam.report.figure import Axis, Figure
 from fedsam.report.marks import DASHES, Line, Mark
 from fedsam.report.numbers import final, number, spread
+from fedsam.report.palette import COLOURS
 from fedsam.report.read import Loaded
 from fedsam.report.section import Section, Table, plus_minus, significant
 from fedsam.report.settings import Setting, described, differing, plain
-from fedsam.sweeps.curves import COLOURS
 
 MEASURES = {
     "js": ("js_mean", "Jensen-Shannon divergence of labels from the whole (bits)"),

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedsam.report.marks import DASHES
+from fedsam.report.palette import COLOURS
 from fedsam.report.read import Loaded
-from fedsam.sweeps.curves import COLOURS
 
 ASIDE = ("seed", "out")
 LONGEST = 60  # characters of a name

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fedsam.errors import RunError
 from fedsam.report.figure import Axis, Figure
@@ -19,11 +19,9 @@ from fedsam.report.read import load
 from fedsam.report.section import Block, Section, Table, accuracy_axis, percent, plus_minus, significant
 from fedsam.report.settings import group, plain
 from fedsam.report.write import replace
-
-if TYPE_CHECKING:
-    from fedsam.tune.ledger import Trial
-    from fedsam.tune.space import Dimension
-    from fedsam.tune.tune import Tuned
+from fedsam.tune.ledger import Trial
+from fedsam.tune.result import Tuned
+from fedsam.tune.space import Dimension, Range
 
 COLOUR = {"done": "#0072B2", "stopped": "#E69F00", "failed": "#D55E00"}
 SYMBOL = {"done": "circle", "stopped": "diamond", "failed": "x"}
@@ -105,8 +103,6 @@ def _by_state(trials: Sequence[Trial]) -> dict[str, list[Trial]]:
 
 def _against(tuned: Tuned, dimension: Dimension) -> Figure:
     """Accuracy against one parameter."""
-    from fedsam.tune.space import Range
-
     key, marks = dimension.key, list[Mark]()
     having = [trial for trial in tuned.trials if key in trial.values]
     for state, those in _by_state(having).items():
@@ -124,8 +120,6 @@ def _against(tuned: Tuned, dimension: Dimension) -> Figure:
 
 
 def _parallel(tuned: Tuned) -> Figure:
-    from fedsam.tune.space import Range
-
     shown = [trial for trial in tuned.trials if trial.came.state != "failed"]
     axes = []
     for dimension in tuned.space.dimensions:

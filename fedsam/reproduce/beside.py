@@ -13,8 +13,9 @@ from functools import partial
 
 import numpy as np
 
-from fedsam.reproduce.base import UNANSWERED, MissingRun, Paper
-from fedsam.reproduce.results import Results
+from fedsam.reproduce.base import Paper
+from fedsam.reproduce.claim import UNANSWERED
+from fedsam.reproduce.results import MissingRun, Results
 
 Rows = Sequence[Sequence[str]]
 Tables = Mapping[str, Callable[[Results], Rows]]

@@ -9,10 +9,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from fedsam.errors import InputError
-from fedsam.reproduce.base import UNANSWERED, Answer, Claim, MissingRun, Open, Paper, Preset
+from fedsam.reproduce.base import Paper, Preset
+from fedsam.reproduce.claim import UNANSWERED, Answer, Claim, Open
 from fedsam.reproduce.clock import timed
 from fedsam.reproduce.continued import Continued
-from fedsam.reproduce.results import Results
+from fedsam.reproduce.results import MissingRun, Results
 from fedsam.run import Run
 from fedsam.runs.progress import Progress
 from fedsam.sweeps.compare import train
@@ -146,7 +147,7 @@ def _begun(job: Job, failures: list[str]) -> bool:
 
 
 def answer(claim: Claim, results: Results) -> Answer | Open:
-    """A claim with its numbers, or why there are none; see `fedsam.reproduce.base.UNANSWERED`."""
+    """A claim with its numbers, or why there are none; see `fedsam.reproduce.claim.UNANSWERED`."""
     values: dict[int, float] = {}
     for seed in results.seeds:
         try:

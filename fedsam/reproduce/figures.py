@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from fedsam.report.palette import COLOURS
 from fedsam.storage.files import on_disk, replace_file
 from fedsam.storage.text import encoded
-from fedsam.sweeps.curves import COLOURS
 
 Line = tuple[Sequence[float], Sequence[Sequence[float]]]
 """x, and the values: a row per seed."""

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from fedsam.engine.base import Order
 from fedsam.engine.context import numerics
 from fedsam.engine.loop import LoopTrainer
+from fedsam.engine.messages import Order
 from fedsam.geometry.loaded_run import LoadedRun
 from fedsam.geometry.sharpness import noise, worst_in_ball
 from fedsam.geometry.spectrum import top_eigenvalues

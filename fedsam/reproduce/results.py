@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fedsam.errors import RunError
-from fedsam.reproduce.base import MissingRun
 from fedsam.run import Run
 from fedsam.runs.records import Record
 from fedsam.storage.files import on_disk, replace_file
@@ -23,6 +22,13 @@ if TYPE_CHECKING:
 
 KEPT = "measured.json"
 """In a run directory, what was measured there."""
+
+
+class MissingRun(Exception):
+    """A run that is asked for is not there; its name is the message."""
+
+    def __str__(self) -> str:
+        return f"there is no run {self.args[0]}"
 
 
 class Results:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from itertools import cycle
 from typing import Any
 
+from fedsam.report.palette import COLOURS
 from fedsam.reproduce.figures import Panel
-from fedsam.sweeps.curves import COLOURS
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fedsam.reproduce.base import UNANSWERED, Answer, Open, Paper
+from fedsam.reproduce.base import Paper
 from fedsam.reproduce.beside import as_markdown as tables_beside
 from fedsam.reproduce.carry_out import Outcome, reason
+from fedsam.reproduce.claim import UNANSWERED, Answer, Open
 from fedsam.reproduce.clock import timed, wall
 from fedsam.reproduce.figures import save
 from fedsam.runs.directory import RunDirectory

@@ -256,7 +256,7 @@ def _write(comparison: Comparison) -> None:
     with on_disk(out / "compare.json"):
         replace_file(out / "compare.json", (json.dumps(rows, indent=2) + "\n").encode())
     tables.write(rows, out, comparison.last)
-    draw(comparison, out / "curves.png")
+    draw(comparison.metrics, next(iter(comparison.runs.values())), out / "curves.png")
     write_report([out], out / "report.html")
 
 

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fedsam.measure.names import accuracy_of, split_of
+from fedsam.report.palette import COLOURS
+from fedsam.run import Run
+from fedsam.runs.records import Record
 
-if TYPE_CHECKING:
-    from fedsam.sweeps.compare import Comparison
-
-COLOURS = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#CC79A7",
-    "#E69F00",
-    "#56B4E9",
-    "#000000",
-)  # Okabe and Ito: told apart by the colour-blind
+Metrics = Mapping[str, Mapping[int, list[Record]]]
+"""Recorded rounds by setting, then by seed."""
 
 
-def draw(comparison: Comparison, path: Path) -> None:
-    """Accuracy against rounds: the mean over seeds, and a band of one standard deviation around it."""
+def draw(metrics: Metrics, first: Run, path: Path) -> None:
+    """Accuracy against rounds: the mean over seeds, and a band of one standard deviation around it.
+
+    Args:
+        first: the run whose data and cohort the title names.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -32,8 +29,8 @@ def draw(comparison: Comparison, path: Path) -> None:
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     lowest = 1.0
-    split = split_of(next(iter(next(iter(comparison.metrics.values())).values()))[-1])
-    for number, (setting, by_seed) in enumerate(comparison.metrics.items()):
+    split = split_of(next(iter(next(iter(metrics.values())).values()))[-1])
+    for number, (setting, by_seed) in enumerate(metrics.items()):
         colour = COLOURS[number % len(COLOURS)]
         rounds = [record["round"] for record in next(iter(by_seed.values()))]
         accuracy = np.array([[accuracy_of(record) for record in records] for records in by_seed.values()])
@@ -43,8 +40,7 @@ def draw(comparison: Comparison, path: Path) -> None:
             rounds, 100 * (mean - std).clip(0), 100 * (mean + std).clip(max=1), color=colour, alpha=0.15, linewidth=0
         )
         lowest = min(lowest, float(mean[len(mean) // 4 :].min()))
-    first = next(iter(comparison.runs.values()))
-    seeds = len(next(iter(comparison.metrics.values())))
+    seeds = len(next(iter(metrics.values())))
     spread = f"mean and standard deviation of {seeds} seeds" if seeds > 1 else "one seed"
     axes.set_title(
         f"{first.data.name}, {first.data.clients} clients, {first.cohort} per round: {spread}", loc="left", fontsize=11

@@ -12,8 +12,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from fedsam.errors import FedsamError, RunError
-from fedsam.tune.drive import BROKEN, FAILED, TRIAL
-from fedsam.tune.ledger import Ledger, Report, Trial
+from fedsam.tune.ledger import BROKEN, FAILED, TRIAL, Ledger, Report, Trial
 
 
 class Book:

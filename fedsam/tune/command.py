@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from fedsam.runs.progress import Progress, graceful, show_facts
-from fedsam.tune.tune import Settings, Tuned, tune
+from fedsam.tune.result import Tuned
+from fedsam.tune.tune import Settings, tune
 
 
 def run(keys: dict[str, Any], out: Path | None, address: str | None, quiet: bool, as_json: bool, **asked: Any) -> None:

@@ -22,10 +22,9 @@ from fedsam.cluster.join import LOOK, Cluster
 from fedsam.cluster.secret import environment
 from fedsam.errors import FedsamError, Interrupted, RunError
 from fedsam.run import Run
-from fedsam.tune.ledger import Ledger, Report, Trial
+from fedsam.tune.ledger import BROKEN, FAILED, TRIAL, Ledger, Report, Trial
 from fedsam.tune.trial import follow, written
 
-TRIAL, FAILED, BROKEN = "trial", "failed", "broken"
 DEATHS = 2  # of a trial's process, after each of which it is begun again from its checkpoint
 SETTINGS = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # paths in a run's keys are relative to where the command was given

@@ -15,6 +15,9 @@ from fedsam.tune.halving import Halving
 from fedsam.tune.search.base import Outcome, State, Suggester
 from fedsam.tune.space import Values
 
+TRIAL, FAILED, BROKEN = "trial", "failed", "broken"
+"""Under these names a trial's process is told its number, and says that the trial failed or that all must stop."""
+
 
 @dataclass(frozen=True)
 class Report:

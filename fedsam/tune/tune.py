@@ -15,6 +15,7 @@ from typing import Any
 from fedsam.border.budget import must_be_few
 from fedsam.config import find
 from fedsam.errors import InputError, RunError
+from fedsam.report.tuning import write_tuning
 from fedsam.run import Run
 from fedsam.runs.progress import Progress
 from fedsam.storage.files import damaged, leftovers, on_disk, read_object, replace_file
@@ -24,8 +25,9 @@ from fedsam.sweeps.sweep import records_of
 from fedsam.tune import outputs
 from fedsam.tune.halving import Halving
 from fedsam.tune.ledger import Ledger, Trial
+from fedsam.tune.result import Tuned
 from fedsam.tune.search.base import Search
-from fedsam.tune.space import Space, Values, space_of
+from fedsam.tune.space import Values, space_of
 from fedsam.tune.trial import write
 
 FORMAT = 1
@@ -55,44 +57,6 @@ class Settings:
     seeds: int = 3
     workers: int = 1
     grace: int | None = None
-
-
-@dataclass(frozen=True)
-class Tuned:
-    """What has come of a tuning.
-
-    Args:
-        space: that was searched.
-        trials: all of them, ended.
-        best: the one whose settings were trained anew.
-        rounds: of a trial that is not stopped.
-        accuracies: on the test set, by seed.
-        out: the directory.
-    """
-
-    space: Space
-    trials: list[Trial]
-    best: Trial
-    rounds: int
-    accuracies: dict[int, float]
-    out: Path
-
-    def summary(self) -> dict[str, Any]:
-        """The result as plain JSON types."""
-        outcomes = [trial.came for trial in self.trials]
-        states = [outcome.state for outcome in outcomes]
-        return {
-            "out": str(self.out),
-            "best": self.best.values,
-            "trial": self.best.number,
-            "validation_accuracy": self.best.came.accuracy,
-            "test_accuracy": list(self.accuracies.values()),
-            "seeds": list(self.accuracies),
-            "trials": len(outcomes),
-            **{state: states.count(state) for state in ("done", "stopped", "failed")},
-            "rounds_run": sum(outcome.round for outcome in outcomes),
-            "rounds_without_stopping": self.rounds * len(outcomes),
-        }
 
 
 class Plan:
@@ -205,8 +169,6 @@ def _tuned(plan: Plan, place: Path, progress: Progress, stop: threading.Event | 
         cluster.leave()
     accuracies = {run.seed: _tested(run) for run in finals}
     tuned = Tuned(plan.space, ledger.trials, best, plan.rounds, accuracies, place)
-    from fedsam.report.tuning import write_tuning
-
     write_tuning(tuned, place / "report.html")
     return tuned
 

@@ -14,9 +14,9 @@ from fedsam.bench import paper_cnn
 from fedsam.bench.common import by_hand
 from fedsam.bench.common.by_hand import HandWritten
 from fedsam.bench.common.work import MEAN, STD, Work
-from fedsam.engine.base import Order
 from fedsam.engine.context import DeviceSplit
 from fedsam.engine.loop import Loop, LoopTrainer
+from fedsam.engine.messages import Order
 from fedsam.federated.round_loop import Simulation
 
 WORK = Work(model={"name": "mlp", "width": 9}, clients=3, samples=10, cohort=2, batch=4, size=4, lr=0.3, decay=0.1)

@@ -87,8 +87,8 @@ def off(of: Any, place: int = 0) -> Any:
 @pytest.mark.parametrize(
     ("kernel", "what", "keys"),
     [
-        (Dense, "gradient in a block", {}),
-        (Written, "gradient", CONVOLUTIONS),
+        (Perceptron, "gradient in a block", {}),
+        (CPUConvolutions, "gradient", CONVOLUTIONS),
     ],
 )
 def test_a_wrong_kernel_is_seen(kernel: Any, what: str, keys: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +132,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     with pytest.raises(SystemExit):
         main([*main_, "--json"])
     assert json.loads(capsys.readouterr().out)["torch"]["equal"] is True
-    monkeypatch.setattr(Dense, "gradient", off(Dense.gradient))
+    monkeypatch.setattr(Perceptron, "gradient", off(Perceptron.gradient))
     with pytest.raises(SystemExit) as ended:
         main(main_)
     assert ended.value.code == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from fedsam.engine.support.cuda_graph import CudaGraph
 from fedsam.federated.round_loop import Simulation
 from tests.conftest import Ragged
 from tests.engine.test_engines import assert_same, trained
+from tests.support.kernels import in_block
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")]
 
@@ -45,13 +47,13 @@ def test_gpu_agrees_with_cpu_in_double_precision(engine: str, model: str) -> Non
 def test_a_block_of_convolutional_networks_agrees_with_the_loop(
     precision: str, bound: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loop, found, calls = trained(described("loop", "cuda", precision)), Unfolded.gradient, []
+    loop, found, calls = trained(described("loop", "cuda", precision)), Im2ColConvolutions.gradient, []
 
-    def gradient(self: Unfolded, *given: Any) -> tuple[Tensor, Tensor]:
+    def gradient(self: Im2ColConvolutions, *given: Any) -> tuple[Tensor, ...]:
         calls.append(given[0].device.type)
         return found(self, *given)
 
-    monkeypatch.setattr(Unfolded, "gradient", gradient)
+    monkeypatch.setattr(Im2ColConvolutions, "gradient", gradient)
     assert_same(loop, trained(described("cohort", "cuda", precision)), bound)
     assert set(calls) == {"cuda"}
 
@@ -59,15 +61,16 @@ def test_a_block_of_convolutional_networks_agrees_with_the_loop(
 @pytest.mark.parametrize("narrow", [False, True])
 def test_the_gradient_of_a_block_can_be_captured_and_replayed(narrow: bool) -> None:
     context = Simulation(described("cohort", "cuda", "fp32")).context
-    assert context.unfolded is not None
+    kernel = Im2ColConvolutions.match(context.network, context.device, "bf16" if narrow else "fp32")
+    assert kernel is not None
     rng = torch.Generator("cuda").manual_seed(0)
     theta_KP = 0.1 * torch.randn(3, context.layout.total, device="cuda", generator=rng)
     inputs = torch.randn(3, 4, 3, 16, 16, device="cuda", generator=rng)
     targets = torch.randint(3, (3, 4), device="cuda", generator=rng)
     valid_KB = torch.ones(3, 4, dtype=torch.bool, device="cuda")
     valid_KB[1:, 2:] = False
-    given = theta_KP, inputs, targets, valid_KB.sum(dim=1).float(), valid_KB, narrow
-    gradient = context.unfolded.gradient
+    given = theta_KP, inputs, targets, valid_KB.sum(dim=1).float(), valid_KB
+    gradient = partial(in_block, kernel)
     graph = CudaGraph(lambda: list(gradient(*given)))
     inputs.normal_(generator=rng)
     theta_KP.mul_(0.5)

@@ -24,6 +24,7 @@ from fedsam.models.initialise import initialised
 from fedsam.params import layout_of, theta_of
 from tests.conftest import Ragged
 from tests.runs.test_resume import StopAt
+from tests.support.kernels import matched
 
 HERE = __name__
 
@@ -218,22 +219,22 @@ OTHERS: dict[str, Any] = {
 
 
 def test_kernels_match_what_they_are_for() -> None:
-    assert Dense.of(perceptron(), layout_of(perceptron())) is not None
+    assert matched(Perceptron, perceptron()) is not None
     assert plain(convolutional(), layout_of(convolutional())) is not None
 
 
 @pytest.mark.parametrize("case", OTHERS)
 def test_kernels_do_not_match_what_computes_something_else(case: str) -> None:
     module = OTHERS[case]()
-    assert Dense.of(module, layout_of(module)) is None
+    assert matched(Perceptron, module) is None
     assert plain(module, layout_of(module)) is None
 
 
 def test_nor_what_is_changed_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
     handle = nn.modules.module.register_module_forward_hook(lambda layer, inputs, output: output)
     module = perceptron()
-    assert Dense.of(module, layout_of(module)) is None
+    assert matched(Perceptron, module) is None
     handle.remove()
-    assert Dense.of(module, layout_of(module)) is not None
+    assert matched(Perceptron, module) is not None
     monkeypatch.setattr(nn.ReLU, "forward", lambda self, x: x.abs())
-    assert Dense.of(module, layout_of(module)) is None
+    assert matched(Perceptron, module) is None

@@ -159,7 +159,7 @@ def test_smoothing_over_all_classes_is_torchs() -> None:
     augment = Smoothing(label_smoothing=0.3, smoothing_after=NoAugment())
     inputs, targets = applied(augment, stored(), labels(), {})
     assert torch.equal(inputs, normalised(stored()))
-    logits = torch.randn(BATCH, SPEC, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    logits = torch.randn(BATCH, CLASSES, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
     expected = torch.nn.functional.cross_entropy(logits, labels(), label_smoothing=0.3)
     found = -(targets * logits.log_softmax(dim=1)).sum(dim=1).mean()
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
@@ -223,7 +223,7 @@ def test_mixup_at_its_limits() -> None:
 
 
 def test_mixing_again_mixes_probabilities() -> None:
-    probabilities = torch.softmax(torch.randn(BATCH, SPEC, generator=torch.Generator().manual_seed(0)), 1).double()
+    probabilities = torch.softmax(torch.randn(BATCH, CLASSES, generator=torch.Generator().manual_seed(0)), 1).double()
     draws = step(drawn(Mixup(), [BATCH]))
     _, targets = Mixup().prepared(normalised(stored()), probabilities, SPEC, draws)
     share, partner = draws["mixup_lambda"][:, None], draws["mixup_partner"]

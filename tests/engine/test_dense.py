@@ -44,7 +44,7 @@ def test_as_autograd(depth: int, mixed: bool, masked: bool) -> None:
         targets = torch.rand(K, B, L, generator=draw, dtype=torch.float64)
     count_K = torch.tensor([5, 2, 1]) if masked else torch.full((K,), B)
     valid_KB = torch.arange(B) < count_K[:, None]
-    dense = Dense.of(module, layout)
+    dense = matched(Perceptron, module, layout)
     assert dense is not None
     given = theta_KP.clone()
     gradient_KP, loss_K = in_block(dense, given, inputs, targets, count_K.double(), valid_KB if masked else None)

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from fedsam.engine.base import Order
 from fedsam.engine.loop import Loop, LoopTrainer
+from fedsam.engine.messages import Order
 from fedsam.engine.support.threads import Threads
 from fedsam.federated.round_loop import Simulation
 from fedsam.federated.simulate import simulate

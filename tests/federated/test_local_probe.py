@@ -12,8 +12,8 @@ from torch.nn import functional as F  # noqa: N812
 
 from fedsam import InputError, Run, resume, simulate
 from fedsam.data.plan import plan_client
-from fedsam.engine.base import Order
 from fedsam.engine.loop import LoopTrainer
+from fedsam.engine.messages import Order
 from fedsam.errors import Interrupted
 from fedsam.federated.local_adaptation import check_adaptation
 from fedsam.federated.round_loop import Simulation
@@ -174,7 +174,7 @@ def test_a_client_that_fails_is_left_out_of_the_second_half(caplog: pytest.LogCa
     genuine = simulation.trainer.train
 
     def failing(theta_P: torch.Tensor, order: Order) -> Any:
-        from fedsam.engine.base import Failure
+        from fedsam.engine.messages import Failure
 
         rest = [row for row, client in enumerate(order.ids) if client != 3]
         yield simulation.trainer.failed([Failure(3, "no power")])

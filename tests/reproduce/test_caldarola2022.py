@@ -20,11 +20,13 @@ from fedsam.data.cifar10 import CIFAR10
 from fedsam.data.digits import Digits
 from fedsam.data.images.corruptions import CORRUPTIONS
 from fedsam.data.partition.file import File
-from fedsam.reproduce.base import PRESETS, Answer, Claim, MissingRun, Preset
+from fedsam.reproduce.base import PRESETS, Preset
 from fedsam.reproduce.beside import cell, grid
 from fedsam.reproduce.card import tables
+from fedsam.reproduce.claim import Answer, Claim
 from fedsam.reproduce.corrupted import CorruptedAccuracy
 from fedsam.reproduce.flatness import Eigenvalues, ratio
+from fedsam.reproduce.results import MissingRun
 from fedsam.rng import stream
 from fedsam.run import Run
 

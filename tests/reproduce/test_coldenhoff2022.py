@@ -13,10 +13,10 @@ from scipy import stats
 
 from experiments import coldenhoff2022
 from experiments.coldenhoff2022.answers import best
-from fedsam.reproduce.base import Claim
 from fedsam.reproduce.beside import as_markdown, spread
 from fedsam.reproduce.card import tables
 from fedsam.reproduce.carry_out import Outcome, carry_out
+from fedsam.reproduce.claim import Claim
 from fedsam.reproduce.first_layer import FirstLayer
 from fedsam.reproduce.write import write
 from fedsam.runs.progress import Progress

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from fedsam import Run
-from fedsam.reproduce.base import Claim, paper
+from fedsam.reproduce.base import paper
+from fedsam.reproduce.claim import Claim
 from fedsam.reproduce.measurements import Measure, TestAccuracy
 from fedsam.reproduce.results import Results
 from fedsam.runs.records import Record

@@ -22,8 +22,8 @@ from fedsam.federated.round_loop import Simulation
 from fedsam.federated.simulate import simulate
 from fedsam.geometry.loaded_run import LoadedRun
 from fedsam.optim.sgd import SGD
-from fedsam.reproduce.base import Answer, Claim
 from fedsam.reproduce.carry_out import Outcome, carry_out
+from fedsam.reproduce.claim import Answer, Claim
 from fedsam.reproduce.continued import Continued
 from fedsam.reproduce.figures import Panel
 from fedsam.reproduce.measurements import FirstSteps, LineTo, NoisyAccuracy, TestAccuracy, TrainingLoss, barrier

@@ -19,8 +19,8 @@ import pytest
 
 from fedsam import Run, RunError
 from fedsam.reproduce import clock
-from fedsam.reproduce.base import Answer, Claim
 from fedsam.reproduce.carry_out import Outcome
+from fedsam.reproduce.claim import Answer, Claim
 from fedsam.reproduce.clock import Wall, timed, wall
 from fedsam.reproduce.figures import Panel
 from fedsam.reproduce.results import Results

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 
 from fedsam.data.base import Federation
-from fedsam.engine.base import Engine, Order, Trained
+from fedsam.engine.base import Engine
 from fedsam.engine.context import RunContext, numerics, shared
+from fedsam.engine.messages import Order, Trained
 from fedsam.engine.support.allocator import keep_freed_memory
 from fedsam.engine.support.trees import mapped
 from fedsam.params import layout_of

@@ -1,0 +1,121 @@
+"""What a round asks of an engine, and what comes back: orders, trained clients, failures.
+
+Shapes: K clients of a round or a block, J rows of a block's updates, P parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fedsam.algorithm.client_hooks import State
+from fedsam.params import weighted_sum
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a round asks for.
+
+    Args:
+        round: its number, from 0.
+        lr: the clients' learning rate.
+        ids: the clients, each with at least one example.
+        weight_K: their shares in the mean, n_k / Σ n, float64.
+        summed: whether their weighted sum is enough, so that an engine may add updates up where they are made.
+        sent: what clients are sent beside the model.
+        client_state: the vectors that each client kept from its last round, [K, P] by name.
+        steps_K: how many of its local steps each client takes, the first ones, at least 1; None = all of them.
+        each: whether every client's update is wanted as well, also where their sum is enough.
+    """
+
+    round: int
+    lr: float
+    ids: list[int]
+    weight_K: np.ndarray
+    summed: bool = False
+    sent: State = field(default_factory=dict)
+    client_state: State = field(default_factory=dict)
+    steps_K: np.ndarray | None = None
+    each: bool = False
+
+    def part(self, rows: Sequence[int]) -> Order:
+        """The same for some of the clients; their shares stay those in the whole round."""
+        rows = list(rows)
+        client_state = {name: kept_KP[rows] for name, kept_KP in self.client_state.items()}
+        ids, steps_K = [self.ids[row] for row in rows], None if self.steps_K is None else self.steps_K[rows]
+        return replace(self, ids=ids, weight_K=self.weight_K[rows], client_state=client_state, steps_K=steps_K)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A client that did not deliver: its id, what happened in one line, the traceback if there is one, and whether it
+    was lost with its machine or connection, which stops no run.
+    """
+
+    client: int
+    error: str
+    trace: str = ""
+    lost: bool = False
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A block of clients, after their round.
+
+    Args:
+        ids: those that trained.
+        update_JP: theta_client − theta_sent of each of them (J = K), or one row, the weighted sum of these.
+        weight_J: what the rows are to be multiplied with in the sum over the whole round: shares, or 1 for a sum.
+        weight_K: the clients' shares.
+        loss_K: each client's mean training loss, over its samples, each at the weights before its step.
+        check_K: a number of each client that is NaN or infinite if anything in its loss or update is.
+        failed: those that did not.
+        uploads: the sums over these clients of what they send beside their updates.
+        client_state: the vectors that each of them keeps, [K, P] by name.
+        each_KP: the update of each of them, beside their sum, if the order wants it; None = `update_JP` has them.
+    """
+
+    ids: list[int]
+    update_JP: Tensor
+    weight_J: Tensor
+    weight_K: Tensor
+    loss_K: Tensor
+    check_K: Tensor
+    failed: list[Failure] = field(default_factory=list)
+    uploads: State = field(default_factory=dict)
+    client_state: State = field(default_factory=dict)
+    each_KP: Tensor | None = None
+
+    @property
+    def rows(self) -> Tensor:
+        """The update of each client, [K, P]."""
+        return self.update_JP if self.each_KP is None else self.each_KP
+
+    def sum(self, each: bool = False) -> Trained:
+        """The same with the updates added up: Σ_k weight_k · delta_k.
+
+        Args:
+            each: whether to keep every client's update beside the sum.
+        """
+        total_P = weighted_sum(self.update_JP, self.weight_J)
+        each_KP = self.rows if each else None
+        return replace(self, update_JP=total_P[None], weight_J=total_P.new_ones(1), each_KP=each_KP)
+
+    def plus(self, other: Trained) -> Trained:
+        """Two sums as one."""
+        return Trained(
+            self.ids + other.ids,
+            self.update_JP + other.update_JP,
+            self.weight_J,
+            torch.cat([self.weight_K, other.weight_K]),
+            torch.cat([self.loss_K, other.loss_K]),
+            torch.cat([self.check_K, other.check_K]),
+            self.failed + other.failed,
+            {name: total + other.uploads[name] for name, total in self.uploads.items()},
+            {name: torch.cat([kept_KP, other.client_state[name]]) for name, kept_KP in self.client_state.items()},
+            None if self.each_KP is None else torch.cat([self.each_KP, other.rows]),
+        )

@@ -1,0 +1,48 @@
+"""What has come of a tuning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fedsam.tune.ledger import Trial
+from fedsam.tune.space import Space
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """Trials, the best of them, and what its settings gave on the test set.
+
+    Args:
+        space: that was searched.
+        trials: all of them, ended.
+        best: the one whose settings were trained anew.
+        rounds: of a trial that is not stopped.
+        accuracies: on the test set, by seed.
+        out: the directory.
+    """
+
+    space: Space
+    trials: list[Trial]
+    best: Trial
+    rounds: int
+    accuracies: dict[int, float]
+    out: Path
+
+    def summary(self) -> dict[str, Any]:
+        """The result as plain JSON types."""
+        outcomes = [trial.came for trial in self.trials]
+        states = [outcome.state for outcome in outcomes]
+        return {
+            "out": str(self.out),
+            "best": self.best.values,
+            "trial": self.best.number,
+            "validation_accuracy": self.best.came.accuracy,
+            "test_accuracy": list(self.accuracies.values()),
+            "seeds": list(self.accuracies),
+            "trials": len(outcomes),
+            **{state: states.count(state) for state in ("done", "stopped", "failed")},
+            "rounds_run": sum(outcome.round for outcome in outcomes),
+            "rounds_without_stopping": self.rounds * len(outcomes),
+        }
