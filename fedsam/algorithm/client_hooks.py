@@ -70,6 +70,9 @@ class ClientHooks(Component):
 
     HOOKS: ClassVar[tuple[str, ...]] = ("begin", "point", "ascent", "ascended", "descent", "rate", "finish")
 
+    rowwise: ClassVar[bool] = True
+    """Has no meaning any more: all code is tried with rows, whatever it says."""
+
     client_state: ClassVar[tuple[str, ...]] = ()
     """Names of the vectors that a client keeps from round to round."""
 

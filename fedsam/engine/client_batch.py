@@ -16,7 +16,7 @@ from fedsam.data.plan import ClientPlan
 from fedsam.engine.context import DeviceSplit
 from fedsam.engine.train_client import Step
 
-GATHERED = 2**24  # bytes of images that are gathered for all steps at once, instead of step by step
+GATHERED = 2**24  # elements of inputs that are gathered for all steps at once, instead of step by step
 
 ClientRows = dict[str, Tensor]
 
@@ -30,7 +30,7 @@ class ClientBatch:
 
     Args:
         rows: `index` [K, T, B], `count` [K, T], `valid` [K, T, B], `active` [K, T], the draws [K, T, B, ...] by
-            their names after "draw ", and `images` and `labels` [K, T, B, ...] if they are not too large.
+            their names after "draw ", and `inputs` and `targets` [K, T, B, ...] if they are not too large.
         batch_T: the largest batch of each step.
         ragged_T: whether some client's batch is smaller in this step.
         missing_T: whether some client has no such step.
@@ -56,7 +56,7 @@ class ClientBatch:
         arrays |= {"valid": valid_KTB, "active": active_KT}
         rows = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
         if rows["index"].numel() * store.inputs[0].numel() <= GATHERED:
-            rows |= {"images": store.inputs[rows["index"]], "labels": store.targets[rows["index"]]}
+            rows |= {"inputs": store.inputs[rows["index"]], "targets": store.targets[rows["index"]]}
         rows["count"] = torch.from_numpy(count_KT).to(device, dtype)
         ragged_T = np.any((count_KT < batch_T) & active_KT, axis=0)
         missing_T = np.any(~active_KT, axis=0)
@@ -76,12 +76,12 @@ class ClientBatch:
                 return array if array.dim() == dim or array.shape[dim] == batch else array.narrow(dim, 0, batch)
 
             yield Step(
-                None if "images" in rows else of("index"),
+                None if "inputs" in rows else of("index"),
                 of("count"),
                 {name[5:]: of(name) for name in rows if name.startswith("draw ")},
                 of("valid") if self.ragged_T[t] else None,
                 of("active") if self.missing_T[t] else None,
-                (of("images"), of("labels")) if "images" in rows else None,
+                (of("inputs"), of("targets")) if "inputs" in rows else None,
             )
 
 

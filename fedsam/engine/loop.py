@@ -83,10 +83,10 @@ class LoopTrainer(Trainer):
         self._threads.close()
 
     def _context(self) -> RunContext:
-        """The task with a module for this thread alone: parameters are put into it in every call."""
+        """The context with a module for this thread alone: parameters are put into it in every call."""
         if self._threads.count == 1:
             return self.context
-        if not hasattr(self._own, "task"):
+        if not hasattr(self._own, "context"):
             self._own.context = replace(self.context, module=copy.deepcopy(self.context.module))
         own: RunContext = self._own.context
         return own

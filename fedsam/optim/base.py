@@ -69,6 +69,9 @@ class ClientOptimizer(Component):
     kind: ClassVar[str] = "client optimiser"
     package: ClassVar[str] = "fedsam.optim"
 
+    rowwise: ClassVar[bool] = True
+    """Has no meaning any more: all code is tried with rows, whatever it says."""
+
     @property
     @abstractmethod
     def base_optimizer(self) -> BaseOptimizer:

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from fedsam import Run
 from fedsam.check.command import check
 from fedsam.cli.app import main
+from fedsam.engine.kernels.cnn_cpu import CPUConvolutions
+from fedsam.engine.kernels.mlp import Perceptron
 from fedsam.errors import InputError
 from fedsam.models.functional import Network
 from tests.conftest import Ragged
@@ -67,8 +69,8 @@ def test_what_it_says() -> None:
     assert spec["traffic"] == {"clients": 4, "bytes_down": 4 * size, "bytes_up": 4 * size}
     assert spec["memory"]["weights"] == 8 * 443
     assert (spec["engine"]["in_blocks"], spec["engine"]["block"]) == (True, 64)
-    assert spec["engine"]["gradient"] == "autograd under torch.func.vmap"
-    assert check(run_of()).spec["engine"]["gradient"] == "written out for perceptrons"
+    assert spec["engine"]["gradient"] == "autograd"
+    assert check(run_of()).spec["engine"]["gradient"] == "derived by hand for perceptrons"
     data = spec["data"]
     assert (data["clients"], data["smallest"], data["largest"], data["examples"]) == (7, 1, 23, 61)
 

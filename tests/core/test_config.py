@@ -33,7 +33,7 @@ class Mine(SGD):
         ({"client": "sam"}, "client = sam: is a group of keys; did you mean client.name=sam?"),
         (
             {"clint.name": "sam"},
-            "clint.name = sam: no such group of keys; there are data., model., client., server., ",
+            "clint.name = sam: no such group of keys; there are data., model., task., client., server., ",
         ),
         (
             {"client.name": "samm"},

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fedsam import Run, resume, simulate
 from fedsam.engine.context import numerics
+from fedsam.engine.kernels.cnn_im2col import Im2ColConvolutions
 from fedsam.engine.support.cuda_graph import CudaGraph
 from fedsam.federated.round_loop import Simulation
 from tests.conftest import Ragged

@@ -17,6 +17,7 @@ from torch.nn import functional as F  # noqa: N812
 from fedsam import Run, resume, simulate
 from fedsam.check.command import check
 from fedsam.engine.kernels.match import plain
+from fedsam.engine.kernels.mlp import Perceptron
 from fedsam.errors import Interrupted
 from fedsam.models.batchnorm import Keyed
 from fedsam.models.functional import Network

@@ -241,7 +241,7 @@ def test_a_synthetic_client_does_not_depend_on_what_is_asked_for_with_it(monkeyp
     assert [content(Synthetic(**keys).load(4).examples([k]))[0] for k in range(9)] == together
     test = Synthetic(**keys).load(4).test.inputs
     monkeypatch.setattr(synthetic_module, "ELEMENTS", 2 * 3 * 5 * 5)
-    monkeypatch.setattr(synthetic_module, "NEAR", 4 * 5 * 5)
+    monkeypatch.setattr(synthetic_module, "L2_CACHE", 4 * 5 * 5)
     assert content(Synthetic(**keys).load(4).examples(range(9))) == together
     assert np.array_equal(Synthetic(**keys).load(4).test.inputs, test)
 

@@ -261,7 +261,7 @@ FACT: dict[str, tuple[Any, str]] = {
 }
 
 
-@pytest.mark.parametrize(("facts", "says"), FACT.values(), ids=list(FACT))
+@pytest.mark.parametrize(("spec", "says"), FACT.values(), ids=list(FACT))
 def test_facts_that_do_not_fit_are_refused(spec: Any, says: str) -> None:
     with pytest.raises(InputError) as caught:
         taken(lambda x, y: (x, y), spec)

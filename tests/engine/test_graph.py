@@ -261,13 +261,6 @@ def test_a_step_is_captured_when_it_comes_a_second_time() -> None:
     assert counts == [0, 1, 1]
 
 
-def test_under_vmap_nothing_is_captured() -> None:
-    run = described("fedavg", {}, {"name": "adversarial", "attack": {"name": "pgd", "steps": 2}}, "cohort", cohort=7)
-    graphs = Graphs(Again)
-    assert_same(models(run), models(run, graphs))
-    assert graphs.count == 0
-
-
 def test_graphs_are_freed_when_blocks_are_halved(caplog: pytest.LogCaptureFixture) -> None:
     class SecondFails(Again):
         made = 0

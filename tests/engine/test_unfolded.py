@@ -300,7 +300,7 @@ def test_asks_for_nothing_that_waits_for_numbers() -> None:
     assert loss_K.shape == (K,)
     assert seen.devices == {"meta"}
     assert seen.names.count("bmm") == 3 * 5 - 1
-    assert seen.names.count("clone") == 1 + 2  # the images, and the windows of two convolutions
+    assert seen.names.count("clone") == 1 + 2 + 1  # the images, the windows of two convolutions, and the logits
     assert not {"copy_", "_to_copy"} & set(seen.names)
 
 
