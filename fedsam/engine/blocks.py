@@ -100,7 +100,7 @@ def _tried(context: RunContext) -> str:
         except Exception:
             return ""  # it is not the block's fault; the round will tell whose it is
         try:
-            with Undecided():
+            with Undecided():  # type: ignore[no-untyped-call]
                 two.together()
             apart = two.difference()
         except Exception as error:

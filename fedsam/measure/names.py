@@ -13,19 +13,41 @@ TEST, VALIDATION = "test", "validation"
 
 
 def split_of(record: Mapping[str, Any]) -> str:
-    """`test` or `validation`, by the accuracy that a record, a summary or a row of a table has.
+    """`test` or `validation`, by what a record, a summary or a row of a table has.
 
     >>> split_of({"round": 10, "validation_accuracy": 0.9})
     'validation'
     """
-    return VALIDATION if f"{VALIDATION}_accuracy" in record else TEST
+    return VALIDATION if any(name.startswith(f"{VALIDATION}_") for name in record) else TEST
 
 
-def accuracy_of(record: Mapping[str, Any]) -> Any:
-    """The accuracy on the split that the record was measured on."""
-    return record[f"{split_of(record)}_accuracy"]
+def headline_of(record: Mapping[str, Any]) -> str:
+    """The name of the metric that a run is judged by: the first that a record has, and that is not the loss.
+
+    >>> headline_of({"round": 10, "test_rmse": 0.3, "test_loss": 0.1})
+    'rmse'
+    """
+    split = split_of(record)
+    names = (name.removeprefix(f"{split}_") for name in record if name.startswith(f"{split}_"))
+    return next((name for name in names if name != "loss"), "accuracy")
+
+
+def value_of(record: Mapping[str, Any]) -> Any:
+    """The headline metric on the split that the record was measured on."""
+    return record[f"{split_of(record)}_{headline_of(record)}"]
 
 
 def loss_of(record: Mapping[str, Any]) -> Any:
     """The loss on the split that the record was measured on."""
     return record[f"{split_of(record)}_loss"]
+
+
+def told(value: float | None, unit: str) -> str:
+    """A metric for a person: a share in percent, anything else with four digits and its unit.
+
+    >>> told(0.9, "share"), told(0.12345, "nats"), told(None, "share")
+    ('90.00%', '0.1235 nats', 'not measured')
+    """
+    if value is None:
+        return "not measured"
+    return f"{value:.2%}" if unit == "share" else f"{value:.4g} {unit}".rstrip()

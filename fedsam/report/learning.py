@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
-from fedsam.measure.names import accuracy_of
+from fedsam.measure.names import value_of
 from fedsam.report.figure import Axis, Figure
 from fedsam.report.marks import Line, Mark
 from fedsam.report.numbers import (
@@ -189,9 +189,9 @@ def _by_seed(settings: Sequence[Setting]) -> Table:
     rows = []
     for setting in settings:
         for seed, run in setting.runs.items():
-            accuracies = [accuracy_of(record) for record in run.metrics]
-            best = max(run.metrics, key=accuracy_of)
-            at = f"{percent(accuracy_of(best))} (round {best['round']:,})"
+            accuracies = [value_of(record) for record in run.metrics]
+            best = max(run.metrics, key=value_of)
+            at = f"{percent(value_of(best))} (round {best['round']:,})"
             rows.append([setting.name, str(seed), percent(final(run)), percent(accuracies[-1]), at])
     header = ["setting", "seed", f"last {LAST} rounds (%)", "last record (%)", "best record (%)"]
     return Table(f"{split_shown(settings).capitalize()} accuracy of each run.", header, rows, folded=True)

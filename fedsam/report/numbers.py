@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-from fedsam.measure.names import accuracy_of, split_of
+from fedsam.measure.names import split_of, value_of
 from fedsam.report.read import Loaded
 from fedsam.report.settings import Setting
 from fedsam.runs.records import Record
@@ -127,7 +127,7 @@ def reach(run: Loaded, target: float) -> Reached | None:
     total = 0
     for record in run.metrics:
         total += traffic(record)
-        if accuracy_of(record) >= target:
+        if value_of(record) >= target:
             return Reached(record["round"], total)
     return None
 

@@ -20,7 +20,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
-from fedsam.measure.names import accuracy_of, loss_of, split_of
+from fedsam.measure.names import headline_of, loss_of, split_of, told, value_of
 from fedsam.run import Run, describe_keys
 from fedsam.runs.records import Record
 from fedsam.runs.result import Listener, Result
@@ -58,6 +58,8 @@ class Progress(Listener):
 
     EVERY = 5.0  # seconds between plain lines
 
+    unit = "share"  # of the headline metric
+
     def __init__(self, quiet: bool = False) -> None:
         self.console = Console(stderr=True, quiet=quiet)
         self.live = self.console.is_terminal and not quiet
@@ -70,7 +72,7 @@ class Progress(Listener):
             TextColumn("{task.fields[note]}"),
         )
         self.bar = Bar(*columns, console=self.console, disable=not self.live)
-        self.context = self.bar.add_task("", total=None, note="")
+        self.task = self.bar.add_task("", total=None, note="")
         self.label = ""
         self.offset = self.done = self.begin = 0
         self.total: int | None = None
@@ -99,12 +101,13 @@ class Progress(Listener):
 
     def ended(self, label: str, done: int) -> None:
         """One of several runs that go on at once has ended, and with it so many rounds in all."""
-        self.bar.update(self.context, total=self.total, completed=done, description="rounds", note=label)
+        self.bar.update(self.task, total=self.total, completed=done, description="rounds", note=label)
         if not self.live:
             self.console.print(f"{label}, {done} of {self.total} rounds", highlight=False, soft_wrap=True)
 
     def started(self, run: Run, engine: str, reason: str, done: int) -> None:
         """Say what runs, on which engine and why."""
+        self.unit = run.learnt.headline.unit
         if self.total is None:
             self.console.print(f"{run.title()}: engine {engine} ({reason})", highlight=False, soft_wrap=True)
             if done:
@@ -112,7 +115,7 @@ class Progress(Listener):
         if self.offset + done == 0 or self.begin == 0:
             self.begin, self.began = self.offset + done, time.monotonic()
         self.bar.update(
-            self.context,
+            self.task,
             total=self.total or run.rounds,
             description=self.label or "rounds",
             completed=self.offset + done,
@@ -122,7 +125,7 @@ class Progress(Listener):
     def round(self, done: int) -> None:
         """A round is done."""
         self.done = self.offset + done
-        self.bar.update(self.context, completed=self.done)
+        self.bar.update(self.task, completed=self.done)
         now = time.monotonic()
         if not self.live and now - self.told >= self.EVERY:
             self.told = now
@@ -138,9 +141,9 @@ class Progress(Listener):
             self.console.print(", ".join(word for word in words if word), highlight=False, soft_wrap=True)
 
     def recorded(self, record: Record) -> None:
-        """Show the latest accuracy."""
-        self.note = f"{split_of(record)} accuracy {accuracy_of(record):.2%}"
-        self.bar.update(self.context, note=self.note)
+        """Show the latest headline metric."""
+        self.note = f"{split_of(record)} {headline_of(record)} {told(value_of(record), self.unit)}"
+        self.bar.update(self.task, note=self.note)
 
 
 @contextmanager
@@ -183,19 +186,16 @@ def show_result(result: Result) -> None:
     """The result of one run, for a person."""
     summary = result.summary()
     averaged = result.run.average.name != "none"
-    split = split_of(summary)
-    spec = {f"{split} accuracy": f"{accuracy_of(summary):.2%}"}
-    spec |= {"without averaging": f"{summary[f'raw_{split}_accuracy']:.2%}"} if averaged else {}
-    spec |= {"robust accuracy": _percent(summary["robust_accuracy"])} if "robust_accuracy" in summary else {}
+    split, name, unit = split_of(summary), headline_of(summary), result.run.learnt.headline.unit
+    spec = {f"{split} {name}": told(value_of(summary), unit)}
+    spec |= {"without averaging": told(summary[f"raw_{split}_{name}"], unit)} if averaged else {}
+    robust = f"robust_{name}"
+    spec |= {f"robust {name}": told(summary[robust], unit)} if robust in summary else {}
     spec |= {f"{split} loss": f"{loss_of(summary):.4f}", "seconds per round": f"{summary['seconds_per_round']:.4g}"}
     where = {"run directory": summary["out"] or "none"}
     if result.out:
         where["report"] = str(result.out / "report.html")
     show_facts({**spec, **where})
-
-
-def _percent(share: float | None) -> str:
-    return "not measured" if share is None else f"{share:.2%}"
 
 
 def show_keys(as_json: bool) -> None:

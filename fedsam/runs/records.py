@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fedsam.errors import Damaged
-from fedsam.measure.names import accuracy_of
+from fedsam.measure.names import value_of
 from fedsam.storage.files import append, flush, on_disk, replace_file
 
 log = logging.getLogger("fedsam")
@@ -169,7 +169,7 @@ def _parsed(lines: list[bytes]) -> tuple[list[Record], str]:
     for number, line in enumerate(lines, 1):
         try:
             record = json.loads(line.decode())
-            whole = type(record["round"]) is int and type(accuracy_of(record)) in (int, float)
+            whole = type(record["round"]) is int and type(value_of(record)) in (int, float)
         except (ValueError, KeyError, TypeError, RecursionError):
             whole = False
         if not whole:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from fedsam.measure.names import accuracy_of, loss_of, split_of
+from fedsam.measure.names import headline_of, loss_of, split_of, value_of
 from fedsam.run import Run
 from fedsam.runs.records import Record
 
@@ -54,14 +54,14 @@ class Result:
     def summary(self) -> dict[str, Any]:
         """The result as plain JSON types."""
         last = self.metrics[-1]
-        split = split_of(last)
+        split, name = split_of(last), headline_of(last)
         return {
             "out": str(self.out) if self.out else None,
             "rounds": self.run.rounds,
-            f"{split}_accuracy": accuracy_of(last),
-            f"raw_{split}_accuracy": last.get(f"raw_{split}_accuracy", accuracy_of(last)),
+            f"{split}_{name}": value_of(last),
+            f"raw_{split}_{name}": last.get(f"raw_{split}_{name}", value_of(last)),
             f"{split}_loss": loss_of(last),
-            **({"robust_accuracy": last["robust_accuracy"]} if "robust_accuracy" in last else {}),
+            **{robust: last[robust] for robust in (f"robust_{name}",) if robust in last},
             "seconds_per_round": self.seconds_per_round,
             "engine": self.engine,
             "digest": self.digest,

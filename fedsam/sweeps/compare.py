@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from fedsam.errors import Damaged, FedsamError, Interrupted, RunError
-from fedsam.measure.names import accuracy_of, split_of
+from fedsam.measure.names import split_of, value_of
 from fedsam.run import Run
 from fedsam.runs.directory import fresh
 from fedsam.runs.progress import Progress
@@ -56,7 +56,7 @@ class Comparison:
         for setting, by_seed in self.metrics.items():
             rounds = self.runs[setting].rounds
             final = {
-                seed: float(np.mean([accuracy_of(r) for r in records if r["round"] > rounds - self.last]))
+                seed: float(np.mean([value_of(r) for r in records if r["round"] > rounds - self.last]))
                 for seed, records in by_seed.items()
             }
             accuracies = list(final.values())

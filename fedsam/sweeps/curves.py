@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fedsam.measure.names import accuracy_of, split_of
+from fedsam.measure.names import split_of, value_of
 from fedsam.report.palette import COLOURS
 from fedsam.run import Run
 from fedsam.runs.records import Record
@@ -33,7 +33,7 @@ def draw(metrics: Metrics, first: Run, path: Path) -> None:
     for number, (setting, by_seed) in enumerate(metrics.items()):
         colour = COLOURS[number % len(COLOURS)]
         rounds = [record["round"] for record in next(iter(by_seed.values()))]
-        accuracy = np.array([[accuracy_of(record) for record in records] for records in by_seed.values()])
+        accuracy = np.array([[value_of(record) for record in records] for records in by_seed.values()])
         mean, std = accuracy.mean(axis=0), accuracy.std(axis=0, ddof=1) if len(accuracy) > 1 else np.zeros(len(rounds))
         axes.plot(rounds, 100 * mean, color=colour, label=setting, linewidth=1.6)
         axes.fill_between(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fedsam.measure.names import accuracy_of, split_of
+from fedsam.measure.names import split_of, value_of
 from fedsam.storage.files import on_disk, replace_file
 from fedsam.storage.text import encoded
 
@@ -44,7 +44,7 @@ def as_csv(rows: Sequence[dict[str, Any]]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*fields, *(f"seed {seed}" for seed in seeds)])
     for row in rows:
-        by_seed = dict(zip(row["seeds"], accuracy_of(row), strict=True))
+        by_seed = dict(zip(row["seeds"], value_of(row), strict=True))
         writer.writerow([*(row.get(field) for field in fields), *(by_seed.get(seed) for seed in seeds)])
     return text.getvalue()
 

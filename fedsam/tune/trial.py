@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from fedsam.errors import DivergedError
-from fedsam.measure.names import accuracy_of, loss_of
+from fedsam.measure.names import loss_of, value_of
 from fedsam.run import Run
 from fedsam.runs.directory import RunDirectory
 from fedsam.runs.records import Record
@@ -33,7 +33,7 @@ class _Reporter(Listener):
 def report_of(record: Record) -> Report:
     """What a search is told of a recorded round."""
     seconds = record["seconds"] + record["eval_seconds"]
-    return Report(record["round"], accuracy_of(record), loss_of(record), seconds)
+    return Report(record["round"], value_of(record), loss_of(record), seconds)
 
 
 def follow(run: Run, tell: Tell, ended: dict[str, Any] | None = None) -> str:

@@ -172,7 +172,7 @@ def test_digits_are_scikit_learns_and_split_140_of_each_class() -> None:
     assert (len(train), len(test)) == (1400, 397)
     assert np.bincount(train.targets).tolist() == [140] * 10
     there = load_digits()
-    rows = sorted(i.astype(np.uint8).tobytes() + bytes([t]) for i, t in zip(there.inputs, there.target, strict=True))
+    rows = sorted(i.astype(np.uint8).tobytes() + bytes([t]) for i, t in zip(there.images, there.target, strict=True))
     ours = [
         i.tobytes() + bytes([t]) for split in (train, test) for i, t in zip(split.inputs, split.targets, strict=True)
     ]

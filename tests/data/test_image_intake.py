@@ -13,7 +13,7 @@ from PIL import Image
 
 from fedsam import InputError, Run, RunError, simulate
 from fedsam.data.base import Dataset, Split
-from fedsam.data.images.intake import ImageIntake
+from fedsam.data.intake import intake_of
 from fedsam.data.images.spec import ImageSpec
 from fedsam.data.partition.base import Assignment, Partition
 from fedsam.data.stored import Partitioned
@@ -34,7 +34,7 @@ def arrays(channels: int = 3, examples: int = 24) -> tuple[np.ndarray, np.ndarra
 
 def taken(change: Change, spec: Any = SPEC, name: str = "mine:Own") -> tuple[ImageSpec, Split]:
     images, labels = arrays(1 if spec is GREY else 3)
-    intake = ImageIntake(name, spec)
+    intake = intake_of(name, spec)
     given = change(images, labels)
     split = intake.split(Split(*given) if isinstance(given, tuple) and len(given) == 2 else given, "training")
     return intake.spec, split
@@ -99,7 +99,7 @@ def test_what_can_mean_one_thing_is_taken_as_that(change: Change) -> None:
 
 def test_what_is_right_is_the_same_object() -> None:
     split = Split(*arrays())
-    assert ImageIntake("mine:Own", SPEC).split(split, "training") is split
+    assert intake_of("mine:Own", SPEC).split(split, "training") is split
 
 
 def test_a_grey_data_set_needs_no_channel_axis() -> None:
@@ -138,7 +138,7 @@ def test_facts_may_be_numbers_of_any_kind() -> None:
     kinds: list[Any] = [list, np.array, torch.tensor]
     for kind in kinds:
         odd = ImageSpec(np.int64(4), kind([6, 5, 3]), kind(SPEC.mean), kind(SPEC.std), 255)  # type: ignore[arg-type]
-        spec = taken(lambda x, y: (x, y), odd)[0] if kind is not torch.tensor else ImageIntake("mine", odd).spec
+        spec = taken(lambda x, y: (x, y), odd)[0] if kind is not torch.tensor else intake_of("mine", odd).spec
         assert (spec.classes, spec.shape) == (4, (6, 5, 3))
         np.testing.assert_allclose(spec.mean + spec.std, SPEC.mean + SPEC.std, rtol=1e-6)
         assert isinstance(spec.mean, tuple)
@@ -223,7 +223,7 @@ def test_what_cannot_be_used_is_refused_in_one_line(change: Change, says: str) -
 
 
 FACT: dict[str, tuple[Any, str]] = {
-    "none": (None, "its spec is NoneType, must be ImageSpec(classes, shape, mean, std)"),
+    "none": (None, "its spec is NoneType, must be ImageSpec(classes, shape, mean, std), or Spec"),
     "classes": (replace(SPEC, classes=0), "ImageSpec.classes = 0 must be a whole number, at least 1"),
     "half a class": (replace(SPEC, classes=2.5), "ImageSpec.classes = 2.5 must be whole numbers"),  # type: ignore[arg-type]
     "no channels": (replace(SPEC, shape=(6, 5)), "ImageSpec.shape = (6, 5) must be (H, W, C)"),  # type: ignore[arg-type]
@@ -320,7 +320,7 @@ class Odd(Partitioned):
 
 
 def test_a_reader_that_breaks_off_is_named() -> None:
-    with pytest.raises(InputError, match=r"^data.name = .*:Odd: its read\(\) gave tuple, must be ImageSpec, training"):
+    with pytest.raises(InputError, match=r"^data.name = .*:Odd: its read\(\) gave tuple, must be Spec, training"):
         simulate(described(Odd()))
     with pytest.raises(RunError, match=r"^data.name = .*:Odd: loading it raised FileNotFoundError: .* 'scans.npz'$"):
         simulate(described(Odd(what="file")))

@@ -118,7 +118,7 @@ def test_each_thread_has_a_module_of_its_own() -> None:
 
     def one(*given: object) -> object:
         meet.wait()
-        seen.setdefault(threading.get_ident(), set()).add(id(trainer._task().module))
+        seen.setdefault(threading.get_ident(), set()).add(id(trainer._context().module))
         return whole(*given)  # type: ignore[arg-type]
 
     trainer.one = one  # type: ignore[method-assign, assignment]
