@@ -99,7 +99,7 @@ class Component(Config):
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         if "package" in cls.__dict__ or inspect.isabstract(cls):  # a name, a mapping with a name, or an instance
-            root = next(c for c in cls.__mro__ if "package" in c.__dict__)
+            root = _root_of(cls)
             return core_schema.no_info_before_validator_function(
                 partial(resolve, root), core_schema.is_instance_schema(cls)
             )
@@ -170,8 +170,13 @@ def _defined(root: type[C], module_name: str) -> type[C] | None:
         for c in vars(module).values()
         if inspect.isclass(c) and issubclass(c, root) and c.__module__ == full and not inspect.isabstract(c)
     ]
-    mine = [c for c in mine if "package" not in c.__dict__ and not c.__name__.startswith("_")]
+    mine = [c for c in mine if _root_of(c) is root and c is not root and not c.__name__.startswith("_")]
     return mine[-1] if mine else None
+
+
+def _root_of(cls: type[Component]) -> type[Component]:
+    """The root of its kind."""
+    return next(c for c in cls.__mro__ if "package" in c.__dict__)
 
 
 def resolve(root: type[C], value: Any) -> Any:
@@ -214,7 +219,7 @@ def root_of(field: FieldInfo) -> type[Component] | None:
     """The root of the kind of component that a field holds, or None for a field that holds a plain value."""
     held = field.annotation
     if inspect.isclass(held) and issubclass(held, Component):
-        return next(c for c in held.__mro__ if "package" in c.__dict__)
+        return _root_of(held)
     return None
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
+from fedsam.config import Component
 from fedsam.data.base import Federation
 from fedsam.engine.base import Engine, Trainer
 from fedsam.engine.cohort import Cohort
@@ -43,7 +44,7 @@ class Auto(Engine):
             return True, "on a GPU clients are trained in blocks"
         if context.convolutional:
             size, limit, kind = multiplications(context), CONVOLUTIONS, "models with {} multiplications in convolutions"
-        elif any(isinstance(kernel, Perceptron) for kernel in context.kernels):
+        elif any(isinstance(kernel, Perceptron) for kernel in context.kernels) and not attacks(context.optimizer):
             size, limit, kind = context.layout.total, PERCEPTRON, "perceptrons of {} parameters"
         else:
             size, limit, kind = context.layout.total, OTHER, "models without convolutions of {} parameters"
@@ -54,6 +55,12 @@ class Auto(Engine):
     def start(self, context: RunContext, federation: Federation) -> Trainer:
         """Start the chosen engine."""
         return self.choose(context)[0].start(context, federation)
+
+
+def attacks(part: Component) -> bool:
+    """Whether an optimiser, or one that it holds, takes gradients by the images, which only autograd gives."""
+    held = (getattr(part, field) for field in type(part).model_fields)
+    return "images" in part.requires or any(isinstance(each, Component) and attacks(each) for each in held)
 
 
 def multiplications(context: RunContext) -> int:

@@ -29,7 +29,8 @@ from fedsam.params import theta_of
 
 SIZES = 3, 2
 """Examples of the clients that are tried, so that their batches differ."""
-STEPS = 2
+STEPS = 2, 1
+"""Local steps of these, so that one lacks the last."""
 LR = 0.01
 CLOSE = {"bf16": 0.2, "tf32": 0.05, "fp32": 1e-3, "fp64": 1e-8}
 """Difference of two updates that rounding explains, relative to their norm."""

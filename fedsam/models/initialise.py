@@ -153,9 +153,9 @@ class Form:
         return cls(torch.zeros(2, *spec.shape, dtype=torch.int64, device="cpu"), outputs)
 
     @property
-    def given(self) -> str:
-        """The inputs in words."""
-        return f"{'images' if self.inputs.dim() == 4 else 'inputs'} {list(self.inputs.shape)}"
+    def noun(self) -> str:
+        """What the inputs are."""
+        return "images" if self.inputs.dim() == 4 else "inputs"
 
     @property
     def wanted(self) -> str:
@@ -261,7 +261,7 @@ def _check_parameters(module: nn.Module, name: str) -> None:
 
 def _check_forward(module: nn.Module, name: str, form: Form, when: str = "") -> None:
     before, inputs, given = {path: tensor.clone() for path, tensor in _state(module)}, form.inputs, form.inputs.clone()
-    action = f"a forward pass {when}on {form.given}"
+    action = f"a forward pass {when}on {form.noun} {list(inputs.shape)}"
     with keyed_generator(None), torch.no_grad(), _described(name, action):
         try:
             outputs = module(inputs)
@@ -275,13 +275,13 @@ def _check_forward(module: nn.Module, name: str, form: Form, when: str = "") -> 
     if not isinstance(outputs, Tensor) or not outputs.is_floating_point():
         kind = outputs.dtype if isinstance(outputs, Tensor) else type(outputs).__name__
         hint = "; return its .logits alone" if hasattr(outputs, "logits") else ""
-        raise InputError("name", name, f"gave {kind} {when}for a batch of 2, must give {form.wanted}{hint}")
+        raise InputError("name", name, f"gave {kind} {when}for a batch of 2 {form.noun}, must give {form.wanted}{hint}")
     if outputs.shape != (2, *form.outputs):
         hint = "a callable with a parameter `classes` or `num_classes` is given their number"
-        gave = f"gave {list(outputs.shape)} {when}for a batch of 2"
+        gave = f"gave {list(outputs.shape)} {when}for a batch of 2 {form.noun}"
         raise InputError("name", name, f"{gave}, must give {form.wanted}; {hint}")
     if not torch.equal(inputs, given):
-        raise InputError("name", name, "changes the inputs that it is given; let its forward copy them first")
+        raise InputError("name", name, f"changes the {form.noun} that it is given; let its forward copy them first")
     for path, tensor in _state(module):
         if path not in before or not torch.equal(tensor, before[path]):
             raise InputError("name", name, _moving(module, path))

@@ -51,7 +51,7 @@ class Task(Component):
     """What is learnt. A data set names its own; `task.name` overrides that.
 
     A batch's loss is (sum of its losses) / (sum of their weights). Whatever is here sees examples alone, [N, ...],
-    without a dimension for clients.
+    without a dimension for clients, but for `head_of_block`.
     """
 
     kind: ClassVar[str] = "task"
@@ -120,6 +120,13 @@ class Task(Component):
             losses_N, weight = self.losses(leaf, targets)
             (derivative,) = torch.autograd.grad(losses_N.sum(), leaf)
         return losses_N.detach(), weight.detach() if isinstance(weight, Tensor) else weight, derivative
+
+    def head_of_block(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Weight, Tensor]:
+        """As `head`, for a block of clients, [K, N, ...]."""
+        shape = outputs.shape
+        losses_N, weight, derivative = self.head(outputs.flatten(0, 1), targets.flatten(0, 1))
+        weight = weight.view(shape[:2]) if isinstance(weight, Tensor) else weight
+        return losses_N.view(shape[:2]), weight, derivative.view(shape)
 
     def strata(self, targets: np.ndarray) -> np.ndarray | None:
         """The class of each example that partitions, hold-outs and label noise go by, int64 [N]; None where there is

@@ -59,7 +59,7 @@ class Classification(Task):
         return -log_p_NL.gather(-1, targets[..., None]).squeeze(-1), 1.0
 
     def head(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Weight, Tensor]:
-        """In closed form."""
+        """In closed form, also of a block: [..., L]."""
         log_p_NL = outputs - outputs.logsumexp(dim=-1, keepdim=True)  # log_softmax is slow on few classes
         if targets.is_floating_point():
             losses_N = -(targets * log_p_NL).sum(dim=-1)
@@ -67,7 +67,9 @@ class Classification(Task):
         at_N1 = targets[..., None]
         losses_N = -log_p_NL.gather(-1, at_N1).squeeze(-1)
         p_NL = log_p_NL.exp()
-        return losses_N, 1.0, p_NL.scatter_add_(-1, at_N1, p_NL.new_full((1, 1), -1.0).expand_as(at_N1))
+        return losses_N, 1.0, p_NL.scatter_add_(-1, at_N1, p_NL.new_full((1,), -1.0).expand_as(at_N1))
+
+    head_of_block = head  # every sum is over the last dimension
 
     def strata(self, targets: np.ndarray) -> np.ndarray | None:
         """The classes themselves."""

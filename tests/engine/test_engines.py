@@ -161,7 +161,7 @@ class Exploding(SGD):
     """Whoever takes a third step gets NaN."""
 
     def init(self, theta_P: Tensor) -> State:
-        return {"t": torch.zeros_like(theta_P[0])}
+        return {"t": torch.zeros_like(theta_P[..., :1])}
 
     def descend(self, theta_P: Tensor, state: State, gradient_P: Tensor, lr: float | Tensor) -> tuple[Tensor, State]:
         t = state["t"] + 1

@@ -19,7 +19,7 @@ from fedsam.federated.round_loop import Simulation
 from fedsam.models.cnn import CNN
 from fedsam.params import layout_of, theta_of
 from fedsam.run import Run
-from tests.support.kernels import alone, matched
+from tests.support.kernels import alone, matched, seed_weights
 
 CLASSES = 7
 
@@ -55,10 +55,7 @@ NETWORKS: dict[str, tuple[nn.Module, tuple[int, int, int]]] = {
 }
 
 
-for module, _ in NETWORKS.values():
-    for number, weights in enumerate(module.parameters()):
-        bound = weights[0].numel() ** -0.5
-        nn.init.uniform_(weights, -bound, bound, generator=torch.Generator().manual_seed(number))
+seed_weights(module for module, _ in NETWORKS.values())
 
 
 def of(module: nn.Module, precision: str = "fp32") -> CPUConvolutions | None:

@@ -229,8 +229,8 @@ def test_the_first_steps_of_an_optimiser(whole: Outcome) -> None:
     here = loaded(whole)
     landscape, theta_P = here.landscape(60, here.served), here.served.theta_P
     leaf_P = theta_P.clone().requires_grad_()
-    logits = functional_call(here.context.module, here.context.layout.views(leaf_P), (landscape.inputs_NCHW,))
-    loss = torch.nn.functional.cross_entropy(logits, landscape.labels_N)
+    logits = functional_call(here.context.module, here.context.layout.views(leaf_P), (landscape.inputs_N,))
+    loss = torch.nn.functional.cross_entropy(logits, landscape.targets_N)
     (gradient_P,) = torch.autograd.grad(loss, leaf_P)
     expected = [float(loss.detach()), landscape.loss(theta_P - 0.2 * gradient_P)]
     assert found["loss"] == pytest.approx(expected, rel=1e-5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import torch
@@ -35,3 +36,11 @@ def in_block(
     """Gradients and losses of a block's batches."""
     gradient_KP, loss_K = kernel.gradient(theta_KP, inputs, Head(Classification(), targets, count, valid_KB, True))
     return gradient_KP, loss_K
+
+
+def seed_weights(modules: Iterable[nn.Module]) -> None:
+    """Give each module weights of torch's usual size, the same in every process."""
+    for module in modules:
+        for number, weights in enumerate(module.parameters()):
+            bound = weights[0].numel() ** -0.5
+            nn.init.uniform_(weights, -bound, bound, generator=torch.Generator().manual_seed(number))

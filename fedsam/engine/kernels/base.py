@@ -45,13 +45,8 @@ class Head:
 
     def __call__(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
         """The mean loss, of a block [K], and its derivative by the outputs."""
-        shape, targets = outputs.shape, self.targets
-        if self.block:
-            outputs, targets = outputs.flatten(0, 1), targets.flatten(0, 1)
-        losses, weight, derivative = self.task.head(outputs, targets)
-        if self.block:
-            losses, derivative = losses.view(shape[:2]), derivative.view(shape)
-            weight = weight.view(shape[:2]) if isinstance(weight, Tensor) else weight
+        shape, head = outputs.shape, self.task.head_of_block if self.block else self.task.head
+        losses, weight, derivative = head(outputs, self.targets)
         total = self._total(weight, shape[int(self.block)])
         over = total.view(-1, *[1] * (len(shape) - 1)) if isinstance(total, Tensor) and total.dim() else total
         return self._selected(losses).sum(dim=-1) / total, self._selected(derivative).div_(over)
