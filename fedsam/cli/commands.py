@@ -35,7 +35,7 @@ def tune(
 
     For example: fedsam tune client.name=sam client.rho=log:1e-3..1 client.lr=log:1e-3..0.3 --trials 40 --rounds 100
     """
-    from fedsam.cli.app import parse
+    from fedsam.cli.keys import parse
     from fedsam.tune.command import run as run_tune
 
     asked = {"search": search, "trials": trials, "rounds": rounds, "seeds": seeds, "workers": workers, "grace": grace}
@@ -50,7 +50,7 @@ def check(settings: Keys = None, trust: Trust = False, as_json: Json = False, de
 
     For example: fedsam check model.name=my_models:net data.alpha=0.1 client.name=sam
     """
-    from fedsam.cli.app import parse
+    from fedsam.cli.keys import parse
     from fedsam.run import Run
 
     run = Run.from_keys(parse(settings or []))

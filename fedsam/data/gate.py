@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from fedsam.data.base import Federation, Split
-from fedsam.data.intake import intake_of
+from fedsam.data.intakes import intake_of
 from fedsam.data.plain_array import Unfit, as_array, as_numbers
 from fedsam.data.spec import Spec
 from fedsam.errors import ClientError, InputError

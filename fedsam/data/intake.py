@@ -116,20 +116,3 @@ class Intake:
 
     def _refuse(self, which: str, told: str) -> NoReturn:
         raise InputError("name", self.name, f"its {which} set {told}")
-
-
-def intake_of(name: str, spec: Any) -> Intake:
-    """The check that fits a spec, as handed in.
-
-    Raises:
-        InputError: under "name": it is none.
-    """
-    from fedsam.data.images.intake import ImageIntake
-    from fedsam.data.images.spec import ImageSpec
-
-    if not isinstance(spec, Spec):
-        told = (
-            f"its spec is {type(spec).__name__}, must be ImageSpec(classes, shape, mean, std), or Spec without images"
-        )
-        raise InputError("name", name, told)
-    return ImageIntake(name, spec) if isinstance(spec, ImageSpec) else Intake(name, spec)

@@ -16,7 +16,7 @@ import numpy as np
 from fedsam.config import key, resolve
 from fedsam.data.base import Dataset, Federation, Split
 from fedsam.data.images.spec import ImageSpec
-from fedsam.data.intake import intake_of
+from fedsam.data.intakes import intake_of
 from fedsam.data.label_noise import with_label_noise
 from fedsam.data.partition.base import Assignment, Partition
 from fedsam.data.skew.base import Skew

@@ -48,7 +48,7 @@ def heterogeneity(
 
     For example: fedsam study heterogeneity data.partition=shards data.shards_per_client=1,2,5 --workers 0
     """
-    from fedsam.cli.app import parse
+    from fedsam.cli.keys import parse
     from fedsam.runs.progress import Progress, graceful
     from fedsam.sweeps import studies as subject
 

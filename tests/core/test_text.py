@@ -15,7 +15,8 @@ import pytest
 import fedsam
 from fedsam import InputError, Run
 from fedsam.cli import streams
-from fedsam.cli.app import main, parse
+from fedsam.cli.app import main
+from fedsam.cli.keys import parse
 from fedsam.data.stored import data_folder
 from fedsam.run import describe_keys
 from fedsam.storage.text import decoded, encoded

@@ -14,7 +14,7 @@ from PIL import Image
 from fedsam import InputError, Run, RunError, simulate
 from fedsam.data.base import Dataset, Split
 from fedsam.data.images.spec import ImageSpec
-from fedsam.data.intake import intake_of
+from fedsam.data.intakes import intake_of
 from fedsam.data.partition.base import Assignment, Partition
 from fedsam.data.stored import Partitioned
 from fedsam.data.validation import federation_of

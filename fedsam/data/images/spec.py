@@ -37,4 +37,4 @@ class ImageSpec(Spec):
         """Normalisation, channels first."""
         from fedsam.data.images.normalise import Normalise
 
-        return Normalise(self, device, dtype)
+        return Normalise(self.mean, self.std, self.scale, device, dtype)

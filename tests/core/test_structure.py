@@ -1,0 +1,123 @@
+"""How the modules of the package hang together: no import circle, every module in a room, every room says what it is.
+
+Imports inside functions and under TYPE_CHECKING count, too.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections import deque
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = {
+    "fedsam": ROOT / "fedsam",
+    "fedsam.strategies": ROOT / "strategies",
+    "fedsam.experiments": ROOT / "experiments",
+}
+AT_THE_ROOT = {"__init__", "__main__", "config", "errors", "params", "rng", "run"}
+
+
+def _modules() -> dict[str, Path]:
+    found = {}
+    for package, folder in FOLDERS.items():
+        for file in sorted(folder.rglob("*.py")):
+            inside = file.relative_to(folder).with_suffix("").parts
+            if package == "fedsam" and inside[0] in ("strategies", "experiments"):
+                continue  # links to the other two
+            name = ".".join((package, *inside))
+            found[name.removesuffix(".__init__")] = file
+    return found
+
+
+MODULES = _modules()
+
+
+def _imported(file: Path) -> dict[str, int]:
+    """The modules of the package that a file imports, each with a line that does."""
+    found: dict[str, int] = {}
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            parts = [f"{node.module}.{alias.name}" for alias in node.names]
+            names = [part if part in MODULES else node.module for part in parts]
+        for name in names:
+            if name in MODULES:
+                found.setdefault(name, node.lineno)  # type: ignore[attr-defined]
+    return found
+
+
+IMPORTS = {name: _imported(file) for name, file in MODULES.items()}
+
+
+def _circle(imports: dict[str, dict[str, int]]) -> list[str]:
+    """A shortest circle, its first module once more at its end; nothing if there is none."""
+    shortest: list[str] = []
+    for start in imports:
+        before: dict[str, str] = {}
+        line = deque([start])
+        while line:
+            here = line.popleft()
+            for there in imports[here]:
+                if there == start:
+                    way = [here]
+                    while way[-1] != start:
+                        way.append(before[way[-1]])
+                    way = [*reversed(way), start]
+                    if not shortest or len(way) < len(shortest):
+                        shortest = way
+                elif there not in before:
+                    before[there] = here
+                    line.append(there)
+    return shortest
+
+
+def test_there_is_no_import_circle() -> None:
+    way = _circle(IMPORTS)
+    ties = [f"{MODULES[a].relative_to(ROOT)}:{IMPORTS[a][b]} imports {b}" for a, b in pairwise(way)]
+    assert not way, "\n".join(ties)
+
+
+def test_a_circle_would_be_found_with_what_ties_it() -> None:
+    imports: dict[str, dict[str, int]] = {
+        "a": {"b": 1},
+        "b": {"c": 2, "d": 3},
+        "c": {"d": 4},
+        "d": {"b": 5},
+        "e": {"a": 6},
+    }
+    assert _circle(imports) in (["b", "d", "b"], ["d", "b", "d"])
+    assert _circle({**imports, "d": {}}) == []
+
+
+def test_the_root_holds_only_what_every_room_stands_on() -> None:
+    assert {file.stem for file in (ROOT / "fedsam").glob("*.py")} == AT_THE_ROOT
+
+
+@pytest.mark.parametrize("package", sorted({name for name, file in MODULES.items() if file.name == "__init__.py"}))
+def test_every_room_says_in_a_line_what_belongs_there(package: str) -> None:
+    said = ast.get_docstring(ast.parse(MODULES[package].read_text(encoding="utf-8")))
+    assert said
+
+
+@pytest.mark.parametrize(
+    ("library", "rooms"),
+    [
+        ("flwr", {"flower"}),
+        ("ray", {"cluster", "engine", "flower", "torture", "tune"}),
+    ],
+)
+def test_a_heavy_library_stays_in_its_rooms(library: str, rooms: set[str]) -> None:
+    found = set()
+    for name, file in MODULES.items():
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+            if any(each.partition(".")[0] == library for each in names):
+                found.add(name.split(".")[1])
+    assert found == rooms
