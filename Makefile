@@ -38,6 +38,7 @@ lint: $(READY)-dev
 format: $(READY)-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/python -m fedsam.reference
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache build dist

@@ -1,6 +1,6 @@
 """The keys of a run as a Flower app's configuration: `[tool.flwr.app.config]` in pyproject.toml, and `--run-config`.
 
-`python -m fedsam.flower.settings` prints the table.
+`make format` writes the table into pyproject.toml.
 """
 
 from __future__ import annotations
@@ -62,7 +62,3 @@ def run_of(config: Mapping[str, Value], **fallback: Value) -> Run:
 def toml() -> str:
     """The table as TOML."""
     return "".join(f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in table().items())
-
-
-if __name__ == "__main__":
-    print(toml(), end="")

@@ -1,6 +1,6 @@
 """The methods there are, as tables: each row is read off its module, or counted by running it.
 
-`python -m fedsam.reference.methods` prints them as Markdown, as they stand in the README.
+`make format` writes them into the README.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from torch import Tensor
 
 from fedsam.algorithm.strategy import Average, Strategy
 from fedsam.attack.base import Attack
-from fedsam.cli import streams
 from fedsam.config import find, names
 from fedsam.data.synthetic import Synthetic
 from fedsam.errors import InputError
@@ -134,8 +133,3 @@ def markdown() -> str:
 def _table(header: list[str], rows: list[list[str]]) -> str:
     lines = ["| " + " | ".join(row) + " |" for row in [header, ["---"] * len(header), *rows]]
     return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    streams.fit()
-    print(markdown(), end="")

@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 
 from fedsam import Run, simulate
+from fedsam.reference.__main__ import GENERATED, Generated
 
 pytest.importorskip("flwr")
 from flwr.app import Context, RecordDict
 
 from tests.support.flower_grid import Nodes, inside_flower  # noqa: F401
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
 
 
 def example(name: str) -> str:
@@ -26,11 +28,11 @@ def example(name: str) -> str:
     return found
 
 
-def test_the_tables_of_methods_are_those_of_the_modules() -> None:
-    from fedsam.reference.methods import markdown
-
-    (found,) = re.findall(r"<!-- methods -->\n(.*)<!-- end of methods -->", README, re.DOTALL)
-    assert found == markdown()
+@pytest.mark.parametrize("part", GENERATED, ids=lambda part: part.file)
+def test_what_is_made_from_the_modules_is_not_stale(part: Generated) -> None:
+    text = (ROOT / part.file).read_text(encoding="utf-8")
+    assert part.written(text) == text, f"{part.file} is stale; run `make format`"
+    assert part.written(text.replace(part.begin + "\n", part.begin + "\nan old line\n")) == text
 
 
 @pytest.fixture

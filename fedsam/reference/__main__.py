@@ -1,0 +1,55 @@
+"""`python -m fedsam.reference` writes what is generated from the modules into the checkout; `make format` calls it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedsam.flower.settings import toml
+from fedsam.reference.methods import markdown
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Generated:
+    """A part of a file that is made from the modules.
+
+    Args:
+        file: below the checkout.
+        begin: the line before the part.
+        end: the line after it; "" = the part goes on to the end of the file.
+        made: makes the part.
+    """
+
+    file: str
+    begin: str
+    end: str
+    made: Callable[[], str]
+
+    def written(self, text: str) -> str:
+        """The file's text with the part as it should be."""
+        before, _, rest = text.partition(self.begin + "\n")
+        after = rest[rest.index(self.end) :] if self.end else ""
+        return f"{before}{self.begin}\n{self.made()}{after}"
+
+
+GENERATED = (
+    Generated("pyproject.toml", "[tool.flwr.app.config]", "", toml),
+    Generated("README.md", "<!-- methods -->", "<!-- end of methods -->", markdown),
+)
+
+
+def main() -> None:
+    """Write every part that is stale."""
+    for part in GENERATED:
+        file = ROOT / part.file
+        before = file.read_text(encoding="utf-8")
+        if (after := part.written(before)) != before:
+            file.write_text(after, encoding="utf-8")
+            print(f"{part.file}: written anew")
+
+
+if __name__ == "__main__":
+    main()
