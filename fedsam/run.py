@@ -18,7 +18,7 @@ from fedsam.border.requirements import check_requirements
 from fedsam.config import Component, Groups, choices, find, key, names, root_of
 from fedsam.data.base import Dataset
 from fedsam.engine.base import Engine
-from fedsam.errors import InputError
+from fedsam.errors import InputError, under
 from fedsam.measure.diagnostics import Diagnostics
 from fedsam.measure.local_probe import LocalProbe
 from fedsam.measure.probe import Probe
@@ -92,8 +92,10 @@ class Run(Groups):
             raise InputError("cohort", self.cohort, f"must be at most data.clients = {self.data.clients}")
         if self.local.every and not self.data.local_test:
             raise InputError("local.every", self.local.every, "needs data.local_test above 0, a share to be tested on")
-        offered = self.data.offers | self.learnt.offers
-        check_requirements(self, offered, f"data.name={self.data.name} with task.name={self.learnt.name}")
+        with under("task"):
+            learnt = self.learnt
+        by = f"data.name={self.data.name} with task.name={learnt.name}"
+        check_requirements(self, self.data.offers | learnt.offers, by)
         try:
             self.server.check(self.client)
         except InputError as error:

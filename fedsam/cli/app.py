@@ -83,7 +83,7 @@ def run(
             named = described.out and Path(described.out)
             with nullcontext(named) if named else fresh(Path("runs"), described.title()) as out:
                 result = simulate(described.replace(out=str(out)), progress, stop)
-    if result.out:
+    if result.out and result.run.learnt.headline.unit == "share":
         from fedsam.report.write import write_report
 
         write_report([result.out], result.out / "report.html")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fedsam.errors import Damaged, InputError
-from fedsam.measure.names import split_of, value_of
+from fedsam.measure.names import headline_of, split_of, value_of
 from fedsam.report.schema import Clients, Environment, Geometry, Keys, Partition, Record, check
 from fedsam.runs.manifest import read_manifest
 from fedsam.runs.naming import directory_names
@@ -164,6 +164,8 @@ def _metrics(path: Path) -> list[dict[str, Any]]:
     if not found:
         how = f"wait for its first evaluation, or continue it with fedsam run --resume {path}"
         raise _wrong(path, f"has no recorded round yet; {how}")
+    if (name := headline_of(found[0])) != "accuracy":
+        raise _wrong(path, f"was judged by {name}, and reports show accuracy alone, as yet; look at {METRICS}")
     return [record | {f"{split_of(record)}_accuracy": float(value_of(record))} for record in found]
 
 

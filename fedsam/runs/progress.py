@@ -193,7 +193,7 @@ def show_result(result: Result) -> None:
     spec |= {f"robust {name}": told(summary[robust], unit)} if robust in summary else {}
     spec |= {f"{split} loss": f"{loss_of(summary):.4f}", "seconds per round": f"{summary['seconds_per_round']:.4g}"}
     where = {"run directory": summary["out"] or "none"}
-    if result.out:
+    if result.out and unit == "share":
         where["report"] = str(result.out / "report.html")
     show_facts({**spec, **where})
 

@@ -115,10 +115,13 @@ def compare(
         apart: train every run by itself, also where several could be trained as one (see `fedsam.sweeps.batched`).
 
     Raises:
+        InputError: a run is not judged by a share.
         Busy: another process is at work in the directory.
         RunError: a run failed, or all did; what the others gave is written.
     """
     first = next(iter(runs.values()))
+    for run in runs.values():
+        run.learnt.must_score_shares("comparisons")
     named = out or (Path(first.out) if first.out else None)
     place = nullcontext(named) if named else fresh(Path("runs"), f"compare-{first.data.name}")
     with place as home, locked(home):

@@ -93,6 +93,16 @@ class Task(Component):
         """The metric that a run is judged by."""
         return self.metrics[0]
 
+    def must_score_shares(self, what: str) -> None:
+        """Refuse what as yet takes the headline for a share of which more is better.
+
+        Raises:
+            InputError: under "task.name".
+        """
+        if self.headline.unit != "share" or self.headline.better != "higher":
+            told = f"{what} go by a share of which more is better, as yet, and {self.headline.name} is none"
+            raise InputError("task.name", self.name, f"{told}; look at metrics.jsonl")
+
     def of(self, own: str | Task) -> Task:
         """The task in force, given the data set's own: this one."""
         return self

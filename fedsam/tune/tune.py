@@ -81,6 +81,7 @@ class Plan:
         if base.engine.name in ("ray", "flower"):
             allowed = "trials are processes of their own already; leave it out, and set --workers"
             raise InputError("engine.name", base.engine.name, allowed)
+        base.learnt.must_score_shares("searches")
         self.seed, self.rounds, self.last = base.seed, base.rounds, base.evaluate_last
         self.grace = settings.grace or max(1, self.rounds // 10)
         if self.grace > self.rounds:

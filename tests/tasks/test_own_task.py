@@ -16,14 +16,20 @@ import torch
 from torch import Tensor, nn
 
 from fedsam import Run, resume, simulate
+from fedsam.cli import main
 from fedsam.data.base import Split
 from fedsam.data.spec import Spec
 from fedsam.data.stored import Partitioned
 from fedsam.engine.kernels.mlp import Perceptron
 from fedsam.errors import InputError
 from fedsam.federated.round_loop import Simulation
+from fedsam.report.write import write_report
 from fedsam.rng import stream
+from fedsam.runs.progress import Progress
+from fedsam.sweeps.compare import compare
 from fedsam.tasks.base import Metric, Task, Weight
+from fedsam.tune.tune import Plan
+from fedsam.tune.tune import Settings as TuneSettings
 
 HERE = "tests.tasks.test_own_task"
 FEATURES, OUTPUTS = 5, 2
@@ -170,3 +176,33 @@ def test_a_model_of_another_output_is_refused() -> None:
 
 def wrong() -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(FEATURES, 3))
+
+
+def test_what_would_show_a_share_is_refused(tmp_path: Path) -> None:
+    """Searches would take the largest error for the best, comparisons and reports would show it in percent."""
+    with pytest.raises(InputError, match=r"task\.name = .*:Regression: searches go by a share .* and rmse is none"):
+        Plan(TuneSettings(keys={**KEYS, "client.lr": "0.01..0.1"}))
+    with pytest.raises(InputError, match=r"task\.name = .*: comparisons go by a share"):
+        compare({"one": described()}, 1, Progress(quiet=True), out=tmp_path / "compared")
+    simulate(described(rounds=2, out=str(tmp_path / "run")))
+    with pytest.raises(InputError, match="was judged by rmse, and reports show accuracy alone"):
+        write_report([tmp_path / "run"], tmp_path / "page.html")
+
+
+def done(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code in (0, None)
+
+
+def test_the_command_shows_the_metric_as_what_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [f"{name}={value}" for name, value in KEYS.items()]
+    done(["run", *words, "rounds=2", f"out={tmp_path / 'run'}", "--quiet"])
+    shown = capsys.readouterr().out
+    assert "test rmse" in shown
+    assert "%" not in shown
+    assert "report.html" not in shown
+    done(["run", "--resume", str(tmp_path / "run"), "--json", "--quiet"])
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["test_rmse"] > 0
+    assert "test_accuracy" not in summary
