@@ -94,6 +94,8 @@ class Run(Groups):
             raise InputError("local.every", self.local.every, "needs data.local_test above 0, a share to be tested on")
         with under("task"):
             learnt = self.learnt
+        with under("local"):
+            self.local.check(learnt.score)
         by = f"data.name={self.data.name} with task.name={learnt.name}"
         check_requirements(self, self.data.offers | learnt.offers, by)
         try:

@@ -35,6 +35,7 @@ def _of(part: Part, images: int) -> Figures:
                 "round",
                 f"test accuracy, alpha {alpha:g}",
                 {m: r.curve(part.named(m, alpha), "test_accuracy") for m in METHODS},
+                share=True,
             )
             for alpha in dict.fromkeys((part.alphas[0], part.alphas[-1]))
         ],
@@ -58,14 +59,13 @@ def _over(part: Part, label: str, results: Results, value: Value) -> Panel:
         )
         for method in METHODS
     }
-    return Panel("alpha", label, lines, labels=tuple(f"{alpha:g}" for alpha in part.alphas))
+    return Panel("alpha", label, lines, labels=tuple(f"{alpha:g}" for alpha in part.alphas), share=True)
 
 
 def _bars(names: Sequence[str], label: str, results: Results, value: Value) -> Panel:
     rows = [[value(results, name, seed) for name in names] for seed in results.seeds]
-    return Panel(
-        "", label, {"runs": (range(len(names)), rows)}, labels=tuple(name.replace(" alpha 0", "") for name in names)
-    )
+    labels = tuple(name.replace(" alpha 0", "") for name in names)
+    return Panel("", label, {"runs": (range(len(names)), rows)}, labels=labels, share=True)
 
 
 def _clients(results: Results, part: Part) -> list[Panel]:
@@ -73,7 +73,7 @@ def _clients(results: Results, part: Part) -> list[Panel]:
     for method in part.few:
         names = [part.named(method, 0), *(part.named(method, 0, f"{n} a round") for n in CLIENTS[1:])]
         lines[method] = CLIENTS, [[accuracy(results, name, seed) for name in names] for seed in results.seeds]
-    return [Panel("clients per round", "test accuracy, alpha 0", lines)]
+    return [Panel("clients per round", "test accuracy, alpha 0", lines, share=True)]
 
 
 def _eigenvalues(results: Results, part: Part, images: int) -> list[Panel]:
@@ -103,6 +103,6 @@ def _corruptions(results: Results, part: Part) -> list[Panel]:
         for m, each in found.items()
     }
     return [
-        Panel("severity", "accuracy, mean over corruptions", by_severity),
-        Panel("", "accuracy, mean over severities", by_kind, labels=kinds),
+        Panel("severity", "accuracy, mean over corruptions", by_severity, share=True),
+        Panel("", "accuracy, mean over severities", by_kind, labels=kinds, share=True),
     ]

@@ -79,7 +79,10 @@ def _curves(results: Results, names: Sequence[str]) -> list[Panel]:
         return {name: results.curve(name, field) for name in names}
 
     accuracies, losses = lines("test_accuracy"), lines("train_loss")
-    return [Panel("epoch", "test accuracy", accuracies), Panel("epoch", "training loss", losses, log=True)]
+    return [
+        Panel("epoch", "test accuracy", accuracies, share=True),
+        Panel("epoch", "training loss", losses, log=True),
+    ]
 
 
 def _histograms(results: Results) -> list[Panel]:

@@ -39,12 +39,13 @@ def figures(preset: Preset) -> Figures:
     return found | {
         "tasks": lambda r: [_tasks(r, method) for method in METHODS],
         "forgetting": lambda r: [
-            _by_name(r, METHODS, "forgotten accuracy", lambda method, seed: forgotten(r, method, seed)),
+            _by_name(r, METHODS, "forgotten accuracy", lambda method, seed: forgotten(r, method, seed), True),
             _by_name(
                 r,
                 METHODS,
                 "mean accuracy over tasks after the last",
                 lambda method, seed: sum(accuracies(r, method, seed)) / TASKS,
+                True,
             ),
         ],
     }
@@ -63,6 +64,7 @@ def _of_set(preset: Preset, prefix: str) -> Figures:
                 methods,
                 field.replace("_", " "),
                 lambda name, seed, field=field: results.last(name, seed, field),  # type: ignore[misc]
+                field == "test_accuracy",
             )
             for field in ("test_accuracy", "test_loss")
         ]
@@ -79,15 +81,17 @@ def _of_set(preset: Preset, prefix: str) -> Figures:
             Panel("radius", "rise of the training loss", _measured(r, around, Sharpness(RADII), RADII), log=True)
         ],
         "noise": lambda r: [
-            Panel("sigma, relative", "test accuracy", _measured(r, around, NoisyAccuracy(SIGMAS), SIGMAS))
+            Panel("sigma, relative", "test accuracy", _measured(r, around, NoisyAccuracy(SIGMAS), SIGMAS), share=True)
         ],
     }
 
 
-def _by_name(results: Results, names: Sequence[str], label: str, value: Callable[[str, int], float]) -> Panel:
+def _by_name(
+    results: Results, names: Sequence[str], label: str, value: Callable[[str, int], float], share: bool
+) -> Panel:
     rows = [[value(name, seed) for name in names] for seed in results.seeds]
     labels = tuple(name.partition(" alpha")[0] for name in names)
-    return Panel("", label, {"runs": (range(len(names)), rows)}, labels=labels)
+    return Panel("", label, {"runs": (range(len(names)), rows)}, labels=labels, share=share)
 
 
 def _errors(results: Results, x: Sequence[float], names: Sequence[str]) -> Line:
@@ -140,4 +144,4 @@ def _tasks(results: Results, method: str) -> Panel:
         after, on = range(task, TASKS + 1), TestAccuracy(f"{method} task {task}")
         rows = [[results.measure(f"{method} task {at}", seed, on) for at in after] for seed in results.seeds]
         lines[f"on task {task}"] = after, rows
-    return Panel("after task", f"test accuracy, {method}", lines)
+    return Panel("after task", f"test accuracy, {method}", lines, share=True)

@@ -76,7 +76,7 @@ def _escape(results: Results, preset: Preset, prefix: str) -> list[Panel]:
 
     return [
         Panel("steps after the end of SGD", "training loss", lines("loss"), log=True),
-        Panel("steps after the end of SGD", "training accuracy", lines("accuracy")),
+        Panel("steps after the end of SGD", "training accuracy", lines("accuracy"), share=True),
     ]
 
 
@@ -91,6 +91,7 @@ def _line(results: Results, preset: Preset, prefix: str) -> list[Panel]:
             f"training {field}",
             {name: (each[0]["t"], [one[field] for one in each]) for name, each in found.items()},
             log=field == "loss",
+            share=field == "accuracy",
         )
         for field in ("loss", "accuracy")
     ]

@@ -83,7 +83,7 @@ def run(
             named = described.out and Path(described.out)
             with nullcontext(named) if named else fresh(Path("runs"), described.title()) as out:
                 result = simulate(described.replace(out=str(out)), progress, stop)
-    if result.out and result.run.learnt.headline.unit == "share":
+    if result.out:
         from fedsam.report.write import write_report
 
         write_report([result.out], result.out / "report.html")
@@ -211,6 +211,7 @@ def geometry(
     from fedsam.geometry.show import show
     from fedsam.geometry.study import Settings, study
     from fedsam.report.write import write_report
+    from fedsam.runs.directory import RunDirectory
 
     settings = Settings(images=images, clients=clients, surface=surface, plane=surface, hours=hours)
     found = study(run_dir, settings, (lambda part: None) if quiet else _tell, to)
@@ -218,7 +219,7 @@ def geometry(
     if as_json:
         print(json.dumps(found))
     else:
-        show(found, run_dir, page)
+        show(found, RunDirectory.open(run_dir)[1].learnt.score, run_dir, page)
 
 
 def _tell(part: str) -> None:

@@ -85,12 +85,12 @@ class Landscape:
 
     def loss(self, theta_P: Tensor) -> float:
         """L(θ)."""
-        return self.loss_and_accuracy(theta_P)[0]
+        return self.loss_and_value(theta_P)[0]
 
-    def loss_and_accuracy(self, theta_P: Tensor) -> tuple[float, float]:
-        """L(θ), and the share of correct predictions."""
-        loss_G, accuracy_G = self._forward(theta_P[None])
-        return float(loss_G), float(accuracy_G)
+    def loss_and_value(self, theta_P: Tensor) -> tuple[float, float]:
+        """L(θ), and the headline metric."""
+        loss_G, value_G = self._forward(theta_P[None])
+        return float(loss_G), float(value_G)
 
     @property
     def together(self) -> int:
@@ -100,10 +100,10 @@ class Landscape:
         alone = not self.context.small or why_not_together(self.context)
         return 1 if alone else max(1, min(32, TOGETHER // self.context.layout.total))
 
-    def losses_and_accuracies(self, theta_GP: Tensor) -> tuple[Tensor, Tensor]:
-        """`loss_and_accuracy` at several points, float64 [G] each, on the CPU; by vmap if G > 1 and it works."""
-        loss_G, accuracy_G = self._forward(theta_GP)
-        return loss_G.cpu(), accuracy_G.cpu()
+    def losses_and_values(self, theta_GP: Tensor) -> tuple[Tensor, Tensor]:
+        """`loss_and_value` at several points, float64 [G] each, on the CPU; by vmap if G > 1 and it works."""
+        loss_G, value_G = self._forward(theta_GP)
+        return loss_G.cpu(), value_G.cpu()
 
     def _forward(self, theta_GP: Tensor) -> tuple[Tensor, Tensor]:
         total_G = torch.zeros(len(theta_GP), dtype=torch.float64, device=theta_GP.device)

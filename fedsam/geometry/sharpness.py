@@ -107,18 +107,18 @@ def m_sharpness(
 
 @dataclass(frozen=True)
 class Noise:
-    """Loss and accuracy over draws of weight noise: means and standard deviations (0 of a single draw)."""
+    """Loss and headline metric over draws of weight noise: means and standard deviations (0 of a single draw)."""
 
     loss: float
     loss_std: float
-    accuracy: float
-    accuracy_std: float
+    value: float
+    value_std: float
 
 
 def noise(
     landscape: Landscape, theta_P: Tensor, sigma: float, draws: int = 10, relative: bool = False, seed: int = 0
 ) -> Noise:
-    """Loss and accuracy at w + σ e, or at w + σ |w| e if `relative`, e standard normal: robustness to noise in the
+    """Loss and metric at w + σ e, or at w + σ |w| e if `relative`, e standard normal: robustness to noise in the
     weights (Mordido et al., Lookbehind-SAM, ICML 2024, section 4.4). For small σ the mean loss rises by
     σ² / 2 · tr ∇²L(w) in the first case.
 
@@ -127,16 +127,16 @@ def noise(
     """
     scale_P = sigma * (theta_P.abs() if relative else torch.ones_like(theta_P))
     found = [
-        landscape.loss_and_accuracy(theta_P + scale_P * normal(theta_P, seed, "weight noise", draw))
+        landscape.loss_and_value(theta_P + scale_P * normal(theta_P, seed, "weight noise", draw))
         for draw in range(draws)
     ]
-    loss_D, accuracy_D = np.array(found).T
+    loss_D, value_D = np.array(found).T
     spread = 1 if draws > 1 else 0
     return Noise(
         float(loss_D.mean()),
         float(loss_D.std(ddof=spread)),
-        float(accuracy_D.mean()),
-        float(accuracy_D.std(ddof=spread)),
+        float(value_D.mean()),
+        float(value_D.std(ddof=spread)),
     )
 
 

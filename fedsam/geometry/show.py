@@ -5,21 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from fedsam.measure.score import Score
 from fedsam.runs.progress import show_facts
 
 
-def show(found: dict[str, Any], run_dir: Path, page: Path) -> None:
+def show(found: dict[str, Any], score: Score, run_dir: Path, page: Path) -> None:
     """Print the main numbers of geometry.json, and where the rest is.
 
     Args:
         found: what `fedsam.geometry.study.study` returns.
+        score: how the metric is told that the run is judged by.
         run_dir: of the run.
         page: the report.
     """
     whole = found["global"]
     spec = {
         "model": f"round {found['round']}, {found['parameters']:,} parameters, {found['images']:,} training images",
-        "loss and accuracy there": f"{_number(whole['loss'])}, {whole['accuracy']:.2%}",
+        f"loss and {score.words} there": f"{_number(whole['loss'])}, {score.text(whole[score.name])}",
         "largest eigenvalues": ", ".join(map(_number, whole["eigenvalues"])),
         "λ1 / λ5": _number(whole["ratio"]),
         "trace": f"{_number(whole['trace'])} ± {_number(whole['trace_error'])}",
@@ -33,7 +35,8 @@ def show(found: dict[str, Any], run_dir: Path, page: Path) -> None:
             name = f"loss rises in {ball.upper()}'s ball by"
             spec[name] = ", ".join(f"{_number(row['sharpness'])} (ρ = {row['rho']:g})" for row in rows)
     if rows := [row for row in found.get("noise", []) if row["kind"] == "absolute"]:
-        spec["accuracy under weight noise"] = ", ".join(f"{row['accuracy']:.2%} (σ = {row['sigma']:g})" for row in rows)
+        noisy = (f"{score.text(row[score.name])} (σ = {row['sigma']:g})" for row in rows)
+        spec[f"{score.words} under weight noise"] = ", ".join(noisy)
     if flat := found.get("flatness"):
         spec["clients from the global model"] = (
             f"{_number(flat['mean_distance'])}, their perturbed points {_number(flat['mean_perturbed_distance'])}"

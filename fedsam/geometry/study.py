@@ -143,7 +143,7 @@ class _Study:
     def __init__(self, loaded: LoadedRun, settings: Settings, tell: Callable[[str], None], to: Path | None) -> None:
         self.loaded, self.settings, self.tell, self.other = loaded, settings, tell, to
         self.seed = loaded.run.seed if settings.seed is None else settings.seed
-        self.theta_P = loaded.served.theta_P
+        self.theta_P, self.score = loaded.served.theta_P, loaded.run.learnt.score
         self.clients = loaded.clients(settings.clients)
         self.landscape: Landscape
         self.trained: list[Model] = []
@@ -223,7 +223,7 @@ class _Study:
             tolerance=settings.tolerance,
         )
         del found["images"], found["seconds"]
-        found["accuracy"] = landscape.loss_and_accuracy(self.theta_P)[1]
+        found[self.score.name] = landscape.loss_and_value(self.theta_P)[1]
         if settings.density:
             before = landscape.evaluations
             steps, probes = settings.density_steps, settings.density_probes
@@ -255,7 +255,7 @@ class _Study:
         for kind in ("absolute", "relative"):
             for sigma in self.settings.sigmas:
                 found = noise(self.landscape, self.theta_P, sigma, draws, kind == "relative", self.seed)
-                rows.append({"kind": kind, "sigma": sigma, **asdict(found), "draws": draws})
+                rows.append({"kind": kind, "sigma": sigma, **self._named(asdict(found)), "draws": draws})
         return rows
 
     def flatness(self) -> Part:
@@ -289,7 +289,7 @@ class _Study:
         layout, settings = self.loaded.context.layout, self.settings
         right_P, up_P = (random_direction(layout, self.theta_P, self.seed, number) for number in (0, 1))
         found = plane(self.landscape, self.theta_P, right_P, up_P, settings.surface, settings.half_width)
-        return _grid(found) | {"seed": self.seed}
+        return self._grid(found) | {"seed": self.seed}
 
     def plane(self) -> Part:
         raw, models = self.loaded.raw, self.models()
@@ -301,13 +301,13 @@ class _Study:
             {"name": name, "x": x, "y": y, "loss": landscape.loss(theta_P)}
             for name, (x, y), theta_P in zip(called, found.points, corners, strict=True)
         ]
-        return _grid(found) | {"points": points}
+        return self._grid(found) | {"points": points}
 
     def line(self) -> Part:
         raw = self.loaded.raw
         landscape = self.landscape.given(*raw.statistics)
         found = between(landscape, raw.theta_P, self.theta_P, self.settings.line)
-        return asdict(found) | {"from": "raw", "to": "average"}
+        return self._named(asdict(found)) | {"from": "raw", "to": "average"}
 
     def to(self) -> Part:
         """The line from the served model to that of another run, on this run's examples."""
@@ -321,16 +321,20 @@ class _Study:
                 raise InputError("to", str(self.other), allowed)
             other_P = there.served.theta_P.to(self.theta_P)
         found = between(self.landscape, self.theta_P, other_P, self.settings.line)
-        return asdict(found) | {"from": "this run", "to": str(self.other)}
+        return self._named(asdict(found)) | {"from": "this run", "to": str(self.other)}
 
     def models(self) -> list[Model]:
         """The clients after one more round; trained when they are first asked for."""
         self.trained = self.trained or self.loaded.trained(self.clients)
         return self.trained
 
+    def _grid(self, found: Plane) -> Part:
+        return {"x": found.x, "y": found.y, "loss": found.loss, self.score.name: found.value}
 
-def _grid(found: Plane) -> Part:
-    return {"x": found.x, "y": found.y, "loss": found.loss, "accuracy": found.accuracy}
+    def _named(self, found: Part) -> Part:
+        """With the headline metric by its own name."""
+        own = {"value": self.score.name, "value_std": f"{self.score.name}_std"}
+        return {own.get(name, name): part for name, part in found.items()}
 
 
 def _plain(value: Any) -> Any:

@@ -23,7 +23,7 @@ MARGIN = 0.25
 
 @dataclass(frozen=True)
 class Line:
-    """Loss and accuracy along a line.
+    """Loss and headline metric along a line.
 
     Args:
         t: the position, in lengths of the direction.
@@ -31,7 +31,7 @@ class Line:
 
     t: list[float]
     loss: list[float]
-    accuracy: list[float]
+    value: list[float]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Plane:
-    """Loss and accuracy over a plane, as rows of y and columns of x.
+    """Loss and headline metric over a plane, as rows of y and columns of x.
 
     Args:
         points: coordinates of the points by which the plane was chosen.
@@ -58,7 +58,7 @@ class Plane:
     x: list[float]
     y: list[float]
     loss: list[list[float]]
-    accuracy: list[list[float]]
+    value: list[list[float]]
     points: list[tuple[float, float]]
     span: Span
 
@@ -125,18 +125,18 @@ def _axis(at: Sequence[float], n: int, margin: float) -> list[float]:
 
 def _over(landscape: Landscape, span: Span, x: list[float], y: list[float], points: list[tuple[float, float]]) -> Plane:
     columns = len(x)
-    loss, accuracy = _evaluated(landscape, lambda n: span.at(x[n % columns], y[n // columns]), columns * len(y))
+    loss, value = _evaluated(landscape, lambda n: span.at(x[n % columns], y[n // columns]), columns * len(y))
     rows = range(0, len(loss), columns)
-    return Plane(x, y, [loss[r : r + columns] for r in rows], [accuracy[r : r + columns] for r in rows], points, span)
+    return Plane(x, y, [loss[r : r + columns] for r in rows], [value[r : r + columns] for r in rows], points, span)
 
 
 def _evaluated(landscape: Landscape, at: Callable[[int], Tensor], count: int) -> tuple[list[float], list[float]]:
-    """Loss and accuracy at `count` points, some at once where that pays."""
+    """Loss and headline metric at `count` points, some at once where that pays."""
     loss: list[float] = []
-    accuracy: list[float] = []
+    value: list[float] = []
     for begin in range(0, count, landscape.together):
         theta_GP = torch.stack([at(n) for n in range(begin, min(begin + landscape.together, count))])
-        loss_G, accuracy_G = landscape.losses_and_accuracies(theta_GP)
+        loss_G, value_G = landscape.losses_and_values(theta_GP)
         loss += loss_G.tolist()
-        accuracy += accuracy_G.tolist()
-    return loss, accuracy
+        value += value_G.tolist()
+    return loss, value

@@ -1,4 +1,4 @@
-"""Accuracy on the clients' own test sets, before and after local training."""
+"""The metric that a run is judged by, on the clients' own test sets, before and after local training."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 
 from fedsam.config import key
+from fedsam.errors import InputError
 from fedsam.measure.local_probe import LocalProbe
 from fedsam.measure.probe import Snapshot
+from fedsam.measure.score import ACCURACY, Score
 
-Accuracies = Sequence[float | None]
+Values = Sequence[float | None]
 
 
 class Accuracy(LocalProbe):
-    """The accuracy of the served model on each client's local test set, before and after one round of local training.
+    """The metric of the served model on each client's local test set, before and after one round of local training.
 
     After: each client trains from the served model as it would have in the round just done, with its keyed batches,
     learning rate and kept vectors, and is tested with its own weights; nothing of it is kept, so the run is the same
@@ -24,36 +26,45 @@ class Accuracy(LocalProbe):
     federated learning by local adaptation", 2020 (arXiv 2002.04758).
     """
 
-    threshold: float = key(0.5, "accuracy below which a client is counted as poorly served", "convention", ge=0.0, le=1)
+    threshold: float = key(0.5, "metric beyond which a client is counted as poorly served", "convention")
     limit: int = key(200, "clients that are evaluated, the first ones; each trains for a round", "convention", ge=1)
+
+    def check(self, score: Score) -> None:
+        """Of a share only a share can be the threshold.
+
+        Raises:
+            InputError: it is none.
+        """
+        if score.share and not 0 <= self.threshold <= 1:
+            raise InputError("threshold", self.threshold, f"must be from 0 to 1, as {score.words} is")
 
     def measure(self, snapshot: Snapshot) -> dict[str, Any]:
         """What `summary` says of the clients `before` and `after`."""
         from fedsam.measure.local_tests import LocalTests
 
         ids = range(min(self.limit, snapshot.federation.clients))
-        tests = LocalTests(snapshot.context, snapshot.federation, ids)
+        tests, score = LocalTests(snapshot.context, snapshot.federation, ids), snapshot.context.task.score
         before, _ = tests.scores(snapshot.theta_P, snapshot.statistics)
-        found = {"before": self.summary(before)}
+        found = {"before": self.summary(before, score)}
         if snapshot.adaptation is not None:
             after = list(before)  # a client that has nothing to train on stays with what it was sent
             for client, theta_P, statistics in snapshot.adaptation(tests.having, snapshot.theta_P, snapshot.statistics):
                 after[client] = tests.score(client, theta_P, statistics)
-            found["after"] = self.summary(after)
+            found["after"] = self.summary(after, score)
         return found
 
-    def summary(self, accuracies: Accuracies) -> dict[str, Any]:
-        """Mean, population standard deviation, mean of the worst tenth (at least one client), number of clients below
-        `threshold` and number of clients, over those that have test examples, each counting alike; and each client's
-        accuracy, None for those that have none. Without any, the first three are None.
+    def summary(self, each: Values, score: Score = ACCURACY) -> dict[str, Any]:
+        """Mean, population standard deviation, mean of the worst tenth (at least one client), number of clients that
+        are worse than `threshold` (`below`) and number of clients, over those that have test examples, each counting
+        alike; and each client's value, None for those that have none. Without any, the first three are None.
         """
-        values = np.sort([value for value in accuracies if value is not None])
+        values = np.array(sorted((value for value in each if value is not None), key=score.merit))
         number = len(values)
         return {
             "mean": float(values.mean()) if number else None,
             "std": float(values.std()) if number else None,
             "worst_decile": float(values[: math.ceil(number / 10)].mean()) if number else None,
-            "below": int((values < self.threshold).sum()),
+            "below": sum(score.is_better(self.threshold, value) for value in values.tolist()),
             "evaluated": number,
-            "accuracy": list(accuracies),
+            score.name: list(each),
         }

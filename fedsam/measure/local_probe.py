@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from fedsam.measure.probe import Probe
+from fedsam.measure.score import Score
 
 
 class LocalProbe(Probe):
@@ -12,3 +13,10 @@ class LocalProbe(Probe):
 
     kind: ClassVar[str] = "evaluation of clients"
     package: ClassVar[str] = "fedsam.measure"
+
+    def check(self, score: Score) -> None:
+        """Refuse keys that make no sense for the metric that a run is judged by; by default there are none.
+
+        Raises:
+            InputError: under the key at fault.
+        """

@@ -40,14 +40,3 @@ def value_of(record: Mapping[str, Any]) -> Any:
 def loss_of(record: Mapping[str, Any]) -> Any:
     """The loss on the split that the record was measured on."""
     return record[f"{split_of(record)}_loss"]
-
-
-def told(value: float | None, unit: str) -> str:
-    """A metric for a person: a share in percent, anything else with four digits and its unit.
-
-    >>> told(0.9, "share"), told(0.12345, "nats"), told(None, "share")
-    ('90.00%', '0.1235 nats', 'not measured')
-    """
-    if value is None:
-        return "not measured"
-    return f"{value:.2%}" if unit == "share" else f"{value:.4g} {unit}".rstrip()

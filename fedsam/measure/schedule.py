@@ -1,4 +1,4 @@
-"""What is measured of a run's global model after a round: loss and accuracy, robust accuracy, and what probes find.
+"""What is measured of a run's global model after a round: loss and metrics, those under attack, and what probes find.
 
 Shapes: P parameters.
 """
@@ -130,15 +130,16 @@ class Measures:
 
         shown = min(SHOWN, self.federation.clients)
         counts_KL = self.federation.label_counts(range(shown))
-        described = describe(counts_KL)
+        classes, described = self.federation.spec.classes, describe(counts_KL)
+        kept = [name for name, value in described.items() if isinstance(value, float) and (classes or name == "gini")]
         traits = self.federation.traits(range(shown))
         return {
             "clients": self.federation.clients,
-            "classes": self.federation.spec.classes,
+            "classes": classes,
             "shown": shown,
             "examples": counts_KL.sum(axis=1).tolist(),
             "label_counts": counts_KL.tolist(),
-            "measures": {name: value for name, value in described.items() if isinstance(value, float)},
+            "measures": {name: described[name] for name in kept},
             **({"skew": traits} if traits else {}),
         }
 
@@ -156,9 +157,9 @@ class Measures:
 
         def scores() -> dict[str, Any]:
             tests = LocalTests(self.context, self.federation, range(min(SHOWN, self.federation.clients)))
-            accuracies, losses = tests.scores(served_P, self.statistics.of(served_P, theta_P))
+            values, losses = tests.scores(served_P, self.statistics.of(served_P, theta_P))
             losses = [value if value is None or math.isfinite(value) else None for value in losses]
-            return {"examples": tests.sizes, "accuracy": accuracies, "loss": losses}
+            return {"examples": tests.sizes, self.context.task.headline.name: values, "loss": losses}
 
         found = self.aside("clients", scores)
         return {"round": round, **(found["clients"] or {"error": found["clients_error"]})}

@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
+from fedsam.measure.score import Score, in_unit
+from fedsam.report.clients import local_axis, to_the
 from fedsam.report.figure import Axis, Figure
 from fedsam.report.marks import Line, Mark
-from fedsam.report.numbers import Get, curve, number, spread
-from fedsam.report.section import Block, Section, Table, percent, plus_minus, significant
+from fedsam.report.numbers import Get, curve, number
+from fedsam.report.section import Block, Section, Table, in_words, over, score_of, significant
 from fedsam.report.settings import Setting
 
 HALVES = {"before": "dot", "after": "solid"}
 """Dashes of the lines before and after local training."""
+STATED = ("mean", "std", "worst_decile")
 
 
 def inside(half: str, name: str) -> Get:
@@ -27,23 +30,23 @@ def adaptation(settings: Sequence[Setting]) -> Section | None:
     if not having:
         return None
     blocks: list[Block] = []
-    for name, words in (("mean", "Mean accuracy"), ("worst_decile", "Accuracy of the worst tenth of the clients")):
+    score = score_of(settings)
+    worst = f"{score.title} of the worst tenth of the clients"
+    for name, words in (("mean", f"Mean {score.words}"), ("worst_decile", worst)):
         caption = (
             f"{words} on the clients' own test data against rounds; dotted: the served model, solid: after one round of"
             " the client's own local training from it, of which nothing is kept. Mean over seeds."
         )
-        axes = Axis("round", whole=True), Axis("accuracy on the client's test data", percent=True)
+        axes = Axis("round", whole=True), local_axis(score)
         id = f"adaptation-{name.replace('_', '-')}"
         blocks.append(Figure(id, words, caption, *axes, _over_rounds(having, name), together=len(having) <= 4))
     caption = (
-        "Share of the clients on whose own test data the last measured model is at most that accurate; dotted: the"
-        " served model, solid: after local training; lines farther to the right are better. Clients of all seeds."
+        f"Share of the clients on whose own test data the {score.words} of the last measured model is at most that;"
+        f" dotted: the served model, solid: after local training; {to_the(score)}. Clients of all seeds."
     )
-    axes = (
-        Axis("accuracy on the client's test data", percent=True),
-        Axis("share of clients", percent=True, ends=(0.0, 1.03)),
-    )
-    blocks.append(Figure("adaptation-end", "Accuracy by client at the end", caption, *axes, _at_the_end(having)))
+    axes = local_axis(score), Axis("share of clients", percent=True, ends=(0.0, 1.03))
+    title = f"{score.title} by client at the end"
+    blocks.append(Figure("adaptation-end", title, caption, *axes, _at_the_end(having)))
     blocks.append(_table(having))
     return Section("adaptation", "Clients before and after local training", blocks)
 
@@ -64,9 +67,10 @@ def last(metrics: Sequence[dict[str, Any]], half: str) -> dict[str, Any]:
 
 def _at_the_end(settings: Sequence[Setting]) -> list[Mark]:
     marks: list[Mark] = []
+    name = score_of(settings).name
     for setting in settings:
         for half, dash in HALVES.items():
-            each = [v for run in setting.runs.values() for v in last(run.metrics, half).get("accuracy") or []]
+            each = [v for run in setting.runs.values() for v in last(run.metrics, half).get(name) or []]
             ordered = sorted(known for value in each if (known := number(value)) is not None)
             if ordered:
                 share = [(place + 1) / len(ordered) for place in range(len(ordered))]
@@ -76,22 +80,22 @@ def _at_the_end(settings: Sequence[Setting]) -> list[Mark]:
 
 
 def _table(settings: Sequence[Setting]) -> Table:
-    rows = []
+    rows, score = [], score_of(settings)
     for setting in settings:
         for half in HALVES:
             found = [summary for run in setting.runs.values() if (summary := last(run.metrics, half))]
             if found:
-                rows.append([f"{setting.name}, {half}", *(_stated(found, n) for n in ("mean", "std", "worst_decile"))])
+                rows.append([f"{setting.name}, {half}", *(_stated(found, n, score) for n in STATED)])
                 below = fmean(float(summary.get("below") or 0) for summary in found)
                 rows[-1] += [significant(below), significant(fmean(float(s.get("evaluated") or 0) for s in found))]
+    beyond = "below" if score.better == "higher" else "above"
     words = (
-        "Accuracy on the clients' own test data, of the last measurement: mean, standard deviation over clients, mean"
-        " of the worst tenth, clients below local.threshold, clients with test data; mean ± standard deviation over"
-        " seeds."
+        f"{score.title} on the clients' own test data, of the last measurement: mean, standard deviation over clients,"
+        f" mean of the worst tenth, clients {beyond} local.threshold, clients with test data; mean ± standard deviation"
+        " over seeds."
     )
-    return Table(words, ["setting", "mean (%)", "std (%)", "worst decile (%)", "below", "clients"], rows)
+    return Table(words, ["setting", *(in_unit(in_words(name), score.mark) for name in STATED), beyond, "clients"], rows)
 
 
-def _stated(summaries: Sequence[dict[str, Any]], name: str) -> str:
-    values = [known for summary in summaries if (known := number(summary.get(name))) is not None]
-    return plus_minus(fmean(values), spread(values), len(values) > 1) if values else percent(None)
+def _stated(summaries: Sequence[dict[str, Any]], name: str, score: Score) -> str:
+    return over([known for summary in summaries if (known := number(summary.get(name))) is not None], score)

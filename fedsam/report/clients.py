@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from statistics import fmean, median
 from typing import Any
 
+from fedsam.measure.score import Score, in_unit
 from fedsam.report.figure import Axis, Figure
 from fedsam.report.label_figure import BARS, MUTED
 from fedsam.report.marks import Bars, Line, Map, Mark, Points
 from fedsam.report.numbers import number, spread
-from fedsam.report.section import Section, Table, in_words, percent, plus_minus, significant
+from fedsam.report.section import Section, Table, axis_of, in_words, loss_of, over, score_of, significant
 from fedsam.report.settings import Setting
 
 FAILURES = 50  # listed
@@ -32,9 +33,10 @@ MEASURES = {
 """Measures in words; another is shown by its own name."""
 
 
-def local_accuracy(settings: Sequence[Setting]) -> Section | None:
+def local_scores(settings: Sequence[Setting]) -> Section | None:
     """How well the final model does on each client's own test data, with the worst decile."""
-    by_setting = [(setting, _pooled(setting, "accuracy")) for setting in settings]
+    score, loss = score_of(settings), loss_of(settings)
+    by_setting = [(setting, _pooled(setting, score.name)) for setting in settings]
     having = [(setting, pooled) for setting, pooled in by_setting if pooled]
     failed = _failures(settings)
     if not having:
@@ -42,35 +44,32 @@ def local_accuracy(settings: Sequence[Setting]) -> Section | None:
     marks: list[Mark] = []
     rows = []
     for setting, pooled in having:
-        ordered = sorted(value for value, _ in pooled)
+        ordered = sorted((value for value, _ in pooled), key=score.merit)
         worst = fmean(ordered[: math.ceil(len(ordered) / 10)])
         marks.append(_distribution(ordered, setting))
         marks.append(Points([worst], [0.1], f"{setting.name}: worst decile", setting.colour, (), "diamond", quiet=True))
         weights = [weight for _, weight in pooled]
         weighted = sum(v * w for v, w in pooled) / sum(weights) if sum(weights) else None
-        shown = plus_minus(fmean(ordered), spread(ordered), len(ordered) > 1)
         numbers = (weighted, median(ordered), worst, ordered[0])
-        rows.append([setting.name, f"{len(ordered):,}", shown, *map(percent, numbers)])
+        rows.append([setting.name, f"{len(ordered):,}", over(ordered, score), *map(score.cell, numbers)])
     caption = (
-        "Share of the clients on whose own test data the final served model is at most that accurate; lines farther to"
-        " the right are better. Diamonds: the mean accuracy of the worst tenth of the clients. Clients of all seeds."
+        f"Share of the clients on whose own test data the {score.words} of the final served model is at most that;"
+        f" {to_the(score)}. Diamonds: the mean of the worst tenth of the clients. Clients of all seeds."
     )
-    axes = (
-        Axis("accuracy on the client's test data", percent=True),
-        Axis("share of clients", percent=True, ends=(0.0, 1.03)),
-    )
-    header = ["setting", "clients", "mean (%)", "by examples (%)", "median (%)", "worst decile (%)", "worst (%)"]
+    of_clients = Axis("share of clients", percent=True, ends=(0.0, 1.03))
+    columns = ("mean", "by examples", "median", "worst decile", "worst")
+    header = ["setting", "clients", *(in_unit(column, score.mark) for column in columns)]
     words = (
-        "Accuracy of the final served model on the clients' own test data: mean ± standard deviation over clients, mean"
-        " weighted by test examples, median, mean of the worst tenth, the worst client."
+        f"{score.title} of the final served model on the clients' own test data: mean ± standard deviation over"
+        " clients, mean weighted by test examples, median, mean of the worst tenth, the worst client."
     )
-    section = Section("local", "Clients", [Figure("clients", "Accuracy by client", caption, *axes, marks)])
+    by_client = Figure("clients", f"{score.title} by client", caption, local_axis(score), of_clients, marks)
+    section = Section("local", "Clients", [by_client])
     losses = [(setting, _pooled(setting, "loss")) for setting in settings]
-    lines = [_distribution(sorted(v for v, _ in pooled), setting) for setting, pooled in losses if pooled]
+    lines = [_distribution([v for v, _ in pooled], setting) for setting, pooled in losses if pooled]
     if lines:
         caption = "Share of the clients on whose own test data the loss of the final served model is at most that."
-        axes = Axis("loss on the client's test data (nats)"), Axis("share of clients", percent=True, ends=(0.0, 1.03))
-        section.blocks.append(Figure("client-loss", "Loss by client", caption, *axes, lines))
+        section.blocks.append(Figure("client-loss", "Loss by client", caption, local_axis(loss), of_clients, lines))
     section.blocks.append(Table(words, header, rows))
     if failed:
         section.blocks.append(failed)
@@ -89,7 +88,18 @@ def _pooled(setting: Setting, name: str) -> list[tuple[float, float]]:
     return found
 
 
-def _distribution(ordered: Sequence[float], setting: Setting) -> Line:
+def local_axis(score: Score) -> Axis:
+    """The axis of a metric on the clients' own test data."""
+    return axis_of(f"{score.words} on the client's test data", score)
+
+
+def to_the(score: Score) -> str:
+    """Which lines of a distribution over clients are better, in words."""
+    return f"lines farther to the {'right' if score.better == 'higher' else 'left'} are better"
+
+
+def _distribution(values: Sequence[float], setting: Setting) -> Line:
+    ordered = sorted(values)
     share = [(place + 1) / len(ordered) for place in range(len(ordered))]
     return Line([ordered[0], *ordered], [0.0, *share], setting.name, setting.colour, dash=setting.dash, step=True)
 
@@ -175,7 +185,7 @@ def _stated(values: Sequence[Any]) -> str:
 
 
 def _drawn(partition: dict[str, Any], suffix: str, which: str, seed: int) -> list[Figure]:
-    counts = partition.get("label_counts") or []
+    counts = [] if partition.get("classes", 1) is None else partition.get("label_counts") or []
     examples, clients = partition.get("examples") or [], partition.get("clients") or len(counts)
     figures = []
     rest = f" The first {len(counts):,} of {clients:,} clients are shown." if len(counts) < clients else ""

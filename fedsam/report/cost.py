@@ -8,33 +8,34 @@ from statistics import fmean
 
 from fedsam.report.figure import Axis, Figure
 from fedsam.report.marks import Bars, Line
-from fedsam.report.numbers import ACCURACY, curve, spread, total, traffic
+from fedsam.report.numbers import curve, headline, spread, total, traffic
 from fedsam.report.palette import COLOURS
 from fedsam.report.read import Loaded
-from fedsam.report.section import Section, Table, accuracy_axis, significant, split_shown
+from fedsam.report.section import Section, Table, score_axis, score_of, significant, split_shown
 from fedsam.report.settings import Setting
 
 PHASES = {"training": "seconds", "evaluation": "eval_seconds"}
 
 
 def traffic_section(settings: Sequence[Setting]) -> Section | None:
-    """Accuracy against the bytes sent, and their sums."""
+    """The metric against the bytes sent, and their sums."""
     having = [setting for setting in settings if any(total(run, "bytes_up") for run in setting.runs.values())]
     if not having:
         return None
-    marks, split = [], split_shown(having)
+    marks, split, score = [], split_shown(having), score_of(having)
     for setting in having:
-        drawn = curve(setting, ACCURACY)
+        drawn = curve(setting, headline)
         sent = [dict(_sent(run)) for run in setting.runs.values()]
         if drawn:
             megabytes = [fmean(table[r] for table in sent) for r in drawn.rounds]
             marks.append(Line(megabytes, drawn.mean, setting.name, setting.colour, dash=setting.dash))
     caption = (
-        f"{split.capitalize()} accuracy of the served model against all that server and clients have sent each other"
-        " until then (up and down, all clients of the cohorts). Means over seeds; 1 MB = 10⁶ bytes."
+        f"{split.capitalize()} {score.words} of the served model against all that server and clients have sent each"
+        " other until then (up and down, all clients of the cohorts). Means over seeds; 1 MB = 10⁶ bytes."
     )
     sent_axis = Axis("sent up and down (MB)")
-    figure = Figure("traffic", "Accuracy against traffic", caption, sent_axis, accuracy_axis(split), marks)
+    title = f"{score.title} against traffic"
+    figure = Figure("traffic", title, caption, sent_axis, score_axis(score, split), marks)
     rows = []
     for setting in having:
         up, down = (_mean(setting, name, 1e-6) for name in ("bytes_up", "bytes_down"))

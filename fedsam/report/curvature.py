@@ -5,11 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from fedsam.measure.score import Score
 from fedsam.report.figure import Axis, Figure
 from fedsam.report.marks import Line, Mark, Points
 from fedsam.report.numbers import Get, curve, number
 from fedsam.report.palette import COLOURS
-from fedsam.report.section import Block, Section, Table, curves, in_words, lines, over_seeds, percent, significant
+from fedsam.report.section import (
+    Block,
+    Section,
+    Table,
+    curves,
+    in_words,
+    lines,
+    loss_of,
+    over_seeds,
+    score_of,
+    significant,
+)
 from fedsam.report.settings import Setting
 
 DEEP = 1e-7  # of the highest density; what is less is below the axis
@@ -40,7 +52,8 @@ def curvature(settings: Sequence[Setting]) -> Section | None:
     """Eigenvalues over rounds, then the spectrum at the end, of the whole and of single clients."""
     blocks: list[Block] = [*_over_rounds(settings)]
     runs = measured(settings)
-    blocks += [block for block in (_density(runs), _clients(runs), *_tables(runs)) if block]
+    tables = _tables(runs, score_of(settings), loss_of(settings))
+    blocks += [block for block in (_density(runs), _clients(runs), *tables) if block]
     return Section("curvature", "Curvature", blocks) if blocks else None
 
 
@@ -138,7 +151,7 @@ def _clients(runs: Sequence[tuple[str, Setting, dict[str, Any]]]) -> Figure | No
     return Figure("client-eigenvalues", "Curvature by client", caption, *axes, marks)
 
 
-def _tables(runs: Sequence[tuple[str, Setting, dict[str, Any]]]) -> list[Table]:
+def _tables(runs: Sequence[tuple[str, Setting, dict[str, Any]]], score: Score, loss: Score) -> list[Table]:
     whole = [(name, geometry, geometry.get("global") or {}) for name, _, geometry in runs]
     tables = []
     rows = []
@@ -147,15 +160,15 @@ def _tables(runs: Sequence[tuple[str, Setting, dict[str, Any]]]) -> list[Table]:
         about = [significant(geometry.get(key)) for key in ("round", "images", "parameters")]
         values = [
             significant(own.get("loss")),
-            percent(number(own.get("accuracy"))),
+            score.cell(number(own.get(score.name))),
             significant(own.get("gradient_norm")),
         ]
         rows.append([name, *about, *values, significant(own.get("ratio")), significant(own.get("trace")) + error])
     if any(own for _, _, own in whole):
-        header = ["run", "round", "images", "parameters", "loss (nats)", "accuracy (%)", "‖∇‖", "ratio", "trace"]
+        header = ["run", "round", "images", "parameters", loss.label(), score.label(), "‖∇‖", "ratio", "trace"]
         caption = (
-            "The training loss at the final model: its value, accuracy, the norm of the gradient, the ratio of the"
-            " first eigenvalue to the last one computed, and the trace of the Hessian (± standard error of its"
+            f"The training loss at the final model: its value, {score.words}, the norm of the gradient, the ratio of"
+            " the first eigenvalue to the last one computed, and the trace of the Hessian (± standard error of its"
             " estimate)."
         )
         tables.append(Table(caption, header, rows))

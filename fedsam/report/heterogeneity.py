@@ -1,4 +1,4 @@
-"""What heterogeneity does: accuracy and sharpness against the measured divergence of the clients, method by method."""
+"""What heterogeneity does: metric and sharpness against the measured divergence of the clients, method by method."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from statistics import fmean
 from typing import Any
 
 from fedsam.errors import InputError
+from fedsam.measure.score import Score, in_unit
 from fedsam.report.adaptation import last
 from fedsam.report.figure import Axis, Figure
 from fedsam.report.marks import DASHES, Line, Mark
 from fedsam.report.numbers import final, number, spread
 from fedsam.report.palette import COLOURS
 from fedsam.report.read import Loaded
-from fedsam.report.section import Section, Table, plus_minus, significant
+from fedsam.report.section import Section, Table, axis_of, over, significant
 from fedsam.report.settings import Setting, described, differing, plain
 
 MEASURES = {
@@ -24,25 +25,37 @@ MEASURES = {
     "gini": ("gini", "Gini coefficient of client sizes"),
     "classes": ("classes_mean", "classes of a client"),
 }
-"""What accuracy is drawn against: the measure of partition.json, and its axis."""
+"""What metrics are drawn against: the measure of partition.json, and its axis."""
 
 ALLOWED = f"must be one of {', '.join(MEASURES)}, or a key by which the data are divided and that is a number"
 
 METHOD = ("name", "root", "augment", "crop_", "cutout_", "mixup_", "label_noise", "local_test")
 """How keys of the data begin that do not set clients apart: they belong to the method."""
 
-VALUES = {
-    "accuracy": ("study", "Test accuracy", "mean of the last 20 rounds", True),
-    "lambda_max": (
-        "study-lambda",
-        "Largest eigenvalue of the Hessian",
-        "of the global training loss at the end",
-        False,
-    ),
-    "worst_before": ("study-worst", "Worst decile of the clients", "served model, on their own test data", True),
-    "worst_after": ("study-adapted", "Worst decile after local training", "on their own test data", True),
-}
-"""What is drawn: the figure's id, what it is, more about it, and whether it is a share."""
+
+@dataclass(frozen=True)
+class Quantity:
+    """What is drawn: the figure's id, what it is, more about it, the head of its column, how its values are told."""
+
+    id: str
+    what: str
+    more: str
+    column: str
+    score: Score
+
+
+def quantities(score: Score) -> dict[str, Quantity]:
+    """What is drawn of runs that are judged by this metric, by the names in a point's values."""
+    sharp, whole = "Largest eigenvalue of the Hessian", "of the global training loss at the end"
+    worst, served = "Worst decile of the clients", "served model, on their own test data"
+    after, own = "Worst decile after local training", "on their own test data"
+    columns = [in_unit(words, score.mark) for words in ("worst decile", "after training")]
+    return {
+        score.name: Quantity("study", f"Test {score.words}", "mean of the last 20 rounds", score.label(), score),
+        "lambda_max": Quantity("study-lambda", sharp, whole, "λ₁", Score("lambda_max", "lower")),
+        "worst_before": Quantity("study-worst", worst, served, columns[0], score),
+        "worst_after": Quantity("study-adapted", after, own, columns[1], score),
+    }
 
 
 @dataclass(frozen=True)
@@ -54,7 +67,8 @@ class Point:
         data: the keys by which this division differs from others, in words.
         keys: of the division.
         measures: of partition.json, the mean over seeds of each.
-        values: of VALUES, by seed; without what was not measured.
+        values: of `quantities`, by seed; without what was not measured.
+        score: how the metric is told that its runs are judged by.
     """
 
     method: str
@@ -62,6 +76,7 @@ class Point:
     keys: dict[str, Any]
     measures: dict[str, float]
     values: dict[str, dict[int, float]]
+    score: Score
 
     def at(self, against: str) -> float | None:
         """Its place along the axis: a measure, or the value of a key."""
@@ -96,8 +111,12 @@ def points(settings: Sequence[Setting]) -> list[Point]:
     for setting, method, own in zip(having, methods, divisions, strict=True):
         runs = setting.runs
         words = ", ".join(f"{k.removeprefix('data.')} = {plain(own[k])}" for k in shown if k in own)
-        values = {name: {s: v for s, run in runs.items() if (v := _value(run, name)) is not None} for name in VALUES}
-        found.append(Point(method, words, own, _measures(list(runs.values())), {n: v for n, v in values.items() if v}))
+        values = {
+            name: {s: v for s, run in runs.items() if (v := _value(run, name)) is not None}
+            for name in quantities(setting.scores[0])
+        }
+        held = {name: by_seed for name, by_seed in values.items() if by_seed}
+        found.append(Point(method, words, own, _measures(list(runs.values())), held, setting.scores[0]))
     return found
 
 
@@ -111,7 +130,7 @@ def _measures(runs: Sequence[Loaded]) -> dict[str, float]:
 
 
 def _value(run: Loaded, name: str) -> float | None:
-    if name == "accuracy":
+    if name == run.score.name:
         return final(run)
     if name == "lambda_max":
         eigenvalues = (run.metrics[-1].get("geometry") or {}).get("eigenvalues") or [None]
@@ -164,21 +183,22 @@ def figures(found: Sequence[Point], against: str) -> list[Figure]:
     methods = list(dict.fromkeys(point.method for point in found))
     across = MEASURES[against][1] if against in MEASURES else against
     drawn = []
-    for name, (id, what, more, share) in VALUES.items():
+    for name, quantity in quantities(found[0].score).items() if found else ():
         having = [point for point in found if name in point.values]
         if distinct(having, against) < 2:
             continue
         marks = [
-            _line(method, n, [p for p in having if p.method == method], name, against, share)
+            _line(method, n, [p for p in having if p.method == method], name, against, quantity.score.share)
             for n, method in enumerate(methods)
         ]
         counts = {len(point.values[name]) for point in having}
         seeds = f"{min(counts)} seeds" if len(counts) == 1 else f"{min(counts)} to {max(counts)} seeds"
         spreads = f"mean over {seeds}, the band is ± one sample standard deviation" if max(counts) > 1 else "one seed"
         first = " What is on the axis is measured on at most the first 200 clients." if against in MEASURES else ""
-        caption = f"{what} ({more}) against {across}, a line for each method; {spreads}.{first}"
-        y = Axis(what[0].lower() + what[1:], percent=share)
-        drawn.append(Figure(id, f"{what} against heterogeneity", caption, Axis(across), y, marks))
+        what = quantity.what
+        caption = f"{what} ({quantity.more}) against {across}, a line for each method; {spreads}.{first}"
+        y = axis_of(what[0].lower() + what[1:], quantity.score)
+        drawn.append(Figure(quantity.id, f"{what} against heterogeneity", caption, Axis(across), y, marks))
     return drawn
 
 
@@ -194,17 +214,12 @@ def _line(method: str, place: int, own: Sequence[Point], name: str, against: str
 
 
 COLUMNS = {"js_mean": "JS (bits)", "emd_mean": "EMD", "classes_mean": "classes", "gini": "Gini"}
-NUMBERS = {
-    "accuracy": "accuracy (%)",
-    "lambda_max": "λ₁",
-    "worst_before": "worst decile (%)",
-    "worst_after": "after training (%)",
-}
 
 
 def table(found: Sequence[Point]) -> Table:
     """Every point: measures, and mean ± standard deviation over seeds of what was measured."""
-    numbers = [name for name in VALUES if any(name in point.values for point in found)]
+    held = quantities(found[0].score)
+    numbers = [name for name in held if any(name in point.values for point in found)]
     rows = []
     for point in found:
         measures = (significant(point.measures.get(name), 3) for name in COLUMNS)
@@ -214,12 +229,9 @@ def table(found: Sequence[Point]) -> Table:
         " absolute differences) of the clients' labels from the whole, mean number of classes of a client, Gini"
         " coefficient of sizes; then what was measured, mean ± standard deviation over seeds."
     )
-    return Table(words, ["method", "data", *COLUMNS.values(), *(NUMBERS[name] for name in numbers)], rows, 2)
+    return Table(words, ["method", "data", *COLUMNS.values(), *(held[name].column for name in numbers)], rows, 2)
 
 
 def stated(point: Point, name: str) -> str:
     """Mean ± standard deviation over seeds of what was measured at a point; a dash for nothing."""
-    values = list(point.values.get(name, {}).values())
-    if not values:
-        return "–"
-    return plus_minus(fmean(values), spread(values), len(values) > 1, 100.0 if VALUES[name][3] else 1.0)
+    return over(list(point.values.get(name, {}).values()), quantities(point.score)[name].score)

@@ -7,33 +7,37 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
+from fedsam.measure.score import Score, in_unit
 from fedsam.report.curvature import colour_of, measured
 from fedsam.report.figure import Axis, Figure
 from fedsam.report.marks import DASHES, Line, Map, Mark, Points
 from fedsam.report.numbers import number
-from fedsam.report.section import Block, Section, Table, in_words, percent, significant
+from fedsam.report.section import Block, Section, Table, identity, in_words, loss_of, score_axis, score_of, significant
 from fedsam.report.settings import Setting
 
 SOLID = 8  # surfaces that can be turned; a browser has a limited number of drawing contexts
 STEEP = 30.0  # a loss that spans this factor is drawn by its logarithm
 
 Runs = Sequence[tuple[str, Setting, dict[str, Any]]]
+Told = tuple[Score, Score]
+"""How the headline metric and the loss are told."""
 
 
 def landscape(settings: Sequence[Setting]) -> Section | None:
     """Everything of geometry.json that looks around the final model."""
     runs = measured(settings)
-    blocks: list[Block] = [*_sharpness(runs), *_noise(runs), *_flatness(runs), *_lines(runs)]
+    told = score_of(settings), loss_of(settings)
+    blocks: list[Block] = [*_sharpness(runs, told[1]), *_noise(runs, told), *_flatness(runs), *_lines(runs, told)]
     turned = 0
     for place, (name, _, geometry) in enumerate(runs, 1):
         suffix = f"-{place}" if len(runs) > 1 else ""
         whose = f": {name}" if len(runs) > 1 else ""
         surface, plane = geometry.get("surface") or {}, geometry.get("plane") or {}
         if surface:
-            blocks += _surface(surface, suffix, whose, turned < SOLID)
+            blocks += _surface(surface, suffix, whose, told, turned < SOLID)
             turned += 1
         if plane:
-            blocks += _plane(plane, suffix, whose)
+            blocks += _plane(plane, suffix, whose, told)
     return Section("landscape", "Loss landscape", blocks) if blocks else None
 
 
@@ -61,7 +65,7 @@ def _by_kind(runs: Runs, name: str, kind: str, x: str, y: str, std: str = "") ->
     return marks
 
 
-def _sharpness(runs: Runs) -> list[Figure | Table]:
+def _sharpness(runs: Runs, loss: Score) -> list[Figure | Table]:
     rows = _rows(runs, "sharpness")
     if not rows:
         return []
@@ -84,9 +88,10 @@ def _sharpness(runs: Runs) -> list[Figure | Table]:
         ):
             marks = _by_kind(runs, "sharpness", "ball", "rho", key)
             if marks:
-                axis = Axis(f"{title.lower()} (nats)")
+                axis = Axis(in_unit(title.lower(), loss.unit))
                 found.append(Figure(id, title, f"{what}, against its radius.", radius, axis, marks))
-    header = ["run", "ball", "ρ", "loss in the ball (nats)", "sharpness (nats)", "m-sharpness (nats)"]
+    columns = ("loss in the ball", "sharpness", "m-sharpness")
+    header = ["run", "ball", "ρ", *(in_unit(column, loss.unit) for column in columns)]
     keys = ("rho", "loss", "sharpness", "m_sharpness")
     cells = [
         [run, in_words(str(row.get("ball", ""))), *(significant(row.get(key)) for key in keys)] for run, row in rows
@@ -95,7 +100,7 @@ def _sharpness(runs: Runs) -> list[Figure | Table]:
     return found
 
 
-def _noise(runs: Runs) -> list[Figure | Table]:
+def _noise(runs: Runs, told: Told) -> list[Figure | Table]:
     rows = _rows(runs, "noise")
     if not rows:
         return []
@@ -104,25 +109,24 @@ def _noise(runs: Runs) -> list[Figure | Table]:
     draws = max(int(row.get("draws") or 0) for _, row in rows)
     over = f" Mean over {draws} draws, the band is ± one standard deviation." if draws else ""
     if len({row.get("sigma") for _, row in rows}) > 1:
-        for id, key, title, axis in (
-            ("noise-accuracy", "accuracy", "Accuracy under noise", Axis("accuracy", percent=True)),
-            ("noise-loss", "loss", "Loss under noise", Axis("loss (nats)")),
-        ):
-            marks = _by_kind(runs, "noise", "kind", "sigma", key, f"{key}_std")
+        for score in told:
+            marks = _by_kind(runs, "noise", "kind", "sigma", score.name, f"{score.name}_std")
             if marks:
-                caption = f"{title.split()[0]} of the final model when Gaussian noise is added to its weights.{over}"
-                found.append(Figure(id, title, caption, scale, axis, marks))
+                caption = f"{score.title} of the final model when Gaussian noise is added to its weights.{over}"
+                id, title = f"noise-{identity(score.name)}", f"{score.title} under noise"
+                found.append(Figure(id, title, caption, scale, score_axis(score), marks))
+    headline, loss = told
     cells = [
         [
             run,
             in_words(str(row.get("kind", ""))),
             significant(row.get("sigma")),
             _with(significant(row.get("loss")), significant(row.get("loss_std"), 2)),
-            _with(percent(number(row.get("accuracy"))), percent(number(row.get("accuracy_std")))),
+            headline.cell(number(row.get(headline.name)), number(row.get(f"{headline.name}_std"))),
         ]
         for run, row in rows
     ]
-    header = ["run", "noise", "σ", "loss (nats)", "accuracy (%)"]
+    header = ["run", "noise", "σ", loss.label(), headline.label()]
     found.append(Table(f"The final model with noise added to its weights.{over}", header, cells, 2, bool(found)))
     return found
 
@@ -166,85 +170,85 @@ def _flatness(runs: Runs) -> list[Figure | Table]:
     return found
 
 
-def _lines(runs: Runs) -> list[Figure | Table]:
+def _lines(runs: Runs, told: Told) -> list[Figure | Table]:
     """From the raw model to the averaged one, and to the model of another run."""
-    return [*_line(runs, "line", "along a line"), *_line(runs, "to", "on the way to another run")]
+    return [*_line(runs, told, "line", "along a line"), *_line(runs, told, "to", "on the way to another run")]
 
 
-def _line(runs: Runs, part: str, where: str) -> list[Figure | Table]:
+def _line(runs: Runs, told: Told, part: str, where: str) -> list[Figure | Table]:
     found: list[Figure | Table] = []
     having = [(place, *run, run[2][part]) for place, run in enumerate(runs) if run[2].get(part)]
-    for key, title, axis in (
-        ("loss", f"Loss {where}", Axis("loss (nats)")),
-        ("accuracy", f"Accuracy {where}", Axis("accuracy", percent=True)),
-    ):
+    for score in reversed(told):
         marks = [
-            Line(line["t"], line[key], run, colour_of(runs, place, setting))
+            Line(line["t"], line[score.name], run, colour_of(runs, place, setting))
             for place, run, setting, _, line in having
-            if line.get("t") and line.get(key)
+            if line.get("t") and line.get(score.name)
         ]
         if marks:
             ends = list(dict.fromkeys((str(line.get("from", "")), str(line.get("to", ""))) for *_, line in having))
             named = "; ".join(f"t = 0: {a}, t = 1: {b}" for a, b in ends if a or b)
-            caption = f"{title.split()[0]} of (1 − t) θ₀ + t θ₁" + (f"; {named}." if named else ".")
-            found.append(Figure(f"{part}-{key}", title, caption, Axis("t"), axis, marks))
+            caption = f"{score.title} of (1 − t) θ₀ + t θ₁" + (f"; {named}." if named else ".")
+            id, title = f"{part}-{identity(score.name)}", f"{score.title} {where}"
+            found.append(Figure(id, title, caption, Axis("t"), score_axis(score), marks))
     return found
 
 
-def _scaled(values: Sequence[Sequence[Any]]) -> tuple[list[list[float | None]], str, str]:
+def _scaled(values: Sequence[Sequence[Any]], loss: Score) -> tuple[list[list[float | None]], str, str]:
     """A grid of losses, or of their logarithms where they span much; its unit, and a remark."""
     known = [[number(value) for value in row] for row in values]
     flat = [value for row in known for value in row if value is not None]
     if not flat or min(flat) <= 0 or max(flat) < STEEP * min(flat):
-        return known, "loss (nats)", ""
+        return known, loss.label(), ""
     logs = [[math.log10(value) if value is not None and value > 0 else None for value in row] for row in known]
-    return logs, "log₁₀ of the loss (nats)", " The logarithm is shown, as the loss spans orders of magnitude."
+    remark = " The logarithm is shown, as the loss spans orders of magnitude."
+    return logs, in_unit("log₁₀ of the loss", loss.unit), remark
 
 
-def _grids(part: dict[str, Any]) -> list[tuple[str, list[list[float | None]], str, str, bool]]:
+def _grids(part: dict[str, Any], told: Told) -> list[tuple[Score, list[list[float | None]], str, str]]:
     found = []
+    score, loss = told
     if part.get("loss"):
-        found.append(("loss", *_scaled(part["loss"]), False))
-    if part.get("accuracy"):
-        known = [[number(value) for value in row] for row in part["accuracy"]]
-        found.append(("accuracy", known, "accuracy", "", True))
+        found.append((loss, *_scaled(part["loss"], loss)))
+    if part.get(score.name):
+        known = [[number(value) for value in row] for row in part[score.name]]
+        found.append((score, known, score_axis(score).label, ""))
     return found
 
 
-def _surface(part: dict[str, Any], suffix: str, whose: str, turned: bool) -> list[Figure]:
+def _surface(part: dict[str, Any], suffix: str, whose: str, told: Told, turned: bool) -> list[Figure]:
     figures = []
     x, y = Axis("first direction"), Axis("second direction")
-    for name, z, unit, remark, percent_ in _grids(part):
-        what = f"{name.capitalize()} of the final model moved along two directions{whose}, in steps along them.{remark}"
-        if turned and name == "loss":
+    for score, z, unit, remark in _grids(part, told):
+        what = f"{score.title} of the final model moved along two directions{whose}, in steps along them.{remark}"
+        if turned and score.name == "loss":
             solid = [Map(part["x"], part["y"], z, unit, "solid")]
             caption = f"{what} It can be turned."
             figures.append(
                 Figure(f"surface{suffix}", f"Loss surface{whose}", caption, x, y, solid, z=Axis(unit), tall=480)
             )
-        flat = [Map(part["x"], part["y"], z, unit, "contour", percent=percent_)]
-        id, title = f"contour-{name}{suffix}", f"{name.capitalize()} as contour{whose}"
+        flat = [Map(part["x"], part["y"], z, unit, "contour", percent=score.share)]
+        id, title = f"contour-{identity(score.name)}{suffix}", f"{score.title} as contour{whose}"
         figures.append(Figure(id, title, what, x, y, flat, square=True, tall=460))
     return figures
 
 
-def _plane(part: dict[str, Any], suffix: str, whose: str) -> list[Figure]:
+def _plane(part: dict[str, Any], suffix: str, whose: str, told: Told) -> list[Figure]:
     figures = []
     points = [p for p in part.get("points") or [] if number(p.get("x")) is not None and number(p.get("y")) is not None]
     named = "; ".join(
         f"{p.get('name')}: {significant(p.get('loss'))}" for p in points if number(p.get("loss")) is not None
     )
-    losses = f" Losses (nats): {named}." if named else ""
-    for name, z, unit, remark, percent_ in _grids(part):
-        marks: list[Mark] = [Map(part["x"], part["y"], z, unit, "contour", percent=percent_)]
+    losses = f" {in_unit('Losses', told[1].unit)}: {named}." if named else ""
+    for score, z, unit, remark in _grids(part, told):
+        marks: list[Mark] = [Map(part["x"], part["y"], z, unit, "contour", percent=score.share)]
         if points:
             names = [str(p.get("name", "")) for p in points]
             marks.append(
                 Points([p["x"] for p in points], [p["y"] for p in points], "models", "#D55E00", names, named=True)
             )
-        what = f"{name.capitalize()} on the plane through the named models{whose}"
+        what = f"{score.title} on the plane through the named models{whose}"
         caption = f"{what}; axes in units of distance.{losses}{remark}"
-        id, title = f"plane-{name}{suffix}", f"{name.capitalize()} on a plane{whose}"
+        id, title = f"plane-{identity(score.name)}{suffix}", f"{score.title} on a plane{whose}"
         x, y = Axis("distance along the plane"), Axis("distance across")
         figures.append(Figure(id, title, caption, x, y, marks, square=True, tall=460))
     return figures

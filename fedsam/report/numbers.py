@@ -1,4 +1,4 @@
-"""The report's numbers: means and spreads over seeds, final accuracies, rounds and bytes to a target.
+"""The report's numbers: means and spreads over seeds, final values, rounds and bytes to a target.
 
 Shapes: S seeds, R rounds.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-from fedsam.measure.names import split_of, value_of
+from fedsam.measure.names import headline_of, split_of, value_of
 from fedsam.report.read import Loaded
 from fedsam.report.settings import Setting
 from fedsam.runs.records import Record
@@ -34,12 +34,27 @@ def number(value: Any) -> float | None:
     return float(value)
 
 
-def measured(before: str, after: str) -> Get:
-    """What a record has under this name with `test` in the middle, or with `validation`."""
-    return lambda record: number(record.get(f"{before}{split_of(record)}{after}"))
+def measured(name: str) -> Get:
+    """What a record has under this name behind `test`, or behind `validation`."""
+    return lambda record: number(record.get(f"{split_of(record)}_{name}"))
 
 
-ACCURACY, LOSS, RAW = measured("", "_accuracy"), measured("", "_loss"), measured("raw_", "_accuracy")
+def headline(record: Record) -> float | None:
+    """The metric that the run is judged by."""
+    return number(value_of(record))
+
+
+def raw(record: Record) -> float | None:
+    """The same of the raw model, where the one that is served is an average."""
+    return number(record.get(f"raw_{split_of(record)}_{headline_of(record)}"))
+
+
+def robust(record: Record) -> float | None:
+    """The same under attack."""
+    return number(record.get(f"robust_{headline_of(record)}"))
+
+
+LOSS = measured("loss")
 
 
 @dataclass(frozen=True)
@@ -76,13 +91,13 @@ def spread(values: Sequence[float]) -> float:
     return stdev(values) if len(values) > 1 else 0.0
 
 
-def final(run: Loaded, get: Get = ACCURACY) -> float | None:
+def final(run: Loaded, get: Get = headline) -> float | None:
     """Mean over the recorded rounds among the last 20 that have been run; None where none has the quantity."""
     late = [value for r in run.metrics if r["round"] > run.recorded - LAST and (value := get(r)) is not None]
     return fmean(late) if late else None
 
 
-def finals(setting: Setting, get: Get = ACCURACY) -> dict[int, float]:
+def finals(setting: Setting, get: Get = headline) -> dict[int, float]:
     """`final` of each seed that has it."""
     return {seed: value for seed, run in setting.runs.items() if (value := final(run, get)) is not None}
 
@@ -116,18 +131,18 @@ def paired(ours: dict[int, float], theirs: dict[int, float], level: float = 0.95
 
 @dataclass(frozen=True)
 class Reached:
-    """When a run first recorded a target accuracy: the round, and bytes sent up and down until then."""
+    """When a run first recorded a target: the round, and bytes sent up and down until then."""
 
     round: int
     bytes: int
 
 
 def reach(run: Loaded, target: float) -> Reached | None:
-    """The first recorded round with at least the accuracy `target`; None = not reached."""
+    """The first recorded round that is at least as good as `target`; None = not reached."""
     total = 0
     for record in run.metrics:
         total += traffic(record)
-        if value_of(record) >= target:
+        if not run.score.is_better(target, value_of(record)):
             return Reached(record["round"], total)
     return None
 

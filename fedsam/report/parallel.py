@@ -73,14 +73,20 @@ class Parallel(Mark):
 
     Args:
         axes: from the left; a trial that has no value on one has a gap there.
+        lower: whether a trial is the better the lower it is on the last one.
     """
 
     axes: Sequence[Upright]
+    lower: bool = False
 
     def lines(self) -> list[tuple[list[float | None], str]]:
         """Of each trial the shares along the axes, and its colour; the best last, so that they are seen."""
-        found = sorted(zip(*(axis.shares() for axis in self.axes), strict=True), key=lambda each: each[-1] or 0.0)
-        return [(list(shares), viridis(shares[-1] or 0.0)) for shares in found]
+
+        def good(shares: Sequence[float | None]) -> float:
+            return abs((shares[-1] or 0.0) - self.lower)
+
+        found = sorted(zip(*(axis.shares() for axis in self.axes), strict=True), key=good)
+        return [(list(shares), viridis(good(shares))) for shares in found]
 
     def traces(self) -> list[dict[str, Any]]:
         """The lines, the axes, and what stands beside them."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from fedsam.errors import Damaged, InputError
-from fedsam.measure.names import headline_of, split_of, value_of
-from fedsam.report.schema import Clients, Environment, Geometry, Keys, Partition, Record, check
+from fedsam.measure.names import split_of
+from fedsam.measure.score import ACCURACY, LOSS, Score
+from fedsam.report.schema import Clients, Environment, Geometry, Keys, Metric, Partition, Record, check
 from fedsam.runs.manifest import read_manifest
 from fedsam.runs.naming import directory_names
 from fedsam.runs.records import FILE as METRICS
@@ -32,6 +33,7 @@ class Loaded:
         digest: sha256 of the keys that decide the result.
         environment: hardware, versions, commit and engine.
         metrics: the recorded rounds, in order; at least one.
+        scores: how what is recorded is told: the metric that the run is judged by, the loss, and others.
         geometry, local, partition: geometry.json, clients.json and partition.json.
         setting: what the comparison that the directory lies in calls its setting.
     """
@@ -42,6 +44,7 @@ class Loaded:
     digest: str
     environment: dict[str, Any]
     metrics: list[dict[str, Any]]
+    scores: Sequence[Score] = (ACCURACY, LOSS)
     geometry: dict[str, Any] | None = None
     local: dict[str, Any] | None = None
     partition: dict[str, Any] | None = None
@@ -51,6 +54,11 @@ class Loaded:
     def seed(self) -> int:
         """The run's seed."""
         return int(self.keys.get("seed", 0))
+
+    @property
+    def score(self) -> Score:
+        """How the metric is told that the run is judged by."""
+        return self.scores[0]
 
     @property
     def recorded(self) -> int:
@@ -88,7 +96,12 @@ def gather(paths: Sequence[Path]) -> tuple[list[Loaded], list[str]]:
     for path in paths:
         for loaded in _at(path, left_out):
             found.setdefault(loaded.path.resolve(), loaded)
-    return list(found.values()), left_out
+    runs = list(found.values())
+    for run in runs:
+        if run.score != runs[0].score:
+            what = f"is judged by {run.score.words}, the others by {runs[0].score.words}; report on it apart"
+            left_out.append(str(_wrong(run.path, what)))
+    return [run for run in runs if run.score == runs[0].score], left_out
 
 
 def _at(path: Path, left_out: list[str]) -> list[Loaded]:
@@ -135,7 +148,11 @@ def _read(path: Path) -> Loaded:
     _checked(path / "run.json", Keys, keys, "restore it from a copy")
     _checked(path / "run.json", Environment, environment, "restore it from a copy")
     again = "write it anew, or remove it"
-    geometry = _optional(path / "geometry.json", Geometry, f"{again}: fedsam geometry {path}")
+    told = description.get("metrics", [asdict(score) for score in (ACCURACY, LOSS)])
+    _checked(path / "run.json", list[Metric], told, "restore it from a copy", "metrics.")
+    scores = [Score(each["name"], each["better"], each["unit"]) for each in told] or [ACCURACY]
+    headline = scores[0].name
+    geometry = _optional(path / "geometry.json", Geometry, f"{again}: fedsam geometry {path}", headline)
     name, seed = path.resolve().name, keys.get("seed", 0)
     settings = {place: setting for setting, place in directory_names(_names(path.resolve().parent)).items()}
     return Loaded(
@@ -144,15 +161,16 @@ def _read(path: Path) -> Loaded:
         keys,
         str(description.get("digest", "")),
         environment,
-        _metrics(path),
+        _metrics(path, headline),
+        scores,
         geometry,
-        _clients(path),
+        _clients(path, headline),
         _optional(path / "partition.json", Partition, again),
         settings.get(name.removesuffix(f"-seed{seed}")) if name.endswith(f"-seed{seed}") else None,
     )
 
 
-def _metrics(path: Path) -> list[dict[str, Any]]:
+def _metrics(path: Path, headline: str) -> list[dict[str, Any]]:
     file, cure = path / METRICS, "restore it from a copy"
     try:
         manifest = read_manifest(path / "checkpoint", cure)  # first: a run that goes on adds to its records
@@ -164,34 +182,36 @@ def _metrics(path: Path) -> list[dict[str, Any]]:
     if not found:
         how = f"wait for its first evaluation, or continue it with fedsam run --resume {path}"
         raise _wrong(path, f"has no recorded round yet; {how}")
-    if (name := headline_of(found[0])) != "accuracy":
-        raise _wrong(path, f"was judged by {name}, and reports show accuracy alone, as yet; look at {METRICS}")
-    return [record | {f"{split_of(record)}_accuracy": float(value_of(record))} for record in found]
+    names = [f"{split_of(record)}_{headline}" for record in found]
+    if missing := [name for name, record in zip(names, found, strict=True) if name not in record]:
+        raise _wrong(path, f"{METRICS} cannot be read (a record lacks {missing[0]}); {cure}")
+    return [record | {name: float(record[name])} for name, record in zip(names, found, strict=True)]
 
 
-def _clients(path: Path) -> dict[str, Any] | None:
+def _clients(path: Path, headline: str) -> dict[str, Any] | None:
     cure = f"write it anew: fedsam run --resume {path}"
-    found, manifest = _optional(path / "clients.json", Clients, cure), read_manifest(path / "checkpoint", cure)
+    found = _optional(path / "clients.json", Clients, cure, headline)
+    manifest = read_manifest(path / "checkpoint", cure)
     wanted = manifest and manifest.files.get("clients.json")
     if wanted and found and sha256((path / "clients.json").read_bytes()).hexdigest() != wanted:
         raise _wrong(path, f"clients.json is not the one that the run ended in (its sha256 is another); {cure}")
     return found
 
 
-def _optional(file: Path, kind: Any, cure: str) -> dict[str, Any] | None:
+def _optional(file: Path, kind: Any, cure: str, headline: str = "") -> dict[str, Any] | None:
     if not file.exists():
         return None
     found = _object(file, cure)
     if kind is Geometry and found.get("format", FORMAT) != FORMAT:
         written = f"{file.name} has format {found['format']!r}, this version reads format {FORMAT}"
         raise _wrong(file.parent, f"{written}; {cure}")
-    _checked(file, kind, found, cure)
+    _checked(file, kind, found, cure, headline=headline)
     return found
 
 
-def _checked(file: Path, kind: Any, found: Any, cure: str, where: str = "") -> None:
+def _checked(file: Path, kind: Any, found: Any, cure: str, where: str = "", headline: str = "") -> None:
     try:
-        check(kind, found)
+        check(kind, found, headline)
     except ValueError as error:
         raise _wrong(file.parent, f"{file.name} cannot be read ({where}{error}); {cure}") from None
 

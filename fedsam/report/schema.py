@@ -6,7 +6,7 @@ Whatever is more in a file is left as it is.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
@@ -53,12 +53,19 @@ class Record(TypedDict, total=False):
     turnout: Part | None
 
 
+class Metric(TypedDict):
+    """Of `metrics` of run.json."""
+
+    name: str
+    better: Literal["higher", "lower"]
+    unit: str
+
+
 class Clients(TypedDict, total=False):
-    """clients.json."""
+    """clients.json; there and in geometry.json the headline metric stands beside the loss, by its own name."""
 
     round: int
     examples: list[Finite]
-    accuracy: list[Number]
     loss: list[Number]
 
 
@@ -66,7 +73,7 @@ class Partition(TypedDict, total=False):
     """partition.json."""
 
     clients: int
-    classes: int
+    classes: int | None
     shown: int
     examples: list[int]
     label_counts: list[list[int]]
@@ -101,7 +108,6 @@ class Line(TypedDict, total=False):
 
     t: list[Finite]
     loss: list[Number]
-    accuracy: list[Number]
 
 
 class Grid(TypedDict, total=False):
@@ -110,7 +116,6 @@ class Grid(TypedDict, total=False):
     x: list[Finite]
     y: list[Finite]
     loss: list[list[Number]]
-    accuracy: list[list[Number]]
     points: list[Part] | None
 
 
@@ -128,8 +133,6 @@ class Measured(TypedDict, total=False):
     sigma: Number
     loss: Number
     loss_std: Number
-    accuracy: Number
-    accuracy_std: Number
     draws: Number
 
 
@@ -142,41 +145,66 @@ Geometry = TypedDict(
 )  # fmt: skip
 
 
-ADAPTERS = {kind: TypeAdapter(kind) for kind in (Keys, Environment, Record, Clients, Partition, Geometry)}
+Row, Rows = list[Number], list[list[Number]]
+KINDS: tuple[Any, ...] = (Keys, Environment, Record, Clients, Partition, Geometry, list[Metric], Number, Row, Rows)
+ADAPTERS: dict[Any, TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in KINDS}
 
 
-def check(kind: Any, found: Any) -> None:
+def check(kind: Any, found: Any, headline: str = "accuracy") -> None:
     """Refuse what is not of a kind.
+
+    Args:
+        headline: the name of the metric that the run is judged by.
 
     Raises:
         ValueError: with the first field that is wrong, and how.
     """
-    try:
-        ADAPTERS[kind].validate_python(found, strict=True)
-    except ValidationError as error:
-        first = error.errors()[0]
-        at = ".".join(map(str, first["loc"])) or "it"
-        raise ValueError(f"{at}: {first['msg'][:1].lower()}{first['msg'][1:]}") from None
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+    _typed(kind, found)
     if kind is Partition:
         counts = found.get("label_counts", [])
         _agree("label_counts", counts, len(counts), len(counts[0]) if counts else 0)
         if counts and not counts[0]:
             raise ValueError("label_counts has no classes")
     if kind is Clients:
-        _long([name for name in ("examples", "accuracy", "loss") if name in found], found)
+        _valued(Row, found, headline)
+        _long([name for name in ("examples", headline, "loss") if name in found], found)
     if kind is Geometry:
-        for part in ("line", "to"):
-            if line := found.get(part):
-                _long([name for name in ("t", "loss", "accuracy") if line.get(name)], line)
-        if density := (found.get("global") or {}).get("density"):
-            _long(["grid", "density"], density)
-        for part in ("surface", "plane"):
-            grid = found.get(part) or {}
-            for name in ("loss", "accuracy"):
-                if grid.get(name):
-                    _agree(f"{part}.{name}", grid[name], len(grid.get("y", [])), len(grid.get("x", [])))
+        _whole(found, headline)
+
+
+def _whole(found: Part, headline: str) -> None:
+    """Refuse a geometry whose parts do not fit together."""
+    for part in ("line", "to"):
+        line = found.get(part) or {}
+        _valued(Row, line, headline, f"{part}.")
+        _long([name for name in ("t", "loss", headline) if line.get(name)], line)
+    if density := (found.get("global") or {}).get("density"):
+        _long(["grid", "density"], density)
+    for part in ("surface", "plane"):
+        grid = found.get(part) or {}
+        _valued(Rows, grid, headline, f"{part}.")
+        for name in ("loss", headline):
+            if grid.get(name):
+                _agree(f"{part}.{name}", grid[name], len(grid.get("y", [])), len(grid.get("x", [])))
+    for at, row in enumerate(found.get("noise") or []):
+        for name in (headline, f"{headline}_std"):
+            _valued(Number, row, name, f"noise.{at}.")
+
+
+def _typed(kind: Any, found: Any, where: str = "") -> None:
+    try:
+        ADAPTERS[kind].validate_python(found, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        at = f"{where}{'.'.join(map(str, first['loc']))}".rstrip(".") or "it"
+        raise ValueError(f"{at}: {first['msg'][:1].lower()}{first['msg'][1:]}") from None
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _valued(kind: Any, found: Part, name: str, where: str = "") -> None:
+    if name in found:
+        _typed(kind, found[name], f"{where}{name}.")
 
 
 def _long(names: Sequence[str], found: Part) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 
 from fedsam.measure.names import split_of
+from fedsam.measure.score import Score, in_unit
+from fedsam.measure.score import digits as rounded
 from fedsam.report.figure import Axis, Figure
 from fedsam.report.marks import Line, Mark
-from fedsam.report.numbers import Curve, Get, curve, number
+from fedsam.report.numbers import Curve, Get, curve, number, spread
 from fedsam.report.settings import Setting
 
 
@@ -98,14 +101,29 @@ def split_shown(settings: Sequence[Setting]) -> str:
     return " or ".join(sorted({split_of(record) for record in records}))
 
 
-def accuracy_axis(split: str) -> Axis:
-    """The axis of an accuracy."""
-    return Axis(f"{split} accuracy", percent=True)
+def score_of(settings: Sequence[Setting]) -> Score:
+    """How the metric is told that the settings are judged by."""
+    return settings[0].scores[0]
 
 
-def percent(value: float | None) -> str:
-    """A share in per cent, without the sign."""
-    return "–" if value is None else f"{100 * value:.2f}"
+def loss_of(settings: Sequence[Setting]) -> Score:
+    """How their loss is told."""
+    return next((score for score in settings[0].scores if score.name == "loss"), Score("loss", "lower"))
+
+
+def axis_of(words: str, score: Score) -> Axis:
+    """An axis with these words, along which are values of a metric."""
+    return Axis(words if score.share else in_unit(words, score.unit), percent=score.share)
+
+
+def score_axis(score: Score, *before: str) -> Axis:
+    """The axis of a metric, with these words before its own."""
+    return axis_of(" ".join([*before, score.words]), score)
+
+
+def identity(name: str) -> str:
+    """A name as part of a figure's id."""
+    return "".join(letter if letter.isalnum() else "-" for letter in name)
 
 
 def significant(value: object, digits: int = 4) -> str:
@@ -115,12 +133,12 @@ def significant(value: object, digits: int = 4) -> str:
         return "–"
     if found == int(found) and abs(found) < 1e9:
         return f"{int(found):,}"
-    return f"{found:,.0f}" if 10 ** (digits - 1) <= abs(found) < 1e9 else f"{found:.{digits}g}"
+    return rounded(found, digits)
 
 
-def plus_minus(mean: float, std: float, several: bool, scale: float = 100.0) -> str:
-    """Mean ± spread, by default in per cent; the mean alone for one seed."""
-    return f"{scale * mean:.2f} ± {scale * std:.2f}" if several else f"{scale * mean:.2f}"
+def over(values: Sequence[float], score: Score) -> str:
+    """Mean ± sample standard deviation under a metric's label; the mean alone of one, a dash of none."""
+    return score.cell(fmean(values), spread(values) if len(values) > 1 else None) if values else score.cell(None)
 
 
 def in_words(name: str) -> str:

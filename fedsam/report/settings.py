@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fedsam.measure.score import Score
 from fedsam.report.marks import DASHES
 from fedsam.report.palette import COLOURS
 from fedsam.report.read import Loaded
@@ -55,6 +56,11 @@ class Setting:
     colour: str
     dash: str
     runs: dict[int, Loaded]
+
+    @property
+    def scores(self) -> Sequence[Score]:
+        """How what its runs recorded is told: the metric that they are judged by, the loss, and others."""
+        return next(iter(self.runs.values())).scores
 
     @property
     def keys(self) -> dict[str, Any]:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from fedsam.errors import RunError
+from fedsam.measure.score import Score, in_unit
 from fedsam.report.figure import Axis, Figure
 from fedsam.report.learning import results
 from fedsam.report.marks import Bars, Mark, Points
-from fedsam.report.numbers import spread
+from fedsam.report.numbers import number
 from fedsam.report.overview import environment, what_was_run
 from fedsam.report.page import page
 from fedsam.report.parallel import Parallel, Upright
 from fedsam.report.read import load
-from fedsam.report.section import Block, Section, Table, accuracy_axis, percent, plus_minus, significant
+from fedsam.report.section import Block, Section, Table, identity, loss_of, over, score_axis, significant
 from fedsam.report.settings import group, plain
 from fedsam.report.write import replace
 from fedsam.tune.ledger import Trial
@@ -26,7 +26,6 @@ from fedsam.tune.space import Dimension, Range
 COLOUR = {"done": "#0072B2", "stopped": "#E69F00", "failed": "#D55E00"}
 SYMBOL = {"done": "circle", "stopped": "diamond", "failed": "x"}
 WORDS = {"done": "ran to its end", "stopped": "stopped early", "failed": "failed"}
-AXIS = accuracy_axis("validation")
 
 
 def write_tuning(tuned: Tuned, out: Path) -> Path:
@@ -36,15 +35,16 @@ def write_tuning(tuned: Tuned, out: Path) -> Path:
         RunError: it cannot be written.
     """
     settings, _ = group(load([tuned.out / "best"]))
-    sections = [_found(tuned), _parameters(tuned), _stopping(tuned), results(settings), what_was_run(settings)]
+    sections = [_found(tuned, loss_of(settings)), _parameters(tuned), _stopping(tuned)]
+    sections += [results(settings), what_was_run(settings)]
     about = environment(settings)
     sections += [about] if about else []
     keys = ", ".join(dimension.key for dimension in tuned.space.dimensions)
     outcomes = tuned.summary()
     lead = (
         f"{outcomes['trials']} trials of at most {tuned.rounds:,} rounds, compared on validation examples that no"
-        f" client trains on; the best settings were then trained on all training examples with {len(tuned.accuracies)}"
-        f" other seed{'s' * (len(tuned.accuracies) > 1)}, and tested once."
+        f" client trains on; the best settings were then trained on all training examples with {len(tuned.tested)}"
+        f" other seed{'s' * (len(tuned.tested) > 1)}, and tested once."
     )
     try:
         replace(out, page(f"Tuning of {keys}", lead, [], sections))
@@ -53,21 +53,21 @@ def write_tuning(tuned: Tuned, out: Path) -> Path:
     return out
 
 
-def _found(tuned: Tuned) -> Section:
+def _found(tuned: Tuned, loss: Score) -> Section:
     """The best settings, and all trials."""
-    best, accuracies = tuned.best, list(tuned.accuracies.values())
-    test = plus_minus(fmean(accuracies), spread(accuracies), len(accuracies) > 1)
+    best, tested, score = tuned.best, list(tuned.tested.values()), tuned.score
     rows = [[key, plain(value)] for key, value in best.values.items()]
-    rows += [[f"validation accuracy of trial {best.number} (%)", percent(best.came.accuracy)]]
-    rows += [["test accuracy, trained anew (%)", test]]
-    caption = "The best settings. The validation accuracy of a best trial is too high, since it was chosen by it; the"
-    caption += " test accuracy is not."
-    caption += " After ±: the sample standard deviation over seeds." if len(accuracies) > 1 else ""
+    chosen = in_unit(f"validation {score.words} of trial {best.number}", score.mark)
+    rows += [[chosen, score.cell(best.came.value)]]
+    rows += [[in_unit(f"test {score.words}, trained anew", score.mark), over(tested, score)]]
+    too = "high" if score.better == "higher" else "low"
+    caption = f"The best settings. The validation {score.words} of a best trial is too {too}, since it was chosen by"
+    caption += f" it; the test {score.words} is not."
+    caption += " After ±: the sample standard deviation over seeds." if len(tested) > 1 else ""
     keys = [dimension.key for dimension in tuned.space.dimensions]
-    header = ["trial", "", *keys, "accuracy (%)", "loss (nats)", "rounds", "seconds"]
-    table = Table(
-        "All trials, the best first; accuracy and loss on the validation examples.", header, _rows(tuned, keys)
-    )
+    header = ["trial", "", *keys, score.label(), loss.label(), "rounds", "seconds"]
+    about = f"All trials, the best first; {score.words} and loss on the validation examples."
+    table = Table(about, header, _rows(tuned, keys))
     return Section("found", "What was found", [Table(caption, ["", ""], rows), table])
 
 
@@ -76,23 +76,25 @@ def _rows(tuned: Tuned, keys: Sequence[str]) -> list[list[str]]:
     for trial in sorted(tuned.trials, key=_rank):
         outcome = trial.came
         own = [plain(trial.values[key]) if key in trial.values else "–" for key in keys]
-        numbers = [percent(outcome.accuracy) if outcome.state != "failed" else "–", significant(outcome.loss)]
+        reached = outcome.value if outcome.state != "failed" else None
+        numbers = [tuned.score.cell(reached), significant(outcome.loss)]
         state = outcome.error or WORDS[outcome.state]
         rows.append([str(trial.number), state, *own, *numbers, str(outcome.round), significant(outcome.seconds, 3)])
     return rows
 
 
 def _rank(trial: Trial) -> tuple[Any, ...]:
-    return list(WORDS).index(trial.came.state), -trial.came.accuracy, trial.number
+    return list(WORDS).index(trial.came.state), -trial.came.merit, trial.number
 
 
 def _parameters(tuned: Tuned) -> Section:
-    """Accuracy against each parameter, all together, and how much each decides."""
+    """The metric against each parameter, all together, and how much each decides."""
     blocks: list[Block] = [_against(tuned, dimension) for dimension in tuned.space.dimensions]
     decisive = _importance(tuned)
     blocks.append(decisive or "Too few trials to say which parameter decides how much.")
     if len(tuned.space.dimensions) > 1:
-        blocks += ["Each line below joins what one trial tried, and ends at its accuracy.", _parallel(tuned)]
+        words = tuned.score.words
+        blocks += [f"Each line below joins what one trial tried, and ends at its {words}.", _parallel(tuned)]
     return Section("parameters", "Parameters", blocks)
 
 
@@ -102,21 +104,22 @@ def _by_state(trials: Sequence[Trial]) -> dict[str, list[Trial]]:
 
 
 def _against(tuned: Tuned, dimension: Dimension) -> Figure:
-    """Accuracy against one parameter."""
-    key, marks = dimension.key, list[Mark]()
+    """The metric against one parameter."""
+    key, score, marks = dimension.key, tuned.score, list[Mark]()
     having = [trial for trial in tuned.trials if key in trial.values]
     for state, those in _by_state(having).items():
         texts = [f"trial {trial.number}, {trial.came.round} rounds" for trial in those]
         at = [trial.values[key] if isinstance(dimension, Range) else plain(trial.values[key]) for trial in those]
-        heights = [trial.came.accuracy for trial in those]
+        heights = [number(trial.came.value) for trial in those]
         marks.append(Points(at, heights, WORDS[state], COLOUR[state], texts, SYMBOL[state]))
     log = isinstance(dimension, Range) and dimension.log
     places = () if isinstance(dimension, Range) else tuple(plain(value) for value in dimension.values)
     whole = isinstance(dimension, Range) and dimension.whole
-    caption = f"Accuracy on the validation examples at the last recorded round of each trial, against {key}."
-    caption += " A trial that failed counts as 0." if any(t.came.error for t in having) else ""
-    axis = Axis(key, log=log, places=places, whole=whole)
-    return Figure(f"against-{key.replace('.', '-').replace('_', '-')}", key, caption, axis, AXIS, marks)
+    caption = f"{score.title} on the validation examples at the last recorded round of each trial, against {key}."
+    worst = f"counts as {score.worst:g}" if score.share else "is not shown"
+    caption += f" A trial that failed {worst}." if any(t.came.error for t in having) else ""
+    axes = Axis(key, log=log, places=places, whole=whole), score_axis(score, "validation")
+    return Figure(f"against-{identity(key)}", key, caption, *axes, marks)
 
 
 def _parallel(tuned: Tuned) -> Figure:
@@ -130,19 +133,22 @@ def _parallel(tuned: Tuned) -> Figure:
             names = [plain(value) for value in dimension.values]
             at = [None if value is None else names.index(plain(value)) for value in own]
             axes.append(Upright(dimension.key, at, names))
-    axes.append(Upright("accuracy", percent=True, values=[trial.came.accuracy for trial in shown]))
+    score = tuned.score
+    reached = [trial.came.value for trial in shown]
+    axes.append(Upright(score_axis(score).label, reached, percent=score.share))
     caption = (
-        "A line for each trial that did not fail, coloured by its validation accuracy. Where a trial does not have a"
+        f"A line for each trial that did not fail, coloured by its validation {score.words}. Where a trial lacks a"
         " parameter, its line has a gap."
     )
     places, upright = Axis("", places=[axis.label for axis in axes]), Axis("", ends=(-0.04, 1.08), hidden=True)
-    return Figure("parallel", "All parameters together", caption, places, upright, [Parallel(axes)])
+    lines = Parallel(axes, lower=score.better == "lower")
+    return Figure("parallel", "All parameters together", caption, places, upright, [lines])
 
 
 def _importance(tuned: Tuned) -> Figure | None:
     from fedsam.tune.study import importance
 
-    tried = [(t.values, t.came.accuracy) for t in tuned.trials if t.came.state != "failed"]
+    tried = [(t.values, t.came.merit) for t in tuned.trials if t.came.state != "failed"]
     shares = importance(tuned.space, tried)
     if not shares:
         return None
@@ -150,7 +156,7 @@ def _importance(tuned: Tuned) -> Figure | None:
     bars = Bars(names, [shares[name] for name in names], "importance", COLOUR["done"], flat=True)
     caption = (
         "How much each parameter decides whether a trial is among the best tenth (PED-ANOVA, Watanabe et al. 2023); the"
-        f" shares add up to 100 %. From {len(tried)} trials, those that were stopped early at their last accuracy;"
+        f" shares add up to 100 %. From {len(tried)} trials, those that were stopped early at their last value;"
         " of few trials it is a hint at most."
     )
     tall = 130 + 34 * len(names)

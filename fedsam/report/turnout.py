@@ -1,4 +1,4 @@
-"""Who delivered: clients by round and reason, and accuracy against simulated time."""
+"""Who delivered: clients by round and reason, and the metric against simulated time."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 from fedsam.report.figure import Axis, Figure
 from fedsam.report.marks import DASHES, Line, Mark
-from fedsam.report.numbers import ACCURACY, Get, curve, field, number
-from fedsam.report.section import Section, Table, accuracy_axis, in_words, significant, split_shown
+from fedsam.report.numbers import Get, curve, field, headline, number
+from fedsam.report.section import Section, Table, in_words, score_axis, score_of, significant, split_shown
 from fedsam.report.settings import Setting
 
 ASIDE = ("rounds", "empty", "asked", "trained", "shortened")
@@ -26,7 +26,7 @@ WORDS = {
 
 
 def turnout_section(settings: Sequence[Setting]) -> Section | None:
-    """Clients that trained and that dropped, in the course of the run and in all; accuracy against simulated time."""
+    """Clients that trained and that dropped, in the course of the run and in all; the metric against simulated time."""
     having = [setting for setting in settings if any(_counts(record) for record in _records(setting))]
     if not having:
         return None
@@ -85,20 +85,21 @@ def _participation(settings: Sequence[Setting]) -> Figure | None:
 def _against_time(settings: Sequence[Setting]) -> Figure | None:
     marks: list[Mark] = []
     for setting in settings:
-        accuracy, time = curve(setting, ACCURACY), curve(setting, field("simulated_seconds"))
-        if accuracy and time and any(time.mean):
+        reached, time = curve(setting, headline), curve(setting, field("simulated_seconds"))
+        if reached and time and any(time.mean):
             at = dict(zip(time.rounds, time.mean, strict=True))
-            points = [(at[r], a) for r, a in zip(accuracy.rounds, accuracy.mean, strict=True) if r in at]
-            seconds, values = [s for s, _ in points], [a for _, a in points]
+            points = [(at[r], v) for r, v in zip(reached.rounds, reached.mean, strict=True) if r in at]
+            seconds, values = [s for s, _ in points], [v for _, v in points]
             marks.append(Line(seconds, values, setting.name, setting.colour, dash=setting.dash))
     if not marks:
         return None
+    score, axis = score_of(settings), Axis("simulated time (s)")
     caption = (
-        "Accuracy of the served model against simulated time: of each round that of its slowest client, or its"
+        f"{score.title} of the served model against simulated time: of each round that of its slowest client, or its"
         " deadline. Means over seeds."
     )
-    title, axis = "Accuracy against simulated time", Axis("simulated time (s)")
-    return Figure("simulated-time", title, caption, axis, accuracy_axis(split_shown(settings)), marks)
+    title = f"{score.title} against simulated time"
+    return Figure("simulated-time", title, caption, axis, score_axis(score, split_shown(settings)), marks)
 
 
 def _table(settings: Sequence[Setting]) -> Table:

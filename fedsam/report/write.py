@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fedsam.errors import RunError
 from fedsam.report.adaptation import adaptation
-from fedsam.report.clients import division, local_accuracy
+from fedsam.report.clients import division, local_scores
 from fedsam.report.cost import time_section, traffic_section
 from fedsam.report.curvature import curvature
 from fedsam.report.figure import Figure
@@ -31,7 +31,7 @@ MAKERS: tuple[Maker, ...] = (
     learning,
     traffic_section,
     turnout_section,
-    local_accuracy,
+    local_scores,
     adaptation,
     division,
     updates_section,

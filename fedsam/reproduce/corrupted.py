@@ -41,7 +41,7 @@ class CorruptedAccuracy(Measure):
                 rng = stream(0, f"corruption {name}", round=severity)
                 pixels_NHWC = torch.from_numpy(scale * corrupt(clean_NHWC, severity, rng))
                 landscape = Landscape(loaded.context, pixels_NHWC, labels_N, loaded.served.statistics)
-                found[name].append(landscape.loss_and_accuracy(loaded.served.theta_P)[1])
+                found[name].append(landscape.loss_and_value(loaded.served.theta_P)[1])
         return found
 
 

@@ -29,6 +29,7 @@ class Panel:
         lines: by label.
         log: whether the vertical axis is logarithmic.
         labels: in place of the numbers on the horizontal axis, where these are 0, 1, ...
+        share: whether values are shares of which more is better, which end at 1.
     """
 
     x: str
@@ -36,11 +37,7 @@ class Panel:
     lines: Mapping[str, Line]
     log: bool = False
     labels: tuple[str, ...] = ()
-
-    @property
-    def bounded(self) -> bool:
-        """Whether its values are accuracies, which end at 1."""
-        return "accuracy" in self.y
+    share: bool = False
 
     def draw(self, axes: Any) -> None:
         """Draw it; other kinds of panels do it in another way."""
@@ -72,7 +69,7 @@ def _draw(axes: Any, panel: Panel) -> None:
         values = np.array(rows, dtype=float)
         mean, spread = values.mean(axis=0), values.std(axis=0, ddof=1) if len(values) > 1 else 0 * values[0]
         low, high = mean - spread, mean + spread
-        if panel.bounded:
+        if panel.share:
             high = np.minimum(high, 1)
         if panel.log:  # a band that reaches zero has no place there
             low = np.maximum(low, mean / 10)
@@ -89,7 +86,7 @@ def _draw(axes: Any, panel: Panel) -> None:
     axes.set_xlabel(panel.x)
     axes.set_ylabel(panel.y)
     axes.set_yscale("log" if panel.log else "linear")
-    if panel.bounded and axes.get_ylim()[1] > 1:
+    if panel.share and axes.get_ylim()[1] > 1:
         axes.set_ylim(top=1 + 0.02 * (1 - axes.get_ylim()[0]))
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)

@@ -39,13 +39,13 @@ class Measure(ABC):
 
 @dataclass(frozen=True)
 class TrainingLoss(Measure):
-    """[loss, accuracy] of so many training images."""
+    """[loss, headline metric] of so many training images."""
 
     images: int = 1000
 
     def of(self, loaded: LoadedRun, others: Sequence[LoadedRun]) -> list[float]:
         """Both."""
-        return list(loaded.landscape(self.images, loaded.served).loss_and_accuracy(loaded.served.theta_P))
+        return list(loaded.landscape(self.images, loaded.served).loss_and_value(loaded.served.theta_P))
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class NoisyAccuracy(Measure):
 
         test, theta_P, seed = loaded.federation.test, loaded.served.theta_P, loaded.run.seed
         landscape = Landscape(loaded.context, test.inputs, test.targets, loaded.served.statistics)
-        return [noise(landscape, theta_P, sigma, self.draws, self.relative, seed).accuracy for sigma in self.sigmas]
+        return [noise(landscape, theta_P, sigma, self.draws, self.relative, seed).value for sigma in self.sigmas]
 
 
 @dataclass(frozen=True)
@@ -110,12 +110,12 @@ class TestAccuracy(Measure):
 
         test = others[0].federation.test
         landscape = Landscape(loaded.context, test.inputs, test.targets, loaded.served.statistics)
-        return landscape.loss_and_accuracy(loaded.served.theta_P)[1]
+        return landscape.loss_and_value(loaded.served.theta_P)[1]
 
 
 @dataclass(frozen=True)
 class LineTo(Measure):
-    """Loss and accuracy on training images along (1 − t) w + t w', w' the model of another run, for t from 0 to 1 and
+    """Loss and metric on training images along (1 − t) w + t w', w' the model of another run, for t from 0 to 1 and
     somewhat beyond.
 
     Statistics of batch normalisation are estimated anew at each point, ends included, as those of averaged models are
@@ -134,19 +134,19 @@ class LineTo(Measure):
         return (self.to,)
 
     def of(self, loaded: LoadedRun, others: Sequence[LoadedRun]) -> dict[str, list[float]]:
-        """`t`, `loss`, `accuracy`."""
-        landscape = loaded.landscape(self.images, loaded.served)
+        """`t`, `loss`, and the headline metric by its name."""
+        landscape, name = loaded.landscape(self.images, loaded.served), loaded.run.learnt.score.name
         begin_P, end_P = loaded.served.theta_P, others[0].served.theta_P
         if loaded.context.batchnorms is None:
             found = between(landscape, begin_P, end_P, self.points, self.margin)
-            return {"t": found.t, "loss": found.loss, "accuracy": found.accuracy}
+            return {"t": found.t, "loss": found.loss, name: found.value}
         t: list[float] = np.linspace(-self.margin, 1 + self.margin, self.points).tolist()
         pairs = []
         for at in t:
             theta_P = torch.lerp(begin_P, end_P, at)
             statistics_S = loaded.simulation.statistics.estimated(theta_P)
-            pairs.append(landscape.given(statistics_S).loss_and_accuracy(theta_P))
-        return {"t": t, "loss": [loss for loss, _ in pairs], "accuracy": [accuracy for _, accuracy in pairs]}
+            pairs.append(landscape.given(statistics_S).loss_and_value(theta_P))
+        return {"t": t, "loss": [loss for loss, _ in pairs], name: [value for _, value in pairs]}
 
 
 def barrier(line: dict[str, list[float]]) -> float:
@@ -175,9 +175,9 @@ class FirstSteps(Measure):
     client: int = 0
 
     def of(self, loaded: LoadedRun, others: Sequence[LoadedRun]) -> dict[str, list[float]]:
-        """`loss` and `accuracy`, after 0, 1, ... `steps` steps."""
+        """`loss` and the headline metric by its name, after 0, 1, ... `steps` steps."""
         landscape = loaded.landscape(self.images, loaded.served)
-        found = [landscape.loss_and_accuracy(loaded.served.theta_P)]
+        found = [landscape.loss_and_value(loaded.served.theta_P)]
         trainer = LoopTrainer(replace(loaded.context, optimizer=self.optimizer), loaded.federation)
         try:
             with numerics(loaded.run.engine.precision):
@@ -186,7 +186,8 @@ class FirstSteps(Measure):
                     found.append((float(np.mean([a for a, _ in after])), float(np.mean([b for _, b in after]))))
         finally:
             trainer.close()
-        return {"loss": [loss for loss, _ in found], "accuracy": [accuracy for _, accuracy in found]}
+        name = loaded.run.learnt.score.name
+        return {"loss": [loss for loss, _ in found], name: [value for _, value in found]}
 
     def _after(
         self, loaded: LoadedRun, trainer: LoopTrainer, landscape: Any, steps: int, draw: int
@@ -196,5 +197,5 @@ class FirstSteps(Measure):
         order = Order(simulation.done + draw, self.optimizer.base_optimizer.lr, [self.client], np.ones(1), sent=sent)
         store, (plan,) = trainer.context.plan(loaded.federation, order)
         theta_P = trainer.one(loaded.served.theta_P, trainer.context.store(store), plan.first(steps), order)[0]
-        pair: tuple[float, float] = landscape.loss_and_accuracy(theta_P)
+        pair: tuple[float, float] = landscape.loss_and_value(theta_P)
         return pair

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from fedsam.measure.names import headline_of
 from fedsam.reproduce.base import Paper
 from fedsam.reproduce.beside import as_markdown as tables_beside
 from fedsam.reproduce.carry_out import Outcome, reason
@@ -110,13 +111,14 @@ def as_csv(found: list[dict[str, Any]]) -> str:
 
 def runs_as_csv(outcome: Outcome) -> str:
     """One line a finished run: the numbers of its last record."""
-    fields = ("round", "test_accuracy", "test_loss", "train_loss", "robust_accuracy")
+    lasts = [(*at, outcome.results.records(*at)[-1]) for at in outcome.results.jobs]
+    name = headline_of(lasts[0][-1]) if lasts else "accuracy"
+    fields = ("round", f"test_{name}", "test_loss", "train_loss", f"robust_{name}")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["run", "seed", *fields])
-    for name, seed in outcome.results.jobs:
-        last = outcome.results.records(name, seed)[-1]
-        writer.writerow([name, seed, *(last.get(field) for field in fields)])
+    for run, seed, last in lasts:
+        writer.writerow([run, seed, *(last.get(field) for field in fields)])
     return text.getvalue()
 
 

@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,7 @@ class RunDirectory:
         """
         must_be_free(path)
         description = {"format": FORMAT, "keys": run.keys(), "digest": run.digest(), "environment": environment}
+        description |= {"metrics": [asdict(score) for score in run.learnt.scores]}
         description |= {"fingerprint": fingerprint} if fingerprint else {}
         with on_disk(path):
             path.mkdir(parents=True, exist_ok=True)

@@ -20,7 +20,8 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
-from fedsam.measure.names import headline_of, loss_of, split_of, told, value_of
+from fedsam.measure.names import loss_of, split_of, value_of
+from fedsam.measure.score import ACCURACY
 from fedsam.run import Run, describe_keys
 from fedsam.runs.records import Record
 from fedsam.runs.result import Listener, Result
@@ -57,8 +58,7 @@ class Progress(Listener):
     """Live progress with rounds per second and time left; on a pipe, a plain line every few seconds."""
 
     EVERY = 5.0  # seconds between plain lines
-
-    unit = "share"  # of the headline metric
+    score = ACCURACY  # how the headline metric is told
 
     def __init__(self, quiet: bool = False) -> None:
         self.console = Console(stderr=True, quiet=quiet)
@@ -107,7 +107,7 @@ class Progress(Listener):
 
     def started(self, run: Run, engine: str, reason: str, done: int) -> None:
         """Say what runs, on which engine and why."""
-        self.unit = run.learnt.headline.unit
+        self.score = run.learnt.score
         if self.total is None:
             self.console.print(f"{run.title()}: engine {engine} ({reason})", highlight=False, soft_wrap=True)
             if done:
@@ -142,7 +142,7 @@ class Progress(Listener):
 
     def recorded(self, record: Record) -> None:
         """Show the latest headline metric."""
-        self.note = f"{split_of(record)} {headline_of(record)} {told(value_of(record), self.unit)}"
+        self.note = f"{split_of(record)} {self.score.words} {self.score.text(value_of(record))}"
         self.bar.update(self.task, note=self.note)
 
 
@@ -186,14 +186,14 @@ def show_result(result: Result) -> None:
     """The result of one run, for a person."""
     summary = result.summary()
     averaged = result.run.average.name != "none"
-    split, name, unit = split_of(summary), headline_of(summary), result.run.learnt.headline.unit
-    spec = {f"{split} {name}": told(value_of(summary), unit)}
-    spec |= {"without averaging": told(summary[f"raw_{split}_{name}"], unit)} if averaged else {}
-    robust = f"robust_{name}"
-    spec |= {f"robust {name}": told(summary[robust], unit)} if robust in summary else {}
+    split, score = split_of(summary), result.run.learnt.score
+    spec = {f"{split} {score.words}": score.text(value_of(summary))}
+    spec |= {"without averaging": score.text(summary[f"raw_{split}_{score.name}"])} if averaged else {}
+    robust = f"robust_{score.name}"
+    spec |= {f"robust {score.words}": score.text(summary[robust])} if robust in summary else {}
     spec |= {f"{split} loss": f"{loss_of(summary):.4f}", "seconds per round": f"{summary['seconds_per_round']:.4g}"}
     where = {"run directory": summary["out"] or "none"}
-    if result.out and unit == "share":
+    if result.out:
         where["report"] = str(result.out / "report.html")
     show_facts({**spec, **where})
 

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from fedsam.errors import Damaged, FedsamError, Interrupted, RunError
+from fedsam.errors import Damaged, FedsamError, InputError, Interrupted, RunError
 from fedsam.measure.names import split_of, value_of
+from fedsam.measure.score import Score
 from fedsam.run import Run
 from fedsam.runs.directory import fresh
 from fedsam.runs.progress import Progress
@@ -36,7 +37,7 @@ class Comparison:
         runs: the settings, each with its first seed.
         metrics: by setting, then by seed.
         out: where the runs, table and figure are.
-        last: the final accuracy of a run is the mean over its recorded rounds among this many last ones.
+        last: the final value of a run is the mean over its recorded rounds among this many last ones.
     """
 
     runs: dict[str, Run]
@@ -44,10 +45,15 @@ class Comparison:
     out: Path
     last: int = LAST
 
+    @property
+    def score(self) -> Score:
+        """How the metric is told that the runs are judged by."""
+        return next(iter(self.runs.values())).learnt.score
+
     def rows(self) -> list[dict[str, Any]]:
         """One row a setting, as plain JSON types; `std` is the sample standard deviation over seeds (0 for one).
 
-        `difference` is the mean over seeds of the accuracy less that of the first setting with the same seed, and
+        `difference` is the mean over seeds of the value less that of the first setting with the same seed, and
         `interval` how far its 95 % confidence interval reaches to either side: t_{0.975, n−1} s / √n with s the
         standard deviation of the n differences; none for one seed, as for the first setting itself.
         """
@@ -59,15 +65,15 @@ class Comparison:
                 seed: float(np.mean([value_of(r) for r in records if r["round"] > rounds - self.last]))
                 for seed, records in by_seed.items()
             }
-            accuracies = list(final.values())
+            values = list(final.values())
             seconds = [sum(r["seconds"] for r in records) / rounds for records in by_seed.values()]
             rows.append(
                 {
                     "setting": setting,
                     "seeds": list(by_seed),
-                    f"{split_of(next(iter(by_seed.values()))[-1])}_accuracy": accuracies,
-                    "mean": float(np.mean(accuracies)),
-                    "std": float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else 0.0,
+                    f"{split_of(next(iter(by_seed.values()))[-1])}_{self.score.name}": values,
+                    "mean": float(np.mean(values)),
+                    "std": float(np.std(values, ddof=1)) if len(values) > 1 else 0.0,
                     "seconds_per_round": float(np.mean(seconds)),
                 }
             )
@@ -115,13 +121,15 @@ def compare(
         apart: train every run by itself, also where several could be trained as one (see `fedsam.sweeps.batched`).
 
     Raises:
-        InputError: a run is not judged by a share.
+        InputError: the runs are not judged by the same metric.
         Busy: another process is at work in the directory.
         RunError: a run failed, or all did; what the others gave is written.
     """
     first = next(iter(runs.values()))
     for run in runs.values():
-        run.learnt.must_score_shares("comparisons")
+        if run.learnt.score != first.learnt.score:
+            names = f"{run.learnt.score.words}, another run by {first.learnt.score.words}"
+            raise InputError("task.name", run.learnt.name, f"is judged by {names}; compare them apart")
     named = out or (Path(first.out) if first.out else None)
     place = nullcontext(named) if named else fresh(Path("runs"), f"compare-{first.data.name}")
     with place as home, locked(home):
@@ -258,7 +266,7 @@ def _write(comparison: Comparison) -> None:
     out, rows = comparison.out, comparison.rows()
     with on_disk(out / "compare.json"):
         replace_file(out / "compare.json", (json.dumps(rows, indent=2) + "\n").encode())
-    tables.write(rows, out, comparison.last)
+    tables.write(rows, out, comparison.score, comparison.last)
     draw(comparison.metrics, next(iter(comparison.runs.values())), out / "curves.png")
     write_report([out], out / "report.html")
 
@@ -268,28 +276,21 @@ def show(comparison: Comparison) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    rows = comparison.rows()
+    rows, score = comparison.rows(), comparison.score
     seeds = len(rows[0]["seeds"])
     table = Table(
-        title=f"{split_of(rows[0])} accuracy, mean of the last {comparison.last} rounds,"
+        title=f"{split_of(rows[0])} {score.words}, mean of the last {comparison.last} rounds,"
         f" {seeds} seed{'s' * (seeds > 1)}",
         title_justify="left",
     )
     for header in ("setting", "mean", "std", "less the first", "seconds per round"):
         table.add_column(header, justify="left" if header == "setting" else "right", overflow="fold")
     for row in rows:
-        numbers = f"{row['mean']:.2%}", f"{row['std']:.2%}", _less(row), f"{row['seconds_per_round']:.4f}"
-        table.add_row(row["setting"], *numbers)
+        numbers = score.text(row["mean"]), score.text(row["std"]), tables.less(row, score)
+        table.add_row(row["setting"], *numbers, f"{row['seconds_per_round']:.4f}")
     console = Console()
     console.print(table, highlight=False)
     if any(row.get("interval") is not None for row in rows):
-        console.print("less the first: paired over seeds, in percentage points, with its 95 % confidence interval")
+        console.print(f"less the first: paired over seeds, {tables.in_points(score)}with its 95 % confidence interval")
     for label, name in (("learning curves", "curves.png"), ("tables", "table.*"), ("report", "report.html")):
         console.print(f"{label}: {comparison.out / name}", highlight=False, soft_wrap=True)
-
-
-def _less(row: dict[str, Any]) -> str:
-    if row.get("difference") is None:
-        return ""
-    reach = "" if row["interval"] is None else f" ± {100 * row['interval']:.2f}"
-    return f"{100 * row['difference']:+.2f}{reach}"

@@ -17,7 +17,7 @@ Metrics = Mapping[str, Mapping[int, list[Record]]]
 
 
 def draw(metrics: Metrics, first: Run, path: Path) -> None:
-    """Accuracy against rounds: the mean over seeds, and a band of one standard deviation around it.
+    """The headline metric against rounds: the mean over seeds, and a band of one standard deviation around it.
 
     Args:
         first: the run whose data and cohort the title names.
@@ -28,17 +28,16 @@ def draw(metrics: Metrics, first: Run, path: Path) -> None:
     figure = Figure(figsize=(8, 5), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    lowest = 1.0
+    score, lowest = first.learnt.score, 1.0
     split = split_of(next(iter(next(iter(metrics.values())).values()))[-1])
     for number, (setting, by_seed) in enumerate(metrics.items()):
         colour = COLOURS[number % len(COLOURS)]
         rounds = [record["round"] for record in next(iter(by_seed.values()))]
-        accuracy = np.array([[value_of(record) for record in records] for records in by_seed.values()])
-        mean, std = accuracy.mean(axis=0), accuracy.std(axis=0, ddof=1) if len(accuracy) > 1 else np.zeros(len(rounds))
-        axes.plot(rounds, 100 * mean, color=colour, label=setting, linewidth=1.6)
-        axes.fill_between(
-            rounds, 100 * (mean - std).clip(0), 100 * (mean + std).clip(max=1), color=colour, alpha=0.15, linewidth=0
-        )
+        values = np.array([[value_of(record) for record in records] for records in by_seed.values()])
+        mean, std = values.mean(axis=0), values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros(len(rounds))
+        low, high = ((mean - std).clip(0), (mean + std).clip(max=1)) if score.share else (mean - std, mean + std)
+        axes.plot(rounds, score.scale * mean, color=colour, label=setting, linewidth=1.6)
+        axes.fill_between(rounds, score.scale * low, score.scale * high, color=colour, alpha=0.15, linewidth=0)
         lowest = min(lowest, float(mean[len(mean) // 4 :].min()))
     seeds = len(next(iter(metrics.values())))
     spread = f"mean and standard deviation of {seeds} seeds" if seeds > 1 else "one seed"
@@ -46,10 +45,11 @@ def draw(metrics: Metrics, first: Run, path: Path) -> None:
         f"{first.data.name}, {first.data.clients} clients, {first.cohort} per round: {spread}", loc="left", fontsize=11
     )
     axes.set_xlabel("round")
-    axes.set_ylabel(f"{split} accuracy (%)")
+    axes.set_ylabel(score.label(split))
     axes.set_xlim(0, None)
-    axes.set_ylim(max(0.0, 100 * lowest - 8), min(100.5, axes.get_ylim()[1]))
+    if score.share:
+        axes.set_ylim(max(0.0, 100 * lowest - 8), min(100.5, axes.get_ylim()[1]))
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="lower right", frameon=False)
+    axes.legend(loc="lower right" if score.better == "higher" else "upper right", frameon=False)
     figure.savefig(path)

@@ -23,7 +23,6 @@ from fedsam.errors import InputError, RunError, under
 from fedsam.report.heterogeneity import (
     ALLOWED,
     MEASURES,
-    VALUES,
     Point,
     checked,
     default_against,
@@ -32,6 +31,7 @@ from fedsam.report.heterogeneity import (
     figures,
     heterogeneity,
     points,
+    quantities,
     stated,
 )
 from fedsam.report.numbers import number, spread
@@ -167,7 +167,8 @@ def _written(out: Path, against: str | None) -> Found:
 def as_csv(found: Sequence[Point]) -> str:
     """One line a point, all digits: measures, then mean and sample standard deviation over seeds of each quantity."""
     measures = list(dict.fromkeys(name for point in found for name in point.measures))
-    numbers = [name for name in VALUES if any(name in point.values for point in found)]
+    score = found[0].score
+    numbers = [name for name in quantities(score) if any(name in point.values for point in found)]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     columns = [f"{name}_{part}" for name in numbers for part in ("mean", "std")]
@@ -175,7 +176,7 @@ def as_csv(found: Sequence[Point]) -> str:
     for point in found:
         each = [list(point.values.get(name, {}).values()) for name in numbers]
         stated = [part for values in each for part in ((fmean(values), spread(values)) if values else ("", ""))]
-        seeds = len(point.values.get("accuracy", {}))
+        seeds = len(point.values.get(score.name, {}))
         writer.writerow([point.method, point.data, *(point.measures.get(m, "") for m in measures), seeds, *stated])
     return text.getvalue()
 
@@ -185,11 +186,13 @@ def show(found: Found) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    numbers = [name for name in VALUES if any(name in point.values for point in found.points)]
-    headers = {"accuracy": "accuracy", "lambda_max": "λ₁", "worst_before": "worst decile", "worst_after": "trained"}
+    score = found.points[0].score
+    numbers = [name for name in quantities(score) if any(name in point.values for point in found.points)]
+    headers = {score.name: score.words, "lambda_max": "λ₁", "worst_before": "worst decile", "worst_after": "trained"}
     words = {"js": "JS (bits)", "emd": "EMD", "classes": "classes", "gini": "Gini"}
     axis = words.get(found.against, found.against)
-    table = Table(title="shares in %: mean ± standard deviation over seeds", title_justify="left")
+    unit = "shares in %: " if score.share else ""
+    table = Table(title=f"{unit}mean ± standard deviation over seeds", title_justify="left")
     for header in ("method", "data", axis, *(headers[name] for name in numbers)):
         table.add_column(header, justify="left" if header in ("method", "data") else "right", overflow="fold")
     for point in found.points:

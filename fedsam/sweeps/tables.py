@@ -9,35 +9,35 @@ from pathlib import Path
 from typing import Any
 
 from fedsam.measure.names import split_of, value_of
+from fedsam.measure.score import Score
 from fedsam.storage.files import on_disk, replace_file
 from fedsam.storage.text import encoded
 
 SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 
 
-def write(rows: Sequence[dict[str, Any]], out: Path, last: int) -> None:
+def write(rows: Sequence[dict[str, Any]], out: Path, score: Score, last: int) -> None:
     """Write table.csv, table.md and table.tex.
 
     Args:
-        rows: as `Comparison.rows`; accuracies from 0 to 1.
+        rows: as `Comparison.rows`; shares from 0 to 1.
         out: the directory.
-        last: rounds whose mean the accuracy is.
+        score: how values are told.
+        last: rounds whose mean a value is.
     """
-    caption = (
-        f"{split_of(rows[0]).capitalize()} accuracy (%), mean of the last {last} rounds; ± standard deviation over"
-    )
-    caption += " seeds; differences are paired over seeds, in percentage points, with the 95 % confidence interval."
+    caption = f"{score.label(split_of(rows[0]).capitalize())}, mean of the last {last} rounds; ± standard deviation"
+    caption += f" over seeds; differences are paired over seeds, {in_points(score)}with the 95 % confidence interval."
     for name, text in (
         ("table.csv", as_csv(rows)),
-        ("table.md", as_markdown(rows, caption)),
-        ("table.tex", as_latex(rows, caption)),
+        ("table.md", as_markdown(rows, caption, score)),
+        ("table.tex", as_latex(rows, caption, score)),
     ):
         with on_disk(out / name):
             replace_file(out / name, encoded(text))
 
 
 def as_csv(rows: Sequence[dict[str, Any]]) -> str:
-    """One line a setting, all digits; a column for each seed's accuracy."""
+    """One line a setting, all digits; a column for each seed's value."""
     seeds = sorted({seed for row in rows for seed in row["seeds"]})
     fields = ("setting", "mean", "std", "difference", "interval", "seconds_per_round")
     text = io.StringIO()
@@ -49,38 +49,41 @@ def as_csv(rows: Sequence[dict[str, Any]]) -> str:
     return text.getvalue()
 
 
-def as_markdown(rows: Sequence[dict[str, Any]], caption: str) -> str:
+def as_markdown(rows: Sequence[dict[str, Any]], caption: str, score: Score) -> str:
     """A table of pipes, and what its numbers are."""
-    lines = ["| setting | accuracy | less the first |", "|---|---|---|"]
-    lines += [f"| {_piped(row['setting'])} | {_accuracy(row)} | {_less(row)} |" for row in rows]
+    lines = [f"| setting | {_piped(score.words)} | less the first |", "|---|---|---|"]
+    lines += [f"| {_piped(row['setting'])} | {_value(row, score)} | {less(row, score)} |" for row in rows]
     return "\n".join([*lines, "", caption]) + "\n"
 
 
-def as_latex(rows: Sequence[dict[str, Any]], caption: str) -> str:
+def as_latex(rows: Sequence[dict[str, Any]], caption: str, score: Score) -> str:
     """A tabular between rules of booktabs, and what its numbers are as a comment."""
     lines = [
         f"% {caption}",
         r"\begin{tabular}{lrr}",
         r"\toprule",
-        r"setting & accuracy & less the first \\",
+        rf"setting & {_escaped(score.words)} & less the first \\",
         r"\midrule",
     ]
     for row in rows:
-        numbers = " & ".join(f"${text}$" if text else "" for text in (_accuracy(row), _less(row)))
+        numbers = " & ".join(f"${text}$" if text else "" for text in (_value(row, score), less(row, score)))
         lines.append(f"{_escaped(row['setting'])} & {numbers.replace('±', chr(92) + 'pm')} \\\\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
-def _accuracy(row: dict[str, Any]) -> str:
-    spread = f" ± {100 * row['std']:.2f}" if len(row["seeds"]) > 1 else ""
-    return f"{100 * row['mean']:.2f}{spread}"
+def _value(row: dict[str, Any], score: Score) -> str:
+    return score.cell(row["mean"], row["std"] if len(row["seeds"]) > 1 else None)
 
 
-def _less(row: dict[str, Any]) -> str:
-    if row.get("difference") is None:
-        return ""
-    reach = "" if row["interval"] is None else f" ± {100 * row['interval']:.2f}"
-    return f"{100 * row['difference']:+.2f}{reach}"
+def less(row: dict[str, Any], score: Score) -> str:
+    """The difference of a row to the first one, with the reach of its interval; nothing where there is none."""
+    return "" if row.get("difference") is None else score.change(row["difference"], row["interval"])
+
+
+def in_points(score: Score) -> str:
+    """The unit of differences, for the middle of a sentence."""
+    unit = "percentage points" if score.share else score.unit
+    return f"in {unit}, " if unit else ""
 
 
 def _piped(text: str) -> str:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from fedsam.config import Component, key
 from fedsam.errors import InputError
+from fedsam.measure.score import Score
 
 if TYPE_CHECKING:
     from fedsam.data.spec import Spec
@@ -33,6 +34,11 @@ class Metric(ABC):
     """`share` (of 1, shown in percent), `nats`, or whatever the numbers are in."""
     last: ClassVar[bool] = False
     """Whether it is measured at the end of a run alone, as what is no single number."""
+
+    @property
+    def score(self) -> Score:
+        """How it is told and compared."""
+        return Score(self.name, self.better, self.unit)
 
     @abstractmethod
     def statistics(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -62,6 +68,9 @@ class Task(Component):
 
     metrics: ClassVar[tuple[Metric, ...]] = ()
     """What there is to score by; the first is the headline."""
+
+    loss_unit: ClassVar[str] = ""
+    """What the loss is in, such as `nats`."""
 
     extra_metrics: str = key(
         "", "metrics that are recorded beside the first: their names, separated by commas, or all", "off"
@@ -93,15 +102,16 @@ class Task(Component):
         """The metric that a run is judged by."""
         return self.metrics[0]
 
-    def must_score_shares(self, what: str) -> None:
-        """Refuse what as yet takes the headline for a share of which more is better.
+    @property
+    def score(self) -> Score:
+        """How the headline is told and compared."""
+        return self.headline.score
 
-        Raises:
-            InputError: under "task.name".
-        """
-        if self.headline.unit != "share" or self.headline.better != "higher":
-            told = f"{what} go by a share of which more is better, as yet, and {self.headline.name} is none"
-            raise InputError("task.name", self.name, f"{told}; look at metrics.jsonl")
+    @property
+    def scores(self) -> tuple[Score, ...]:
+        """How everything that is recorded is told, in the order of a record: the headline, the loss, the others."""
+        first, *others = (metric.score for metric in self.recorded)
+        return (first, Score("loss", "lower", self.loss_unit), *others)
 
     def of(self, own: str | Task) -> Task:
         """The task in force, given the data set's own: this one."""

@@ -43,6 +43,7 @@ class Classification(Task):
         PerClassAccuracy(),
         ConfusionMatrix(),
     )
+    loss_unit: ClassVar[str] = "nats"
 
     def output_shape(self, spec: Spec) -> tuple[int, ...]:
         """(L,)."""

@@ -49,7 +49,7 @@ class Book:
 
 class _Searcher(Searcher):  # type: ignore[misc]
     def __init__(self, book: Book) -> None:
-        super().__init__(metric="accuracy", mode="max")
+        super().__init__(metric="value", mode="max")
         self.book = book
 
     def suggest(self, trial_id: str) -> Any:
@@ -92,7 +92,7 @@ class _Scheduler(FIFOScheduler):  # type: ignore[misc]
         elif FAILED in result:
             self.book.failed[number] = result[FAILED]
         else:
-            report = Report(*(result[name] for name in ("round", "accuracy", "loss", "seconds")))
+            report = Report(*(result[name] for name in ("round", "value", "loss", "seconds")))
             if self.book.ledger.report(number, report):
                 return str(TrialScheduler.STOP)
         return str(TrialScheduler.CONTINUE)

@@ -32,15 +32,17 @@ def run(keys: dict[str, Any], out: Path | None, address: str | None, quiet: bool
 
 def show(tuned: Tuned) -> None:
     """The result, for a person."""
-    found, accuracies = tuned.summary(), list(tuned.accuracies.values())
-    spread = f" ± {np.std(accuracies, ddof=1):.2%}" if len(accuracies) > 1 else ""
+    found, score, tested = tuned.summary(), tuned.score, list(tuned.tested.values())
+    spread = f" ± {score.text(float(np.std(tested, ddof=1)))}" if len(tested) > 1 else ""
+    mean = score.text(float(np.mean(tested)))
+    best = f"{score.text(tuned.best.came.value)} (trial {found['trial']} of {found['trials']})"
     saved = 1 - found["rounds_run"] / found["rounds_without_stopping"]
     states = ", ".join(f"{found[state]} {state}" for state in ("done", "stopped", "failed"))
     show_facts(
         {
             "best settings": " ".join(f"{key}={value}" for key, value in tuned.best.values.items()),
-            "validation accuracy": f"{found['validation_accuracy']:.2%} (trial {found['trial']} of {found['trials']})",
-            "test accuracy": f"{np.mean(accuracies):.2%}{spread} (trained anew with {len(accuracies)} seeds)",
+            f"validation {score.words}": best,
+            f"test {score.words}": f"{mean}{spread} (trained anew with {len(tested)} seeds)",
             "trials": f"{states}; early stopping saved {saved:.0%} of the rounds",
             "as a file": f"fedsam run {tuned.out / 'best.toml'}",
             "all trials": str(tuned.out / "trials.csv"),

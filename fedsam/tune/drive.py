@@ -161,6 +161,6 @@ def _train(config: dict[str, Any]) -> None:
     try:
         error = follow(Run.from_keys(asked["keys"]), tell, asked["ended"])
         if error:
-            tune.report({FAILED: error, "accuracy": 0.0})  # Ray wants the metric in every report
+            tune.report({FAILED: error, "value": 0.0})  # Ray wants the metric in every report
     except FedsamError as error:
-        tune.report({BROKEN: " ".join(str(error).split()), "accuracy": 0.0})
+        tune.report({BROKEN: " ".join(str(error).split()), "value": 0.0})

@@ -33,10 +33,10 @@ class Halving:
             grace *= reduction
         self._seen: dict[int, dict[int, float]] = {rung: {} for rung in self.rungs}
 
-    def stops(self, trial: int, round: int, accuracy: float, peers: Sequence[int]) -> bool:
+    def stops(self, trial: int, round: int, merit: float, peers: Sequence[int]) -> bool:
         """Whether a trial ends here.
 
-            accuracy < quantile_{1 − 1/η} of the accuracies at the rung
+            merit < quantile_{1 − 1/η} of the merits at the rung
 
         The rung is the highest that the trial has come to; those that it has passed since its last record are not its
         affair, nor is one at which it was seen before.
@@ -44,17 +44,18 @@ class Halving:
         Args:
             trial: its number.
             round: that was recorded.
-            accuracy: there.
+            merit: there, higher the better the trial is.
             peers: the trials that it is compared with.
         """
         rung = next((rung for rung in reversed(self.rungs) if rung <= round), None)
         if rung is None or round >= self.rounds or trial in self._seen[rung]:
             return False
-        self._seen[rung][trial] = accuracy
+        self._seen[rung][trial] = merit
         others = [self._seen[rung][peer] for peer in peers if peer in self._seen[rung]]
-        return bool(others) and accuracy < float(np.quantile(others, 1 - 1 / self.reduction))
+        with np.errstate(invalid="ignore"):  # an infinitely bad one beside the place gives NaN: nothing is below it
+            return bool(others) and merit < float(np.quantile(others, 1 - 1 / self.reduction))
 
-    def failed(self, trial: int) -> None:
-        """Count a trial as the worst, at every rung that it has not come to."""
+    def failed(self, trial: int, merit: float) -> None:
+        """Count a trial as the worst, whose merit this is, at every rung that it has not come to."""
         for seen in self._seen.values():
-            seen.setdefault(trial, 0.0)
+            seen.setdefault(trial, merit)

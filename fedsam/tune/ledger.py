@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from fedsam.measure.score import ACCURACY, Score
 from fedsam.tune.halving import Halving
 from fedsam.tune.search.base import Outcome, State, Suggester
 from fedsam.tune.space import Values
@@ -21,10 +22,10 @@ TRIAL, FAILED, BROKEN = "trial", "failed", "broken"
 
 @dataclass(frozen=True)
 class Report:
-    """A recorded round of a trial: accuracy and loss on the validation examples, and seconds since the last one."""
+    """A recorded round of a trial: headline metric and loss on the validation examples, and seconds since the last."""
 
     round: int
-    accuracy: float
+    value: float
     loss: float
     seconds: float
 
@@ -54,8 +55,9 @@ class Ledger:
         halving: says what to stop.
         trials: how many there are in all.
         workers: how many go on at once.
-        last: a trial's accuracy is the mean over the recorded rounds among this many last ones.
+        last: a trial's value is the mean over the recorded rounds among this many last ones.
         ended: told of each trial that has ended.
+        score: how their values are compared.
     """
 
     def __init__(
@@ -66,8 +68,9 @@ class Ledger:
         workers: int,
         last: int = 1,
         ended: Callable[[Trial], None] = lambda trial: None,
+        score: Score = ACCURACY,
     ) -> None:
-        self._suggester, self._halving, self._ended = suggester, halving, ended
+        self._suggester, self._halving, self._ended, self._score = suggester, halving, ended, score
         self.number, self.workers, self.last = trials, workers, last
         self.lag = 1 if workers == 1 else 2 * workers
         self.trials: list[Trial] = []
@@ -101,7 +104,7 @@ class Ledger:
             return trial.stopping and report.round == max(trial.reports)
         trial.reports[report.round] = report
         peers = range(self._known(number))
-        trial.stopping = self._halving.stops(number, report.round, report.accuracy, peers)
+        trial.stopping = self._halving.stops(number, report.round, self._score.merit(report.value), peers)
         return trial.stopping
 
     def end(self, number: int, error: str = "") -> None:
@@ -111,22 +114,22 @@ class Ledger:
         if trial.outcome is None and over:
             trial.outcome = self._outcome(trial, error)
             if error:
-                self._halving.failed(number)
+                self._halving.failed(number, self._score.merit(self._score.worst))
             self._ended(trial)
 
     def _outcome(self, trial: Trial, error: str) -> Outcome:
         reports = [trial.reports[round] for round in sorted(trial.reports)]
         round, seconds = reports[-1].round if reports else 0, sum(report.seconds for report in reports)
         if error:
-            return Outcome("failed", round, 0.0, None, seconds, error)
+            return Outcome("failed", round, self._score.worst, None, seconds, error, self._score)
         state: State = "stopped" if trial.stopping else "done"
         late = [report for report in reports if report.round > round - self.last]
-        accuracy, loss = (sum(getattr(r, name) for r in late) / len(late) for name in ("accuracy", "loss"))
-        return Outcome(state, round, accuracy, loss, seconds)
+        value, loss = (sum(getattr(r, name) for r in late) / len(late) for name in ("value", "loss"))
+        return Outcome(state, round, value, loss, seconds, score=self._score)
 
     def best(self) -> Trial | None:
-        """The trial of the highest accuracy among those that ran to their end, of equal ones the first; None if there
+        """The trial of the best value among those that ran to their end, of equal ones the first; None if there
         is none.
         """
         done = [trial for trial in self.trials if trial.outcome and trial.outcome.state == "done"]
-        return max(done, key=lambda trial: trial.came.accuracy, default=None)
+        return max(done, key=lambda trial: trial.came.merit, default=None)

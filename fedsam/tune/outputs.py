@@ -9,25 +9,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fedsam.measure.score import Score
 from fedsam.run import Run
 from fedsam.storage.files import on_disk, replace_file
 from fedsam.storage.text import encoded
 from fedsam.tune.ledger import Trial
 from fedsam.tune.space import Space, Values
 
-COLUMNS = ("round", "accuracy", "loss", "state", "seconds", "error")
 
-
-def write_trials(trials: Sequence[Trial], space: Space, out: Path) -> None:
-    """Write trials.csv: a line a trial, with its number, what it tried, and its outcome; accuracy and loss are those on
+def write_trials(trials: Sequence[Trial], space: Space, score: Score, out: Path) -> None:
+    """Write trials.csv: a line a trial, with its number, what it tried, and its outcome; metric and loss are those on
     the validation examples. A key that the trial's parts do not have is empty.
     """
     keys = [dimension.key for dimension in space.dimensions]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["trial", *keys, "rounds", *COLUMNS[1:]])
+    columns = (score.name, "loss", "state", "seconds", "error")
+    writer.writerow(["trial", *keys, "rounds", *columns])
     for trial in trials:
-        own = [getattr(trial.came, name) for name in COLUMNS]
+        own = [trial.came.as_json()[name] for name in ("round", *columns)]
         writer.writerow([trial.number, *(trial.values.get(key) for key in keys), *own])
     _write(out / "trials.csv", text.getvalue())
 
@@ -35,7 +35,9 @@ def write_trials(trials: Sequence[Trial], space: Space, out: Path) -> None:
 def write_best(keys: Values, best: Trial, out: Path) -> None:
     """Write best.toml, which `fedsam run` takes: the keys that were given, with the best trial's values."""
     resolved = Run.from_keys(keys).keys()
-    head = f"# Trial {best.number}: accuracy {best.came.accuracy:.4f} on the validation examples.\n"
+    score, value = best.came.score, best.came.value
+    said = f"{value:.4f}" if score.share else score.text(value)
+    head = f"# Trial {best.number}: {score.words} {said} on the validation examples.\n"
     lines = [f"{_name(key)} = {_toml(resolved[key])}\n" for key in sorted(keys, key=lambda key: ("." in key, key))]
     _write(out / "best.toml", head + "".join(lines))
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fedsam.measure.score import Score
 from fedsam.tune.ledger import Trial
 from fedsam.tune.space import Space
 
@@ -19,7 +20,8 @@ class Tuned:
         trials: all of them, ended.
         best: the one whose settings were trained anew.
         rounds: of a trial that is not stopped.
-        accuracies: on the test set, by seed.
+        tested: the headline metric on the test set, by seed.
+        score: how it is told.
         out: the directory.
     """
 
@@ -27,7 +29,8 @@ class Tuned:
     trials: list[Trial]
     best: Trial
     rounds: int
-    accuracies: dict[int, float]
+    tested: dict[int, float]
+    score: Score
     out: Path
 
     def summary(self) -> dict[str, Any]:
@@ -38,9 +41,9 @@ class Tuned:
             "out": str(self.out),
             "best": self.best.values,
             "trial": self.best.number,
-            "validation_accuracy": self.best.came.accuracy,
-            "test_accuracy": list(self.accuracies.values()),
-            "seeds": list(self.accuracies),
+            f"validation_{self.score.name}": self.best.came.value,
+            f"test_{self.score.name}": list(self.tested.values()),
+            "seeds": list(self.tested),
             "trials": len(outcomes),
             **{state: states.count(state) for state in ("done", "stopped", "failed")},
             "rounds_run": sum(outcome.round for outcome in outcomes),

@@ -19,7 +19,7 @@ def quiet() -> Any:
 
 
 class Study(Suggester):
-    """Asks one of Optuna's samplers for accuracies as high as can be.
+    """Asks one of Optuna's samplers for trials as good as can be.
 
     A trial that was stopped early is told as pruned at its last round, so that TPE ranks it below all that ran to
     their end, whose rounds are worth more.
@@ -48,10 +48,10 @@ class Study(Suggester):
 
         trial = self._asked.popleft()
         if outcome.state == "stopped":
-            trial.report(outcome.accuracy, outcome.round)
+            trial.report(outcome.merit, outcome.round)
             self._study.tell(trial, state=TrialState.PRUNED)
         else:
-            self._study.tell(trial, outcome.accuracy)
+            self._study.tell(trial, outcome.merit)
 
 
 def suggested(trial: Any, dimension: Dimension) -> Any:
@@ -73,17 +73,17 @@ def importance(space: Space, tried: list[tuple[Values, float]]) -> dict[str, flo
     IJCAI 2023), of the trials that are not failed.
 
     Args:
-        tried: parameters and accuracy of each trial.
+        tried: parameters and merit of each trial.
     """
-    if len(tried) < 4 or len({accuracy for _, accuracy in tried}) < 2:
+    if len(tried) < 4 or len({merit for _, merit in tried}) < 2:
         return {}
     optuna = quiet()
     study = optuna.create_study(direction="maximize")
-    for chosen, accuracy in tried:
+    for chosen, merit in tried:
         own = [dimension for dimension in space.dimensions if dimension.key in chosen]
         params = {d.key: d.values.index(chosen[d.key]) if isinstance(d, Choices) else chosen[d.key] for d in own}
         kinds = {dimension.key: _distribution(dimension) for dimension in own}
-        study.add_trial(optuna.trial.create_trial(params=params, distributions=kinds, value=accuracy))
+        study.add_trial(optuna.trial.create_trial(params=params, distributions=kinds, value=merit))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         evaluator = optuna.importance.PedAnovaImportanceEvaluator()

@@ -73,7 +73,7 @@ def _recorded(run: Run, ended: dict[str, Any] | None) -> list[Record]:
 
 def write(trial: Trial, path: Path) -> None:
     """Write down in a trial's directory what it tried and what has come of it."""
-    content = {"trial": trial.number, "values": trial.values, **vars(trial.came)}
+    content = {"trial": trial.number, "values": trial.values, **trial.came.as_json()}
     with on_disk(path / FILE):
         path.mkdir(parents=True, exist_ok=True)
         replace_file(path / FILE, (json.dumps(content, allow_nan=False) + "\n").encode())

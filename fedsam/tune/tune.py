@@ -15,6 +15,7 @@ from typing import Any
 from fedsam.border.budget import must_be_few
 from fedsam.config import find
 from fedsam.errors import InputError, RunError
+from fedsam.measure.names import value_of
 from fedsam.report.tuning import write_tuning
 from fedsam.run import Run
 from fedsam.runs.progress import Progress
@@ -81,7 +82,7 @@ class Plan:
         if base.engine.name in ("ray", "flower"):
             allowed = "trials are processes of their own already; leave it out, and set --workers"
             raise InputError("engine.name", base.engine.name, allowed)
-        base.learnt.must_score_shares("searches")
+        self.score = base.learnt.score
         self.seed, self.rounds, self.last = base.seed, base.rounds, base.evaluate_last
         self.grace = settings.grace or max(1, self.rounds // 10)
         if self.grace > self.rounds:
@@ -100,7 +101,11 @@ class Plan:
     def trial(self, values: Values, out: Path) -> Run:
         """The run of a trial."""
         keys = {**self.space.keys(values), "evaluate_every": self.every, "checkpoint_every": self.every}
-        return Run.from_keys({**keys, "out": str(out)})
+        run = Run.from_keys({**keys, "out": str(out)})
+        if run.learnt.score != self.score:
+            other = f"is judged by {run.learnt.score.words}, other trials by {self.score.words}; search them apart"
+            raise InputError("task.name", run.learnt.name, other)
+        return run
 
     def chosen(self, values: Values) -> Values:
         """The keys of a run with these values that is not for tuning."""
@@ -156,9 +161,9 @@ def _tuned(plan: Plan, place: Path, progress: Progress, stop: threading.Event | 
         shown = _Shown(progress, plan, place)
         halving = Halving(plan.rounds, plan.grace)
         suggester = plan.search.start(plan.space, plan.seed, plan.trials)
-        ledger = Ledger(suggester, halving, plan.trials, at_once, plan.last, shown.ended)
+        ledger = Ledger(suggester, halving, plan.trials, at_once, plan.last, shown.ended, plan.score)
         drive(ledger, lambda trial: plan.trial(trial.values, shown.path(trial)), at_once, cluster, stop)
-        outputs.write_trials(ledger.trials, plan.space, place)
+        outputs.write_trials(ledger.trials, plan.space, plan.score, place)
         best = ledger.best()
         if best is None:
             errors = [trial.came.error for trial in ledger.trials]
@@ -168,8 +173,8 @@ def _tuned(plan: Plan, place: Path, progress: Progress, stop: threading.Event | 
         _train_anew(finals, at_once, address, shown, stop)
     finally:
         cluster.leave()
-    accuracies = {run.seed: _tested(run) for run in finals}
-    tuned = Tuned(plan.space, ledger.trials, best, plan.rounds, accuracies, place)
+    tested = {run.seed: _tested(run) for run in finals}
+    tuned = Tuned(plan.space, ledger.trials, best, plan.rounds, tested, plan.score, place)
     write_tuning(tuned, place / "report.html")
     return tuned
 
@@ -189,8 +194,8 @@ class _Shown:
     def ended(self, trial: Trial) -> None:
         """A trial has ended."""
         write(trial, self.path(trial))
-        accuracy = f"validation accuracy {trial.came.accuracy:.2%}"
-        said = {"done": accuracy, "stopped": f"{accuracy}, stopped after round {trial.came.round}"}
+        reached = f"validation {self.plan.score.words} {self.plan.score.text(trial.came.value)}"
+        said = {"done": reached, "stopped": f"{reached}, stopped after round {trial.came.round}"}
         self.step(f"trial {trial.number}: {said.get(trial.came.state, trial.came.error)}")
 
     def step(self, label: str) -> None:
@@ -221,7 +226,7 @@ def _tested(run: Run) -> float:
     records = records_of(run)
     if not records:
         raise RunError(f"the best settings, seed {run.seed}, did not come to their end; give the same command again")
-    return float(records[-1]["test_accuracy"])
+    return float(value_of(records[-1]))
 
 
 def default_out(plan: Plan) -> Path:

@@ -188,7 +188,7 @@ def test_surfaces_of_models_that_cannot_be_evaluated_at_once() -> None:
     test = simulation.federation.test
     landscape = Landscape(simulation.context, test.inputs, test.targets)
     theta_GP = torch.stack([simulation.theta_P, 2 * simulation.theta_P])
-    loss_G, _ = landscape.losses_and_accuracies(theta_GP)
+    loss_G, _ = landscape.losses_and_values(theta_GP)
     assert landscape.together == 1
     assert loss_G.tolist() == [landscape.loss(theta_P) for theta_P in theta_GP]
 

@@ -56,15 +56,15 @@ def test_it_is_what_evaluation_gives() -> None:
     split = federation.test
     landscape = Landscape(task, split.inputs, split.targets)
     loss, accuracy = evaluate(task, theta_P, task.place(split))
-    assert landscape.loss_and_accuracy(theta_P) == (pytest.approx(loss, rel=1e-12), accuracy)
+    assert landscape.loss_and_value(theta_P) == (pytest.approx(loss, rel=1e-12), accuracy)
 
 
 def test_several_points_at_once() -> None:
     federation, task, theta_P = task_of()
     landscape = whole(federation, task, 16)
     points = theta_P + 0.3 * torch.randn(6, len(theta_P), generator=torch.Generator().manual_seed(3)).double()
-    loss_G, accuracy_G = landscape.losses_and_accuracies(points)
-    alone = [landscape.loss_and_accuracy(point) for point in points]
+    loss_G, accuracy_G = landscape.losses_and_values(points)
+    alone = [landscape.loss_and_value(point) for point in points]
     assert loss_G.tolist() == pytest.approx([loss for loss, _ in alone], rel=1e-12)
     assert accuracy_G.tolist() == [accuracy for _, accuracy in alone]
     assert len({round(accuracy, 6) for _, accuracy in alone}) > 1

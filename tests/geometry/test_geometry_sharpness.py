@@ -150,7 +150,7 @@ def test_noise_at_the_minimum_of_a_quadratic(relative: bool) -> None:
     found = noise(landscape, theta_P, sigma, draws, relative, seed=2)
     assert abs(found.loss - mean) < 4 * std / draws**0.5
     assert found.loss_std == pytest.approx(std, rel=0.2)
-    assert (found.accuracy, found.accuracy_std) == (0.25, 0.0)
+    assert (found.value, found.value_std) == (0.25, 0.0)
     assert (
         noise(landscape, theta_P, sigma, 3, relative, seed=3).loss != noise(landscape, theta_P, sigma, 3, relative).loss
     )
@@ -165,7 +165,7 @@ def test_noise_of_a_network_follows_its_trace_and_moves_its_accuracy() -> None:
     gradient = float(landscape.gradient(theta_P).norm())
     assert small.loss_std == pytest.approx(1e-3 * gradient, rel=0.1)
     assert abs(small.loss - landscape.loss(theta_P) - rise) < 4 * small.loss_std / 2000**0.5
-    assert noise(landscape, theta_P, 1.0, 20).accuracy_std > 0
+    assert noise(landscape, theta_P, 1.0, 20).value_std > 0
 
 
 def test_flatness_distance_against_its_formulas() -> None:

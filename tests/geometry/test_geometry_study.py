@@ -119,7 +119,7 @@ def test_it_is_measured_on_the_served_model(finished: Path, studied: Any) -> Non
     assert found["parameters"] == len(theta_P)
     assert (whole["loss"], whole["accuracy"]) == (
         pytest.approx(landscape.loss(theta_P), rel=1e-12),
-        landscape.loss_and_accuracy(theta_P)[1],
+        landscape.loss_and_value(theta_P)[1],
     )
     values = torch.linalg.eigvalsh(dense(landscape, theta_P)).flip(0)[:5].tolist()
     assert whole["eigenvalues"] == pytest.approx(values, rel=1e-6)

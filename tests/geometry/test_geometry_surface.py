@@ -62,9 +62,9 @@ def test_lines_pass_through_their_ends() -> None:
     found = between(landscape, a_P, b_P)
     assert (found.t[0], found.t[4], found.t[20], found.t[-1]) == (-0.25, 0.0, 1.0, 1.25)
     for at, theta_P in ((4, a_P), (20, b_P), (12, (a_P + b_P) / 2), (0, 1.25 * a_P - 0.25 * b_P)):
-        loss, accuracy = landscape.loss_and_accuracy(theta_P)
+        loss, accuracy = landscape.loss_and_value(theta_P)
         assert found.loss[at] == pytest.approx(loss, rel=1e-12)
-        assert found.accuracy[at] == accuracy
+        assert found.value[at] == accuracy
     along = line(landscape, a_P, b_P - a_P, found.t)
     assert along.loss == pytest.approx(found.loss, rel=1e-9)
 
@@ -73,8 +73,8 @@ def test_a_line_over_a_quadratic_is_its_parabola() -> None:
     _, task, theta_P = task_of()
     direction_P = near(theta_P * 0, 2)
     landscape = Quadratic(task, torch.diag(theta_P.abs()), theta_P)
-    landscape.losses_and_accuracies = lambda points: tuple(  # type: ignore[method-assign,assignment,return-value]
-        torch.tensor([landscape.loss_and_accuracy(p)[part] for p in points], dtype=torch.float64) for part in (0, 1)
+    landscape.losses_and_values = lambda points: tuple(  # type: ignore[method-assign,assignment,return-value]
+        torch.tensor([landscape.loss_and_value(p)[part] for p in points], dtype=torch.float64) for part in (0, 1)
     )
     found = line(landscape, theta_P, direction_P, [-1.0, 0.0, 2.0])
     curvature = float((theta_P.abs() * direction_P**2).sum())
@@ -94,7 +94,7 @@ def test_a_surface_has_the_model_in_its_centre_and_x_along_its_rows(n: int) -> N
     for row, column in ((0, 0), (1, n - 1), (n - 1, 1)):
         at_P = theta_P + found.x[column] * right_P + found.y[row] * up_P
         assert found.loss[row][column] == pytest.approx(landscape.loss(at_P), rel=1e-12)
-        assert found.accuracy[row][column] == landscape.loss_and_accuracy(at_P)[1]
+        assert found.value[row][column] == landscape.loss_and_value(at_P)[1]
     assert np.array(found.loss).shape == (n, n)
     assert landscape.evaluations == 0
 
@@ -137,7 +137,7 @@ def test_points_at_once_and_one_by_one_agree(monkeypatch: pytest.MonkeyPatch) ->
     assert landscape.together == 1
     single = plane(landscape, theta_P, right_P, up_P, 7)
     assert np.array(many.loss) == pytest.approx(np.array(single.loss), rel=1e-12)
-    assert many.accuracy == single.accuracy
+    assert many.value == single.value
 
 
 def test_models_with_convolutions_go_one_by_one() -> None:

@@ -65,7 +65,7 @@ class Quadratic(Landscape):
         self.context, self.a_PP, self.x_P = context, a_PP, x_P
         self.statistics, self.examples, self.evaluations, self.batch = (), 1, 0.0, 1
 
-    def loss_and_accuracy(self, theta_P: Tensor) -> tuple[float, float]:
+    def loss_and_value(self, theta_P: Tensor) -> tuple[float, float]:
         away_P = theta_P - self.x_P
         return float(0.5 * away_P @ self.a_PP @ away_P), 0.25
 

@@ -16,6 +16,7 @@ import pytest
 
 from fedsam import InputError, RunError
 from fedsam.errors import Interrupted
+from fedsam.measure.score import ACCURACY
 from fedsam.runs.naming import LONGEST, directory_names
 from fedsam.runs.progress import Progress
 from fedsam.sweeps.compare import compare
@@ -141,8 +142,8 @@ def test_tables_for_programs_and_papers() -> None:
     found = list(csv.DictReader(as_csv(rows).splitlines()))
     assert [(row["seed 0"], row["seed 1"]) for row in found] == [("0.5", "0.6"), ("", "0.7")]
     assert found[1]["difference"] == "0.1"
-    assert "| a\\|b_c | 55.00 ± 7.07 |  |" in as_markdown(rows, "What.")
-    latex = as_latex(rows, "What.")
+    assert "| a\\|b_c | 55.00 ± 7.07 |  |" in as_markdown(rows, "What.", ACCURACY)
+    latex = as_latex(rows, "What.", ACCURACY)
     assert r"a|b\_c & $55.00 \pm 7.07$ &  \\" in latex
     assert r"x\&y & $70.00$ & $+10.00$ \\" in latex
 

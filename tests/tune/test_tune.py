@@ -74,7 +74,7 @@ def test_tuning_finds_the_best_rate_of_a_quadratic(capsys: pytest.CaptureFixture
     for seed in range(10):
         for name, search in {"tpe": Tpe(), "random": Random()}.items():
             trials = searched(search, seed, 25)
-            best = max(trials, key=lambda trial: (trial.came.state == "done", trial.came.accuracy))
+            best = max(trials, key=lambda trial: (trial.came.state == "done", trial.came.value))
             misses[name].append(abs(np.log10(best.values["client.lr"] / best_lr(30.0))))
     with capsys.disabled():
         shown = {name: " ".join(f"{miss:.3f}" for miss in found) for name, found in misses.items()}
@@ -125,7 +125,7 @@ def test_halving_keeps_the_best_third() -> None:
     assert not halving.stops(7, 9, 0.0, range(7))  # nobody was at that rung yet
     assert halving.stops(6, 9, -0.1, range(8))
     assert not halving.stops(5, 27, -1.0, range(8))  # it is over anyway
-    halving.failed(4)
+    halving.failed(4, 0.0)
     assert halving.stops(3, 9, -0.2, [4])
     assert Halving(rounds=3, grace=3).rungs == []
 
@@ -166,7 +166,7 @@ def test_a_failed_trial_is_the_worst() -> None:
         ledger.end(number, "loss is not finite" if number == 2 else "")
         ledger.end(number, "twice")
     assert [t.came.state for t in ledger.trials] == ["done", "done", "failed"]
-    assert [t.came.accuracy for t in ledger.trials] == pytest.approx([0.3, 0.4, 0.0])  # means of the last two rounds
+    assert [t.came.value for t in ledger.trials] == pytest.approx([0.3, 0.4, 0.0])  # means of the last two rounds
     assert ledger.trials[0].came.loss == 2.0
     assert (ledger.trials[2].came.round, ledger.trials[2].came.loss) == (1, None)
     assert ledger.best() is ledger.trials[1]
@@ -311,7 +311,7 @@ def test_a_trial_that_was_left_is_taken_up(tmp_path: Path) -> None:
     assert (tmp_path / "0000" / "metrics.jsonl").read_text() == recorded
     heard.clear()
     assert follow(run, heard.append) == ""
-    assert [(r.round, r.accuracy, r.loss) for r in heard] == [(r.round, r.accuracy, r.loss) for r in whole]
+    assert [(r.round, r.value, r.loss) for r in heard] == [(r.round, r.value, r.loss) for r in whole]
     again: list[Report] = []
     follow(run, again.append)
     assert again == heard
@@ -342,7 +342,7 @@ def test_what_is_left_for_others(tmp_path: Path, capsys: pytest.CaptureFixture[s
         ledger.end(trial.number, "<b>not finite</b>" if trial.number == 1 else "")
     best = ledger.best()
     assert best is ledger.trials[4]
-    outputs.write_trials(ledger.trials, plan.space, tmp_path)
+    outputs.write_trials(ledger.trials, plan.space, plan.score, tmp_path)
     outputs.write_best(plan.chosen(best.values), best, tmp_path)
     lines = (tmp_path / "trials.csv").read_text().splitlines()
     assert lines[0] == "trial,client.name,client.rho,client.lr,client.epochs,rounds,accuracy,loss,state,seconds,error"
@@ -358,7 +358,7 @@ def test_what_is_left_for_others(tmp_path: Path, capsys: pytest.CaptureFixture[s
     finals = [plan.final(best.values, number, tmp_path / "best") for number in range(2)]
     accuracies = {run.seed: simulate(run).metrics[-1]["test_accuracy"] for run in finals}
     assert all(len((Path(str(run.out)) / "metrics.jsonl").read_text().splitlines()) == 1 for run in finals)
-    tuned = Tuned(plan.space, ledger.trials, best, 6, accuracies, tmp_path)
+    tuned = Tuned(plan.space, ledger.trials, best, 6, accuracies, plan.score, tmp_path)
     page = write_tuning(tuned, tmp_path / "report.html").read_text()
     for said in (
         "figure-parallel",

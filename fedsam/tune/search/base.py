@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from fedsam.config import Component
 from fedsam.errors import InputError
+from fedsam.measure.score import ACCURACY, Score
 from fedsam.rng import stream
 from fedsam.tune.space import Space, Values
 
@@ -21,19 +23,32 @@ class Outcome:
     Args:
         state: every round was run, early stopping ended it, or it failed.
         round: the last one that was recorded; 0 = none.
-        accuracy: on the validation examples, the mean of the last `evaluate_last` rounds that were recorded; 0 for a
-            trial that failed, which no accuracy is below.
+        value: of the headline metric on the validation examples, the mean of the last `evaluate_last` rounds that were
+            recorded; for a trial that failed, what no value is worse than.
         loss: likewise; None for a trial that failed.
         seconds: of training and evaluation.
         error: what went wrong, in one line.
+        score: how values are compared.
     """
 
     state: State
     round: int
-    accuracy: float
+    value: float
     loss: float | None = None
     seconds: float = 0.0
     error: str = ""
+    score: Score = ACCURACY
+
+    @property
+    def merit(self) -> float:
+        """What a search maximises: higher the better the value is."""
+        return self.score.merit(self.value)
+
+    def as_json(self) -> dict[str, Any]:
+        """All but the score, as plain JSON types, the value by the metric's name; an infinite one is None."""
+        value = self.value if math.isfinite(self.value) else None
+        found = {"state": self.state, "round": self.round, self.score.name: value, "loss": self.loss}
+        return {**found, "seconds": self.seconds, "error": self.error}
 
 
 class Suggester(ABC):
