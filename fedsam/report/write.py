@@ -15,6 +15,7 @@ from fedsam.report.figure import Figure
 from fedsam.report.heterogeneity import heterogeneity
 from fedsam.report.landscape import landscape
 from fedsam.report.learning import learning, results
+from fedsam.report.metrics import metrics_section
 from fedsam.report.overview import environment, unfinished, what_was_run
 from fedsam.report.page import page
 from fedsam.report.read import gather
@@ -29,6 +30,7 @@ MAKERS: tuple[Maker, ...] = (
     heterogeneity,
     results,
     learning,
+    metrics_section,
     traffic_section,
     turnout_section,
     local_scores,
