@@ -68,7 +68,9 @@ class Landscape:
     def part(self, index: Sequence[int] | np.ndarray) -> Landscape:
         """The loss on some of the examples."""
         index_B = torch.as_tensor(np.asarray(index), device=self.targets_N.device)
-        inputs_B = self.inputs_N[index_B].contiguous(memory_format=torch.channels_last)
+        inputs_B = self.inputs_N[index_B]
+        if inputs_B.dim() == 4:
+            inputs_B = inputs_B.contiguous(memory_format=torch.channels_last)
         return self._like(inputs_B, self.targets_N[index_B], self.statistics)
 
     def given(self, *statistics: Tensor) -> Landscape:

@@ -29,7 +29,7 @@ POINTS = 5  # of a range in a grid
 DIGITS = 4  # significant ones of a value that is suggested
 TRIED = 1000  # combinations of choices that are checked before anything is run
 TAKEN = ("seed", "rounds", "evaluate_every", "evaluate_last", "checkpoint_every", "attack_images", "out")
-GROUPS_TAKEN = ("engine", "attack", "geometry")
+GROUPS_TAKEN = ("task", "engine", "attack", "geometry")
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,8 @@ from fedsam.rng import stream
 from fedsam.runs.progress import Progress
 from fedsam.sweeps.compare import compare
 from fedsam.tasks.base import Metric, Task, Weight
+from fedsam.tune.ledger import Report
+from fedsam.tune.trial import follow
 from fedsam.tune.tune import Plan
 from fedsam.tune.tune import Settings as TuneSettings
 
@@ -178,15 +180,39 @@ def wrong() -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(FEATURES, 3))
 
 
-def test_what_would_show_a_share_is_refused(tmp_path: Path) -> None:
-    """Searches would take the largest error for the best, comparisons and reports would show it in percent."""
-    with pytest.raises(InputError, match=r"task\.name = .*:Regression: searches go by a share .* and rmse is none"):
-        Plan(TuneSettings(keys={**KEYS, "client.lr": "0.01..0.1"}))
-    with pytest.raises(InputError, match=r"task\.name = .*: comparisons go by a share"):
-        compare({"one": described()}, 1, Progress(quiet=True), out=tmp_path / "compared")
-    simulate(described(rounds=2, out=str(tmp_path / "run")))
-    with pytest.raises(InputError, match="was judged by rmse, and reports show accuracy alone"):
-        write_report([tmp_path / "run"], tmp_path / "page.html")
+def test_a_comparison_and_its_report_go_by_the_error(tmp_path: Path) -> None:
+    runs = {"slow": described(**{"client.lr": 0.01}), "fast": described(**WAYS["swa"])}
+    found = compare(runs, 2, Progress(quiet=True), out=tmp_path / "compared")
+    slow, fast = found.rows()
+    assert fast["mean"] == pytest.approx(sum(fast["test_rmse"]) / 2)
+    assert fast["difference"] == pytest.approx(fast["mean"] - slow["mean"])
+    assert "| setting | rmse | less the first |" in (tmp_path / "compared" / "table.md").read_text()
+    assert "test rmse" in write_report([tmp_path / "compared"], tmp_path / "page.html").read_text()
+    with pytest.raises(InputError, match=r"is judged by accuracy, another run by rmse; compare them apart"):
+        compare({**runs, "digits": Run()}, 1, Progress(quiet=True), out=tmp_path / "other")
+
+
+def test_the_loss_around_its_model_is_measured_with_the_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    simulate(described(out=str(tmp_path / "run")))
+    done(["geometry", str(tmp_path / "run"), "--images", "20", "--surface", "3", "--quiet"])
+    shown = capsys.readouterr().out
+    assert "loss and rmse there" in shown
+    assert "%" not in shown
+    found = json.loads((tmp_path / "run" / "geometry.json").read_text())
+    assert found["global"]["rmse"] == pytest.approx(found["global"]["loss"] ** 0.5)
+    assert found["surface"]["rmse"][1][1] == pytest.approx(found["global"]["rmse"])
+    assert {"rmse", "rmse_std"} < set(found["noise"][0])
+
+
+def test_a_search_goes_by_the_error(tmp_path: Path) -> None:
+    plan = Plan(TuneSettings(keys={**KEYS, "client.lr": "0.01..0.1"}))
+    assert (plan.score.name, plan.score.better) == ("rmse", "lower")
+    heard: list[Report] = []
+    follow(plan.trial({"client.lr": 0.05}, tmp_path / "trial"), heard.append)
+    records = [json.loads(line) for line in (tmp_path / "trial" / "metrics.jsonl").read_text().splitlines()]
+    assert [report.value for report in heard] == [record["validation_rmse"] for record in records]
 
 
 def done(arguments: list[str]) -> None:
@@ -201,7 +227,8 @@ def test_the_command_shows_the_metric_as_what_it_is(tmp_path: Path, capsys: pyte
     shown = capsys.readouterr().out
     assert "test rmse" in shown
     assert "%" not in shown
-    assert "report.html" not in shown
+    assert "report.html" in shown
+    assert "test rmse" in (tmp_path / "run" / "report.html").read_text()
     done(["run", "--resume", str(tmp_path / "run"), "--json", "--quiet"])
     summary = json.loads(capsys.readouterr().out)
     assert summary["test_rmse"] > 0

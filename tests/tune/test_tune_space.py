@@ -60,6 +60,7 @@ def test_a_grid_has_the_points_of_its_ranges() -> None:
         ({"client.lr": "0.1"}, r"there is nothing to tune"),
         ({"seed": "0..5"}, r"seed = 0\.\.5: cannot be searched: it must be the same in every trial"),
         ({"data.alpha": "0..5"}, r"data\.alpha = 0\.\.5: cannot be searched: every trial has the same data"),
+        ({"task.name": "auto,classification"}, r"task\.name = auto,classification: cannot be searched: it must be the"),
         ({"engine.name": "loop,cohort"}, r"engine\.name = loop,cohort: cannot be searched"),
     ],
 )
