@@ -14,8 +14,8 @@ import pytest
 
 from fedsam import Run
 from fedsam.errors import InputError
-from fedsam.measure.accuracy import Accuracy
 from fedsam.measure.score import ACCURACY, LOSS, Score
+from fedsam.report.clients import to_the
 from fedsam.report.figure import Figure
 from fedsam.report.learning import results
 from fedsam.report.metrics import metrics_section
@@ -26,13 +26,11 @@ from fedsam.report.section import Table
 from fedsam.report.settings import Setting, group
 from fedsam.report.tuning import write_tuning
 from fedsam.report.write import write_report
-from fedsam.sweeps import curves, tables
 from fedsam.tune import outputs
 from fedsam.tune.halving import Halving
 from fedsam.tune.ledger import Ledger, Report
 from fedsam.tune.result import Tuned
 from fedsam.tune.search.grid import Grid
-from fedsam.tune.search.tpe import Tpe
 from fedsam.tune.space import space_of
 from fedsam.tune.trial import write
 from tests.support.report_runs import everything, figures, geometry, partition, table, write_run
@@ -88,75 +86,6 @@ def settings_of(runs: Path) -> list[Setting]:
     return sorted(group(gather([runs])[0])[0], key=lambda setting: setting.name != "SGD")
 
 
-def test_which_of_two_is_better_and_what_is_worst() -> None:
-    assert RMSE.is_better(0.1, 0.2)
-    assert not RMSE.is_better(0.2, 0.2)
-    assert ACCURACY.is_better(0.2, 0.1)
-    assert (RMSE.best([0.3, 0.1, 0.2]), ACCURACY.best([0.3, 0.1, 0.2])) == (0.1, 0.3)
-    assert (RMSE.worst, Score("gain").worst) == (float("inf"), float("-inf"))
-    assert (ACCURACY.worst, Score("calibration_error", "lower", "share").worst) == (0.0, 1.0)
-
-
-def test_a_value_is_told_in_its_unit() -> None:
-    far = Score("mean_error", "lower", "km")
-    assert (RMSE.text(0.123456), far.text(12345.6), far.text(None)) == ("0.1235", "12,346 km", "not measured")
-    assert (RMSE.label("test"), far.label("test")) == ("test rmse", "test mean error (km)")
-    assert (RMSE.cell(0.5), far.cell(2.0, 0.0123), RMSE.cell(None)) == ("0.5", "2 ± 0.012", "–")
-    assert (RMSE.change(-0.5), far.change(0.5, 0.25), ACCURACY.change(-1e-6)) == ("-0.5", "+0.5 ± 0.25", "-0.00")
-    assert (LOSS.label("test"), ACCURACY.label("test")) == ("test loss (nats)", "test accuracy (%)")
-
-
-def test_halving_stops_the_largest_errors_and_the_ledger_takes_the_smallest() -> None:
-    space = space_of({"client.lr": [0.1 * number for number in range(1, 9)]})
-    halving = Halving(9, 3)
-    ledger = Ledger(Grid().start(space, 0, 8), halving, 8, 1, score=RMSE)
-    for number, error in enumerate((0.1, 0.9, 0.2, 0.3, 0.05, 0.8, 0.7, 0.04)):
-        trial = ledger.begin()
-        assert trial is not None
-        if number == 6:
-            ledger.end(number, "it diverged")
-        elif not ledger.report(number, Report(3, error, error, 1.0)):
-            ledger.report(number, Report(9, error, error, 1.0))
-        ledger.end(number)
-    assert [trial.came.state for trial in ledger.trials] == [
-        *("done", "stopped", "done", "stopped", "done", "stopped", "failed", "done")
-    ]
-    best = ledger.best()
-    assert best is not None
-    assert best.number == 7
-    failed = ledger.trials[6].came
-    assert failed.value == float("inf")
-    assert all(failed.merit < trial.came.merit for trial in ledger.trials if trial is not ledger.trials[6])
-
-
-def test_halving_goes_on_beside_trials_that_failed() -> None:
-    halving = Halving(9, 3)
-    for number in range(2):
-        halving.failed(number, RMSE.merit(RMSE.worst))
-    assert not halving.stops(2, 3, -5.0, range(2))
-    assert not halving.stops(3, 3, -6.0, range(3))  # the place is between an infinitely bad one and −5
-
-
-@pytest.mark.parametrize("score", [RMSE, Score("gain"), ACCURACY])
-def test_a_search_learns_which_way_is_better(score: Score) -> None:
-    """The same search of a value and of its negative, the other way round."""
-
-    def tried(score: Score, sign: float) -> list[float]:
-        ledger = Ledger(Tpe().start(space_of({"client.lr": "0.001..1"}), 0, 25), Halving(1, 1), 25, 1, score=score)
-        while trial := ledger.begin():
-            value = sign * (1 - (trial.values["client.lr"] - 0.3) ** 2)
-            ledger.report(trial.number, Report(1, value, 0.0, 0.0))
-            ledger.end(trial.number, "it diverged" if trial.number == 3 and not score.share else "")
-        best = ledger.best()
-        assert best is not None
-        assert best.values["client.lr"] == pytest.approx(0.3, abs=0.1)
-        return [trial.values["client.lr"] for trial in ledger.trials]
-
-    other = Score("other", "lower" if score.better == "higher" else "higher", score.unit)
-    sign = 1 if score.better == "higher" else -1
-    assert tried(score, sign) == tried(other, -sign)
-
-
 def test_files_and_page_of_a_search(tmp_path: Path) -> None:
     space = space_of({"client.lr": [0.1, 0.2, 0.3, 0.4, 0.5]})
     ledger = Ledger(Grid().start(space, 0, 5), Halving(40, 10), 5, 1, score=RMSE)
@@ -197,47 +126,6 @@ def test_the_best_lines_are_bright_and_in_front() -> None:
     assert up[-1][1] == down[-1][1] == viridis(1.0)
 
 
-def test_tables_of_a_comparison() -> None:
-    rows: list[dict[str, Any]] = [
-        {"setting": "a", "seeds": [0, 1], "test_rmse": [0.5, 0.6], "mean": 0.55, "std": 0.0707},
-        {"setting": "b", "seeds": [0, 1], "test_rmse": [0.4, 0.4], "mean": 0.4, "std": 0.0},
-    ]
-    rows[1] |= {"difference": -0.15, "interval": 0.6352}
-    assert tables.as_csv(rows).splitlines()[1].startswith("a,0.55,0.0707,,,,0.5,0.6")
-    markdown = tables.as_markdown(rows, "What.", RMSE)
-    assert "| setting | rmse | less the first |" in markdown
-    assert "| a | 0.55 ± 0.071 |  |" in markdown
-    assert "| b | 0.4 ± 0 | -0.15 ± 0.64 |" in markdown
-    assert r"setting & rmse & less the first \\" in tables.as_latex(rows, "What.", RMSE)
-
-
-def test_the_caption_of_tables_is_in_the_unit(tmp_path: Path) -> None:
-    for score, said in (
-        (RMSE, "Test rmse, mean of the last 3 rounds; ± standard deviation over seeds; differences are paired over"
-               " seeds, with the 95 % confidence interval."),
-        (Score("rmse", "lower", "km"), "Test rmse (km), mean of"),
-        (Score("rmse", "lower", "km"), "paired over seeds, in km, with"),
-        (ACCURACY, "paired over seeds, in percentage points, with"),
-    ):  # fmt: skip
-        rows = [{"setting": "a", "seeds": [0], f"test_{score.name}": [0.5], "mean": 0.5, "std": 0.0}]
-        tables.write(rows, tmp_path, score, 3)
-        assert said in (tmp_path / "table.md").read_text()
-
-
-def test_curves_of_a_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from matplotlib.figure import Figure as Sheet
-
-    sheets: list[Any] = []
-    monkeypatch.setattr(Sheet, "savefig", lambda sheet, path: sheets.append(sheet))
-    run = Run()
-    monkeypatch.setattr(type(run), "learnt", type("Task", (), {"score": RMSE}))
-    curves.draw({"a": {0: records(3.0), 1: records(4.0)}}, run, tmp_path / "curves.png")
-    (axes,) = sheets[0].axes
-    assert axes.get_ylabel() == "test rmse"
-    assert axes.lines[0].get_ydata()[0] == pytest.approx(17.5)  # neither in percent, nor cut at 1
-    assert axes.collections[0].get_paths()[0].vertices[:, 1].max() > 19
-
-
 def words(html: str) -> str:
     """What of a page is for a reader: text outside scripts, and titles and ticks of the figures."""
     shown = re.sub(r"<(script|style)\b.*?</\1>", "", html, flags=re.S)
@@ -262,6 +150,7 @@ def test_the_report_goes_by_the_metric(runs: Path) -> None:
     assert drawn["rmse"]["layout"]["yaxis"]["title"]["text"] == "test rmse"
     assert drawn["clients"]["layout"]["xaxis"]["title"]["text"] == "rmse on the client's test data"
     assert "lines farther to the left are better" in shown
+    assert to_the(ACCURACY) == "lines farther to the right are better"
     assert "labels" not in drawn
 
 
@@ -311,6 +200,7 @@ def test_a_run_that_says_nothing_is_judged_by_accuracy(tmp_path: Path) -> None:
     write_run(tmp_path / "old", {}, accurate(20, 0))
     ((run,), _) = gather([tmp_path / "old"])
     assert run.scores == [ACCURACY, LOSS]
+    assert Run().learnt.scores == (ACCURACY, LOSS)
 
 
 @pytest.mark.parametrize(
@@ -319,6 +209,7 @@ def test_a_run_that_says_nothing_is_judged_by_accuracy(tmp_path: Path) -> None:
         (Clients, {"examples": [1], "rmse": ["x"]}, r"rmse\.0: "),
         (Clients, {"examples": [1], "rmse": [1.0, 2.0]}, "examples and rmse are not of one length"),
         (Geometry, {"surface": {"x": [0.0], "y": [0.0], "rmse": [[1.0, 2.0]]}}, "surface.rmse is not 1 rows of 1"),
+        (Geometry, {"surface": {"x": [0.0], "y": [0.0], "rmse": [["x"]]}}, r"surface\.rmse\.0\.0: "),
         (Geometry, {"line": {"t": [0.0], "rmse": "x"}}, r"line\.rmse: "),
         (Geometry, {"noise": [{}, {"rmse_std": [1]}]}, r"noise\.1\.rmse_std: "),
     ],
@@ -326,18 +217,6 @@ def test_a_run_that_says_nothing_is_judged_by_accuracy(tmp_path: Path) -> None:
 def test_what_is_no_number_of_the_metric_is_found(kind: Any, found: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         check(kind, found, "rmse")
-
-
-def test_clients_are_poorly_served_above_the_threshold() -> None:
-    probe = Accuracy(threshold=0.5)
-    values = [0.1, 0.5, 0.6, None, 0.9, *[0.2] * 8]
-    found = probe.summary(values, RMSE)
-    assert (found["below"], found["worst_decile"]) == (2, pytest.approx(0.75))
-    assert found["rmse"] == values
-    assert (probe.summary(values)["below"], probe.summary(values)["worst_decile"]) == (9, pytest.approx(0.15))
-    with pytest.raises(InputError, match=r"threshold = 1\.5: must be from 0 to 1, as accuracy is"):
-        Run.from_keys({"local.threshold": 1.5})
-    Accuracy(threshold=1.5).check(RMSE)
 
 
 CLASSES = [Score("macro_f1", unit="share"), Score("per_class_accuracy", unit="share")]

@@ -138,7 +138,9 @@ def test_what_is_written(whole: Outcome) -> None:
     assert len(points) == 2 * 2
     records = RunDirectory.open(whole.out / "runs" / "plain-seed1")[0].metrics()
     assert [float(value) for *_, seed, _, value in points if seed == "1"] == [r["test_loss"] for r in records]
-    for name in ("figures/plain.png", "figures/fast.png", "report.html", "runs.csv"):
+    head = (whole.out / "runs.csv").read_text().partition("\n")[0]
+    assert head == "run,seed,round,test_accuracy,test_loss,train_loss,robust_accuracy"
+    for name in ("figures/plain.png", "figures/fast.png", "report.html"):
         assert (whole.out / name).stat().st_size > 0
 
 

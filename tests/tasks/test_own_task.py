@@ -187,6 +187,9 @@ def test_a_comparison_and_its_report_go_by_the_error(tmp_path: Path) -> None:
     assert fast["mean"] == pytest.approx(sum(fast["test_rmse"]) / 2)
     assert fast["difference"] == pytest.approx(fast["mean"] - slow["mean"])
     assert "| setting | rmse | less the first |" in (tmp_path / "compared" / "table.md").read_text()
+    (of_one, *_) = (tmp_path / "compared").glob("*-seed0")
+    assert {"round", "examples", "rmse", "loss"} == set(json.loads((of_one / "clients.json").read_text()))
+    assert set(json.loads((of_one / "partition.json").read_text())["measures"]) == {"gini"}  # there are no labels
     assert "test rmse" in write_report([tmp_path / "compared"], tmp_path / "page.html").read_text()
     with pytest.raises(InputError, match=r"is judged by accuracy, another run by rmse; compare them apart"):
         compare({**runs, "digits": Run()}, 1, Progress(quiet=True), out=tmp_path / "other")
