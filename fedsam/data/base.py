@@ -31,10 +31,13 @@ class Split:
     Args:
         inputs: [N, ...] of any type; of images uint8 [N, H, W, C], so that a batch is one gather of whole rows.
         targets: [N, ...] of any type; of classes int64 [N].
+        groups: the user, domain or city that each example comes from, int64 [N], a position in `Spec.groups`; None
+            where that is not known.
     """
 
     inputs: np.ndarray
     targets: np.ndarray
+    groups: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.targets)

@@ -21,6 +21,7 @@ class Spec:
         dtype: of inputs as they are stored, as NumPy calls it.
         target_shape: of one target; () for one number.
         names: of the classes, if they have any.
+        groups: the names of the users, domains or cities that examples come from, if that is known.
     """
 
     classes: int | None
@@ -28,6 +29,7 @@ class Spec:
     dtype: str = field(default="float32", kw_only=True)
     target_shape: tuple[int, ...] = field(default=(), kw_only=True)
     names: tuple[str, ...] = field(default=(), kw_only=True)
+    groups: tuple[str, ...] = field(default=(), kw_only=True)
 
     def plain(self) -> tuple[object, ...]:
         """What must be the same for a run to go on, as Python's own numbers."""
