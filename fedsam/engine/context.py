@@ -158,8 +158,10 @@ class RunContext:
         """(∇L, L) of a mini-batch by theta [P], or of a block's by [K, P], and after them the statistics of batch
         normalisation, if there are any; by the first kernel that takes it.
         """
-        kernel = next(kernel for kernel in self.kernels if kernel.takes(theta, head))
-        return kernel.gradient(theta, inputs, head, *statistics)
+        for kernel in self.kernels:
+            if kernel.takes(theta, head):
+                return kernel.gradient(theta, inputs, head, *statistics)
+        raise AssertionError("autograd takes everything")
 
     @property
     def autograd(self) -> Autograd:
