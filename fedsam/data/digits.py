@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import gzip
-import importlib.util
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 
 from fedsam.config import key
 from fedsam.data.base import Split
+from fedsam.data.embedded_table import embedded_table
 from fedsam.data.images.spec import ImageSpec
 from fedsam.data.stored import Partitioned
-from fedsam.errors import InputError
 from fedsam.rng import stream
 
 PER_CLASS = 140  # training images of each class; the 397 others are the test set
@@ -39,13 +36,7 @@ class Digits(Partitioned):
 
 @lru_cache(maxsize=1)
 def _read() -> tuple[ImageSpec, Split, Split]:
-    found = importlib.util.find_spec("sklearn")
-    folders = found.submodule_search_locations if found else None
-    path = Path(folders[0] if folders else "") / "datasets" / "data" / "digits.csv.gz"
-    if not path.is_file():
-        raise InputError("name", "digits", "needs scikit-learn, which carries them as digits.csv.gz; install it")
-    with gzip.open(path, "rt", encoding="ascii") as file:
-        table = np.loadtxt(file, delimiter=",", dtype=np.uint8)
+    table = embedded_table("digits", "digits.csv.gz").astype(np.uint8)
     images, labels = table[:, :64].reshape(-1, 8, 8, 1), table[:, 64].astype(np.int64)
     rng = stream(0, "digits")
     by_class = [rng.permutation(np.flatnonzero(labels == label)) for label in range(10)]

@@ -41,6 +41,8 @@ def assemble(run: Run, federation: Federation | None = None) -> tuple[Federation
         check_requirements(run, task.offers, f"what data.name={run.data.name} loads")
     with under("task"):
         outputs = task.output_shape(spec)
+        for targets in (federation.test.targets, federation.examples([0])[0].targets):
+            task.check_targets(targets)
     with under("model"):
         module = run.model.module(spec.shape, spec.classes or outputs[0], run.seed, Form.of(spec, outputs))
     layout = layout_of(module)

@@ -109,7 +109,8 @@ class Landscape:
 
     def _forward(self, theta_GP: Tensor) -> tuple[Tensor, Tensor]:
         total_G = torch.zeros(len(theta_GP), dtype=torch.float64, device=theta_GP.device)
-        metric, sums = self.context.task.headline, []
+        metric = self.context.task.headline
+        sums_G: list[Tensor] = []
         weight_G = torch.zeros_like(total_G)
         with torch.no_grad():
             for inputs_B, targets_B in self._batches():
@@ -127,8 +128,9 @@ class Landscape:
                 )
                 total_G += losses.view(len(theta_GP), -1).sum(dim=1, dtype=torch.float64)
                 weight_G += weight.view(len(theta_GP), -1).sum(dim=1, dtype=torch.float64)
-                sums.append(torch.stack([metric.total(outputs_B, targets_B) for outputs_B in outputs_GB]))
-        value_G = [metric.value(total_S) for total_S in torch.stack(sums).sum(dim=0).cpu().numpy()]
+                more_G = [metric.total(outputs_B, targets_B) for outputs_B in outputs_GB]
+                sums_G = list(map(metric.joined, sums_G, more_G)) if sums_G else more_G
+        value_G = [metric.value(total_S.cpu().numpy()) for total_S in sums_G]
         return total_G / weight_G, torch.tensor(value_G, dtype=torch.float64)
 
     def gradient(self, theta_P: Tensor) -> Tensor:

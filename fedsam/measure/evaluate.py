@@ -46,7 +46,8 @@ def scores(
             loss += losses_B.double().sum()
             weights += _sum(weight, len(targets))
             found = [metric.total(outputs, targets) for metric in metrics]
-            totals = [one + more for one, more in zip(totals, found, strict=True)] if totals else found
+            pairs = zip(metrics, totals or found, found, strict=True)
+            totals = [metric.joined(one, more) for metric, one, more in pairs] if totals else found
     values = [metric.value(total_S.cpu().numpy()) for metric, total_S in zip(metrics, totals, strict=True)]
     return float(loss / weights), values
 
@@ -82,7 +83,7 @@ def robust_score(
     """
     prepare, metric = context.prepare, context.task.headline
     assert isinstance(prepare, Normalise)  # whatever attacks says that it needs images
-    totals: list[Tensor] = []
+    total: Tensor | None = None
     for begin in range(0, len(store.targets), BATCH):
         targets = store.targets[begin : begin + BATCH]
 
@@ -96,8 +97,10 @@ def robust_score(
 
         changed = attack.changed(prepare(store.inputs[begin : begin + BATCH]), prepare.mean_C, prepare.std_C, gradient)
         with torch.no_grad():
-            totals.append(metric.total(context.outputs(theta_P, changed, *statistics), targets))
-    value: float = metric.value(torch.stack(totals).sum(dim=0).cpu().numpy())
+            more = metric.total(context.outputs(theta_P, changed, *statistics), targets)
+            total = more if total is None else metric.joined(total, more)
+    assert total is not None  # no split is empty
+    value: float = metric.value(total.cpu().numpy())
     return value
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from fedsam.data.base import Federation, Split
@@ -40,11 +41,11 @@ class LocalTests:
         if not self.having:
             return [None] * len(self.sizes), [None] * len(self.sizes)
         losses_N, weight_N, terms_NS = per_example(self.context, theta_P, self.store, *statistics)
-        losses, weights, terms = map(self._sums, (losses_N, weight_N, terms_NS))
-        value = self.context.task.headline.value
+        losses, weights = (np.split(each_N.cpu().numpy(), self.ends[1:-1]) for each_N in (losses_N, weight_N))
+        metric, terms = self.context.task.headline, torch.split(terms_NS.cpu(), self.sizes)
         found = [
-            (value(sums), float(loss / weight)) if size else (None, None)
-            for size, sums, loss, weight in zip(self.sizes, terms, losses, weights, strict=True)
+            (metric.value(metric.reduced(own).numpy()), float(loss.sum() / weight.sum())) if len(own) else (None, None)
+            for own, loss, weight in zip(terms, losses, weights, strict=True)
         ]
         return [one for one, _ in found], [loss for _, loss in found]
 
@@ -53,6 +54,3 @@ class LocalTests:
         own = slice(self.ends[client], self.ends[client + 1])
         part = DeviceSplit(self.store.inputs[own], self.store.targets[own])
         return evaluate(self.context, theta_P, part, *statistics)[1]
-
-    def _sums(self, each_N: Tensor) -> list[np.ndarray]:
-        return [part.sum(axis=0) for part in np.split(each_N.cpu().numpy(), self.ends[1:-1])]

@@ -46,7 +46,15 @@ class Metric(ABC):
 
     def total(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The sums over these examples, float64 [S]."""
-        return self.statistics(outputs, targets).sum(dim=0)
+        return self.reduced(self.statistics(outputs, targets))
+
+    def reduced(self, terms_NS: Tensor) -> Tensor:
+        """The sums of the terms of some examples; what is not made of sums keeps what it needs of each."""
+        return terms_NS.sum(dim=0)
+
+    def joined(self, one: Tensor, other: Tensor) -> Tensor:
+        """What `total` gives of two parts together."""
+        return one + other
 
     @abstractmethod
     def value(self, total_S: np.ndarray) -> Any:
@@ -123,6 +131,13 @@ class Task(Component):
 
         Raises:
             InputError: the task cannot be learnt from such data.
+        """
+
+    def check_targets(self, targets: np.ndarray) -> None:
+        """Look at the targets of a data set, before the first round.
+
+        Raises:
+            InputError: they are none of this task.
         """
 
     @abstractmethod

@@ -6,6 +6,10 @@ Shapes: N examples, D outputs.
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,6 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from fedsam import Run, resume, simulate
@@ -236,3 +241,45 @@ def test_the_command_shows_the_metric_as_what_it_is(tmp_path: Path, capsys: pyte
     summary = json.loads(capsys.readouterr().out)
     assert summary["test_rmse"] > 0
     assert "test_accuracy" not in summary
+
+
+def command(folder: Path, *arguments: str) -> Any:
+    """What a command prints with --json, of a process of its own that finds this file."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    words = [f"{name}={value}" for name, value in KEYS.items()]
+    line = [sys.executable, "-m", "fedsam", arguments[0], *words, *arguments[1:], "--quiet", "--json"]
+    done = subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+ALL = {"client.name": "sam", "server.name": "scaffold", **WAYS["swa"]}
+
+
+@pytest.mark.parametrize("engine", ["ray", pytest.param("flower", marks=pytest.mark.slow)])
+def test_started_engines_learn_it_to_the_same_weights(engine: str, tmp_path: Path) -> None:
+    """SAM, SCAFFOLD and SWA at once."""
+    pytest.importorskip("ray")
+    pytest.importorskip("flwr")
+    words = [f"{name}={value}" for name, value in ALL.items()]
+    there = command(tmp_path, "run", *words, f"engine.name={engine}", f"out={tmp_path / 'there'}")
+    for name in ("loop", "cohort"):
+        here = simulate(described(**ALL, **{"engine.name": name}))
+        found = load_file(tmp_path / "there" / "model.safetensors")
+        for place, tensor in here.state.items():
+            torch.testing.assert_close(found[place], tensor, rtol=1e-10, atol=1e-10)
+    assert there["test_rmse"] == pytest.approx(here.metrics[-1]["test_rmse"], rel=1e-9)
+
+
+def test_a_sweep_is_judged_by_the_error(tmp_path: Path) -> None:
+    found = command(tmp_path, "sweep", "client.name=sgd,sam", "--seeds", "2", "out=swept")
+    assert len(found) == 2
+    assert all(row["mean"] == pytest.approx(sum(row["test_rmse"]) / 2) for row in found)
+
+
+@pytest.mark.slow
+def test_tuning_takes_the_smallest_error(tmp_path: Path) -> None:
+    pytest.importorskip("ray.tune")
+    command(tmp_path, "tune", "client.lr=1e-4,0.05", "--search", "grid", "--seeds", "1", "--out", "tuned")
+    best = tomllib.loads((tmp_path / "tuned" / "best.toml").read_text())
+    assert best["client"]["lr"] == 0.05
