@@ -17,7 +17,7 @@ from fedsam.engine.kernels.cnn_cpu import CPUConvolutions
 from fedsam.engine.kernels.mlp import Perceptron
 from fedsam.errors import InputError
 from fedsam.models.functional import Network
-from tests.conftest import Ragged
+from tests.support.ragged import Ragged
 
 HERE = __name__
 

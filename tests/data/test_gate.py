@@ -13,8 +13,8 @@ import torch
 from fedsam import InputError, RunError, simulate
 from fedsam.data.base import Federation, Split
 from fedsam.data.validation import federation_of
-from tests.conftest import Ragged, RaggedFederation
 from tests.data.test_image_intake import CERTAIN, REFUSED, SPEC, described
+from tests.support.ragged import Ragged, RaggedFederation
 
 
 class Lazy(Ragged):

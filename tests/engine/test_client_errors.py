@@ -13,7 +13,7 @@ from fedsam import Run, RunError, simulate
 from fedsam.data.base import Dataset
 from fedsam.engine.isolate import attempt
 from fedsam.federated.round_loop import Simulation
-from tests.conftest import Ragged
+from tests.support.ragged import Ragged
 from tests.support.unruly import Broken, Refusing
 
 ENGINES = ["loop", "cohort"]

@@ -25,8 +25,8 @@ from fedsam.federated.round_loop import Simulation
 from fedsam.models.base import Model
 from fedsam.optim.base import ClientOptimizer, State
 from fedsam.optim.sgd import SGD
-from tests.conftest import Ragged
 from tests.support.narrow import narrow
+from tests.support.ragged import Ragged
 
 OPTIMIZERS = names(ClientOptimizer)
 SMALL: dict[str, dict[str, Any]] = {

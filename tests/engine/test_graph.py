@@ -22,8 +22,8 @@ from fedsam.engine.train_client import LocalState, Step
 from fedsam.federated.round_loop import Simulation
 from fedsam.optim.base import ClientOptimizer, Oracle, State
 from fedsam.optim.sgd import SGD
-from tests.conftest import Ragged
 from tests.strategies.test_strategies import CASES, described
+from tests.support.ragged import Ragged
 
 OPTIMIZER: Any = ClientOptimizer
 ROUNDS = 5

@@ -25,7 +25,7 @@ from fedsam.runs.progress import Progress
 from fedsam.strategies.fedavg import FedAvg
 from fedsam.sweeps.compare import compare
 from fedsam.tune.trial import follow
-from tests.conftest import Ragged
+from tests.support.ragged import Ragged
 
 HERE = __name__
 

@@ -18,8 +18,8 @@ from fedsam.cluster.join import join
 from fedsam.engine import ray as ray_engine
 from fedsam.federated.round_loop import Simulation
 from fedsam.runs.result import Listener, Result
-from tests.conftest import Ragged
 from tests.runs.test_resume import TIMES
+from tests.support.ragged import Ragged
 from tests.support.unruly import Broken, Deadly
 
 ray = pytest.importorskip("ray")

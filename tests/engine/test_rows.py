@@ -21,8 +21,8 @@ from fedsam.optim.sam import SAM
 from fedsam.optim.sgd import SGD
 from fedsam.params import Layout
 from strategies.fedavg import FedAvg
-from tests.conftest import Ragged
 from tests.engine.test_engines import assert_same, ragged_run, trained
+from tests.support.ragged import Ragged
 
 OPTIMIZER: Any = ClientOptimizer
 STRATEGY: Any = Strategy

@@ -21,8 +21,8 @@ from fedsam.runs.directory import RunDirectory
 from fedsam.runs.result import Listener
 from fedsam.sweeps.batched import FEWEST, _joint, carry_out_together, groups
 from fedsam.sweeps.grid import settings
-from tests.conftest import Ragged
 from tests.strategies.test_strategies import CASES
+from tests.support.ragged import Ragged
 
 BASE: dict[str, Any] = {"rounds": 6, "cohort": 3, "data.clients": 8, "client.epochs": 1, "engine.threads": 1}
 BASE |= {"evaluate_every": 2, "checkpoint_every": 2}

@@ -21,7 +21,6 @@ from fedsam.engine.kernels.match import Layer
 from fedsam.engine.support.cuda_graph import Graphs
 from fedsam.models.cnn import CNN
 from fedsam.params import theta_of
-from tests.conftest import Ragged
 from tests.engine.test_dense import expected
 from tests.engine.test_engines import assert_same, ragged_run, trained
 from tests.engine.test_graph import Again, models
@@ -29,6 +28,7 @@ from tests.engine.test_graph import assert_same as assert_same_models
 from tests.engine.test_written import CLASSES, OTHERS, by_autograd, head
 from tests.engine.test_written import NETWORKS as WRITTEN
 from tests.support.kernels import in_block, matched, seed_weights
+from tests.support.ragged import Ragged
 
 K, B = 3, 5
 Shape = tuple[int, int, int]

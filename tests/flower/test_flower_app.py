@@ -16,8 +16,8 @@ from fedsam import InputError, Run, RunError, resume, simulate
 from fedsam.engine.flower import Flower
 from fedsam.errors import Interrupted
 from fedsam.federated.round_loop import Simulation
-from tests.conftest import Ragged
 from tests.runs.test_resume import StopAt, outcome
+from tests.support.ragged import Ragged
 
 pytest.importorskip("flwr")
 from flwr.app import ConfigRecord, Context, Message, MessageType, RecordDict

@@ -10,8 +10,8 @@ import pytest
 from fedsam import Run, resume, simulate
 from fedsam.engine.flower import Flower
 from fedsam.errors import Interrupted
-from tests.conftest import Ragged
 from tests.runs.test_resume import TIMES, StopAt, outcome
+from tests.support.ragged import Ragged
 
 pytest.importorskip("flwr")
 from flwr.app import ConfigRecord, Context, Message, MessageType, RecordDict

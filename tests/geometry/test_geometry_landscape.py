@@ -8,8 +8,8 @@ import torch
 
 from fedsam.geometry.landscape import Landscape, examples_of
 from fedsam.measure.evaluate import evaluate
-from tests.conftest import Ragged, RaggedFederation
 from tests.oracles.geometry import hessian_of, loss_of, task_of, whole
+from tests.support.ragged import Ragged, RaggedFederation
 
 
 @pytest.fixture(autouse=True)

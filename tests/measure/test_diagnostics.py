@@ -22,8 +22,8 @@ from fedsam.measure.diagnostics import Updates
 from fedsam.measure.updates import UpdateDiagnostics
 from fedsam.schedule.base import Clock
 from strategies.fedavg import FedAvg
-from tests.conftest import Ragged
 from tests.runs.test_resume import StopAt, outcome
+from tests.support.ragged import Ragged
 from tests.support.unruly import Broken
 
 HAND = [[3.0, 0.0, 0.0, 4.0], [0.0, 2.0, 0.0, 0.0], [-1.0, -1.0, 1.0, -1.0]]

@@ -21,8 +21,8 @@ from fedsam.federated.round_loop import Simulation
 from fedsam.models.batchnorm import NAME, batchnorms_of, replace_layers
 from fedsam.models.functional import Network
 from fedsam.params import layout_of, theta_of
-from tests.conftest import Ragged
 from tests.runs.test_resume import StopAt, outcome
+from tests.support.ragged import Ragged
 from tests.support.unruly import Broken
 
 HERE = __name__

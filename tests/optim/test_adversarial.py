@@ -21,9 +21,9 @@ from fedsam.federated.round_loop import Simulation
 from fedsam.measure.evaluate import evaluate, robust_score
 from fedsam.optim.adversarial import START, Adversarial
 from fedsam.rng import stream
-from tests.conftest import Ragged
 from tests.oracles.pgd import pgd
 from tests.runs.test_resume import StopAt, outcome
+from tests.support.ragged import Ragged
 
 NORMS = {
     "linf": PGD(norm="linf", epsilon=0.08, steps=4, step_size=0.03),

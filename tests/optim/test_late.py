@@ -16,8 +16,8 @@ from fedsam.errors import Interrupted
 from fedsam.federated.round_loop import Simulation
 from fedsam.optim.late import Late
 from fedsam.schedule.base import Clock
-from tests.conftest import Ragged
 from tests.runs.test_resume import StopAt, outcome
+from tests.support.ragged import Ragged
 
 ROUNDS, LR, MOMENTUM, DECAY, RHO = 6, 0.05, 0.9, 0.01, 0.1
 
@@ -81,7 +81,7 @@ CLIENTS = 7
 @pytest.fixture(autouse=True)
 def larger(monkeypatch: pytest.MonkeyPatch) -> None:
     """The one client has 23 examples, so an epoch has steps of unequal size."""
-    monkeypatch.setattr("tests.conftest.RaggedFederation.SIZES", (23, 3, 4, 5, 9, 16, 1))
+    monkeypatch.setattr("tests.support.ragged.RaggedFederation.SIZES", (23, 3, 4, 5, 9, 16, 1))
 
 
 @pytest.mark.parametrize("engine", ["loop", "cohort"])

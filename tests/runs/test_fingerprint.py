@@ -24,8 +24,8 @@ from fedsam.geometry.loaded_run import LoadedRun
 from fedsam.runs.progress import Progress
 from fedsam.sweeps.compare import compare
 from fedsam.sweeps.sweep import plan
-from tests.conftest import RaggedFederation
 from tests.runs.test_resume import StopAt, described, outcome
+from tests.support.ragged import RaggedFederation
 
 HERE = __name__
 

@@ -7,7 +7,7 @@ import torch
 
 from fedsam import Run, simulate
 from fedsam.federated.round_loop import Listener, Simulation
-from tests.conftest import Ragged
+from tests.support.ragged import Ragged
 
 
 def test_swa_in_a_run_is_the_mean_of_its_own_global_models_and_is_never_sent() -> None:

@@ -18,7 +18,6 @@ from fedsam.config import names
 from fedsam.engine.train_client import BatchOracle, Step
 from fedsam.federated.round_loop import Simulation
 from fedsam.schedule.base import Clock
-from tests.conftest import Ragged
 from tests.oracles import (
     adaptive,
     averages,
@@ -36,6 +35,7 @@ from tests.oracles import (
     fedwmsam,
     scaffold,
 )
+from tests.support.ragged import Ragged
 from tests.support.unruly import Refusing
 
 ROUNDS, LR, DECAY = 4, 0.05, 0.01

@@ -14,7 +14,7 @@ from torch import Tensor
 from fedsam.data.base import Federation, Split
 from fedsam.optim.base import Oracle, State
 from fedsam.optim.sgd import SGD
-from tests.conftest import Ragged, RaggedFederation
+from tests.support.ragged import Ragged, RaggedFederation
 
 
 class Refusing(Ragged):
