@@ -19,9 +19,7 @@ from fedsam.config import Component, Groups, choices, find, key, names, root_of
 from fedsam.data.base import Dataset
 from fedsam.engine.base import Engine
 from fedsam.errors import InputError, under
-from fedsam.measure.diagnostics import Diagnostics
-from fedsam.measure.local_probe import LocalProbe
-from fedsam.measure.probe import Probe
+from fedsam.measure.base import Diagnostics, LocalProbe, Probe
 from fedsam.models.base import Model
 from fedsam.optim.base import ClientOptimizer
 from fedsam.runs.naming import title

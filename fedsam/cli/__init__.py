@@ -1,4 +1,4 @@
-"""The command line: one file a command."""
+"""The command line: `app` and one file a command; `options`, `settings`, `streams` and `ending` are what they share."""
 
 from __future__ import annotations
 

@@ -26,6 +26,7 @@ Trust = Annotated[
     ),
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="show the traceback of an error")]
+Seeds = Annotated[int, typer.Option(min=1, max=1000, help="runs of each setting, with seeds from `seed` on")]
 Workers = Annotated[
     int | None,
     typer.Option(

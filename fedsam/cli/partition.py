@@ -4,22 +4,39 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
+import typer
 
+from fedsam.border.foreign import no_imports
+from fedsam.cli.options import Debug, Json, Keys, file_to_write
+from fedsam.cli.settings import parse
 from fedsam.errors import under
-from fedsam.run import Run
 from fedsam.storage.files import on_disk
 
+if TYPE_CHECKING:
+    import numpy as np
 
-def report(run: Run, figure: Path | None, as_json: bool) -> None:
-    """Print sizes, classes per client, divergence from the whole and Gini of sizes, and draw the label distribution.
+    from fedsam.run import Run
 
-    Args:
-        run: its data set and seed are what counts.
-        figure: where to draw; None = a name made from the settings under runs/.
-        as_json: print one JSON object instead of a table.
+
+def partition(
+    settings: Keys = None,
+    figure: Annotated[
+        Path | None,
+        typer.Option(metavar="PNG", help="where to draw the label distribution", show_default="runs/partition-*.png"),
+    ] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Show how a data set is divided among the clients: sizes, classes, divergence, and a figure.
+
+    For example: fedsam partition data.partition=dirichlet data.alpha=0.1 data.clients=20
     """
+    run = _divided(settings or [])
+    given = None if figure is None else file_to_write("--figure", figure)
+    import numpy as np
+
     from fedsam.data.heterogeneity import describe
     from fedsam.data.validation import federation_of
     from fedsam.report.label_figure import draw
@@ -35,11 +52,8 @@ def report(run: Run, figure: Path | None, as_json: bool) -> None:
         for key in ("data.partition", "data.alpha", "data.sigma")
         if key in keys
     )
-    path = (
-        figure
-        or Path("runs")
-        / f"partition-{run.data.name}-{how.replace('partition=', '').replace(' ', '-').replace('=', '')}.png"
-    )
+    named = how.replace("partition=", "").replace(" ", "-").replace("=", "")
+    path = given or Path("runs") / f"partition-{run.data.name}-{named}.png"
     with on_disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         draw(counts_KL, path, f"{run.data.name}, {federation.clients} clients, {how}, seed {run.seed}")
@@ -61,6 +75,19 @@ def report(run: Run, figure: Path | None, as_json: bool) -> None:
             "figure": str(path),
         }
     )
+
+
+def _divided(arguments: list[str]) -> Run:
+    """A run of which only the data count: nothing else of it is imported, and of the data what was typed."""
+    keys = {"cohort": 1, **parse(arguments)}
+    others = {name.partition(".")[0] for name, value in keys.items() if name.endswith(".name") and ":" in str(value)}
+    own = {name: value for name, value in keys.items() if name.partition(".")[0] not in others - {"data"}}
+    typed = parse([word for word in arguments if "=" in word])
+    but = [value for name, value in typed.items() if name.startswith("data.")]
+    from fedsam.run import Run
+
+    with no_imports("it stands in a file; to see how such data are divided give it on the command line", but):
+        return Run.from_keys(own)
 
 
 def _spread(values: np.ndarray) -> str:

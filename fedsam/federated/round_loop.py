@@ -29,7 +29,7 @@ from fedsam.federated.build import assemble
 from fedsam.federated.client_state import ClientStates
 from fedsam.federated.divergence import on_divergence
 from fedsam.federated.local_adaptation import LocalAdaptation, check_adaptation
-from fedsam.measure.diagnostics import Updates
+from fedsam.measure.base import Updates
 from fedsam.measure.schedule import Measures
 from fedsam.models.batchnorm import NAME as BATCHNORM
 from fedsam.params import named, theta_of

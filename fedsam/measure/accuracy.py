@@ -10,8 +10,7 @@ import numpy as np
 
 from fedsam.config import key
 from fedsam.errors import InputError
-from fedsam.measure.local_probe import LocalProbe
-from fedsam.measure.probe import Snapshot
+from fedsam.measure.base import LocalProbe, Snapshot
 from fedsam.measure.score import ACCURACY, Score
 
 Values = Sequence[float | None]

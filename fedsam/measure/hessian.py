@@ -6,7 +6,7 @@ from typing import Any
 
 from fedsam.border.budget import Need
 from fedsam.config import key
-from fedsam.measure.probe import Probe, Snapshot
+from fedsam.measure.base import Probe, Snapshot
 
 
 class Hessian(Probe):

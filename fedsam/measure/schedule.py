@@ -18,9 +18,9 @@ from fedsam.engine.context import DeviceSplit, RunContext
 from fedsam.errors import DivergedError, Interrupted
 from fedsam.federated.batchnorm import Statistics
 from fedsam.federated.local_adaptation import LocalAdaptation
+from fedsam.measure.base import Measurement, Probe, Snapshot
 from fedsam.measure.evaluate import evaluate, robust_score, scores
 from fedsam.measure.local_tests import LocalTests
-from fedsam.measure.probe import Probe, Snapshot
 from fedsam.run import Run
 
 log = logging.getLogger("fedsam")
@@ -29,17 +29,16 @@ SHOWN = 200
 """Clients whose labels are written down, and who evaluate on their own test sets."""
 
 
-def probes_of(run: Run) -> dict[str, Probe]:
+def measurements_of(run: Run) -> dict[str, Measurement]:
     """A run's measurements, by group of keys."""
     parts = {field: getattr(run, field) for field in type(run).model_fields}
-    return {group: part for group, part in parts.items() if isinstance(part, Probe)}
+    return {group: part for group, part in parts.items() if isinstance(part, Measurement)}
 
 
-def due(run: Run, probes: Mapping[str, Probe], round: int) -> bool:
+def due(run: Run, measurements: Mapping[str, Measurement], round: int) -> bool:
     """Whether anything is measured after this many rounds, and a record written."""
     evaluated = round % run.evaluate_every == 0 or round > run.rounds - run.evaluate_last
-    measured = any(probe.due(round, run.rounds) for probe in probes.values())
-    return evaluated or measured or run.diagnostics.due(round, run.rounds)
+    return evaluated or any(part.due(round, run.rounds) for part in measurements.values())
 
 
 class Measures:
@@ -55,12 +54,12 @@ class Measures:
     def __init__(self, run: Run, federation: Federation, context: RunContext, statistics: Statistics) -> None:
         self.run, self.federation, self.context, self.statistics = run, federation, context, statistics
         self.test = context.place(federation.test)
-        self.probes = probes_of(run)
+        self.measurements = measurements_of(run)
         self._noted: set[str] = set()
 
     def due(self, round: int) -> bool:
         """Whether anything is to be measured after this many rounds."""
-        return due(self.run, self.probes, round)
+        return due(self.run, self.measurements, round)
 
     def of(
         self, round: int, served_P: Tensor, theta_P: Tensor, adaptation: LocalAdaptation | None = None
@@ -92,9 +91,9 @@ class Measures:
         if run.attack.passes:
             found |= self.aside(f"robust_{headline}", lambda: self._robust(served_P, statistics))
         snapshot = Snapshot(self.context, self.federation, round, served_P, statistics, adaptation)
-        for group, probe in self.probes.items():
-            if probe.due(round, run.rounds):
-                found |= self.aside(group, partial(probe.measure, snapshot))
+        for group, part in self.measurements.items():
+            if isinstance(part, Probe) and part.due(round, run.rounds):
+                found |= self.aside(group, partial(part.measure, snapshot))
         return found
 
     def aside(self, name: str, measure: Callable[[], Any]) -> dict[str, Any]:

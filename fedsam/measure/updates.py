@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fedsam.measure.diagnostics import Diagnostics, Updates
+from fedsam.measure.base import Diagnostics, Updates
 
 ELEMENTS = 2**23  # of a chunk of updates in float64: 64 MiB
 

@@ -16,7 +16,7 @@ from fedsam.border.budget import must_be_few
 from fedsam.engine.multi_run import MultiRun
 from fedsam.errors import Busy, Damaged, InputError
 from fedsam.federated.simulate import resume, simulate
-from fedsam.measure.schedule import due, probes_of
+from fedsam.measure.schedule import due, measurements_of
 from fedsam.run import Run
 from fedsam.runs.directory import RunDirectory
 from fedsam.runs.naming import directory_names
@@ -88,7 +88,7 @@ def records_of(run: Run) -> list[Record] | None:
         differing = sorted(name for name in own if other.get(name) != own[name] and name != "out")
         what = f", with other values of {', '.join(differing[:3])}" if differing else ""
         raise InputError("out", str(path), f"holds another run{what}; choose another out")
-    return directory.finished(run.rounds, partial(due, run, probes_of(run)))
+    return directory.finished(run.rounds, partial(due, run, measurements_of(run)))
 
 
 def finished(job: Job) -> list[Record] | None:

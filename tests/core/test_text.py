@@ -16,7 +16,7 @@ import fedsam
 from fedsam import InputError, Run
 from fedsam.cli import streams
 from fedsam.cli.app import main
-from fedsam.cli.keys import parse
+from fedsam.cli.settings import parse
 from fedsam.data.stored import data_folder
 from fedsam.run import describe_keys
 from fedsam.storage.text import decoded, encoded

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from fedsam import InputError
-from fedsam.cli.keys import parse
+from fedsam.cli.settings import parse
 from fedsam.data.base import Split
 from fedsam.data.cifar10 import CIFAR10
 from fedsam.data.imagefolder import ImageFolder

@@ -18,7 +18,7 @@ from fedsam.algorithm.strategy import State
 from fedsam.errors import Interrupted
 from fedsam.federated.round_loop import Simulation
 from fedsam.measure import updates as module
-from fedsam.measure.diagnostics import Updates
+from fedsam.measure.base import Updates
 from fedsam.measure.updates import UpdateDiagnostics
 from fedsam.schedule.base import Clock
 from strategies.fedavg import FedAvg

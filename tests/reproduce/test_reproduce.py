@@ -329,7 +329,7 @@ def test_what_cannot_be_reproduced(capsys: pytest.CaptureFixture[str], inside: P
 
 
 def test_the_command(capsys: pytest.CaptureFixture[str], inside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fedsam.reproduce.command.paper", lambda bibkey: PAPER)
+    monkeypatch.setattr("fedsam.reproduce.base.paper", lambda bibkey: PAPER)
     with pytest.raises(SystemExit) as caught:
         call("reproduce", "tiny2000", "--quiet", "--json")
     assert caught.value.code in (0, None)

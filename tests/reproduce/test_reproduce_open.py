@@ -113,7 +113,7 @@ def test_absent_data_fail_their_runs_alone(
     split = {"data.partition": "file", "data.split_file": "nowhere.npz"}
     keys = {key: value for key, value in TINY.items() if key != "data.samples_per_client"}
     absent = paper({"split": lambda r, s: r.last("absent", s, "test_loss")}, {"absent": Run.from_keys(keys | split)})
-    monkeypatch.setattr("fedsam.reproduce.command.paper", lambda bibkey: absent)
+    monkeypatch.setattr("fedsam.reproduce.base.paper", lambda bibkey: absent)
     with pytest.raises(SystemExit) as caught:
         call("reproduce", "tiny2000", "--quiet", "--json")
     assert caught.value.code == 1

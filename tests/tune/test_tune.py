@@ -351,7 +351,7 @@ def test_what_is_left_for_others(tmp_path: Path, capsys: pytest.CaptureFixture[s
     keys = tomllib.loads((tmp_path / "best.toml").read_text())
     assert keys["client"]["lr"] == best.values["client.lr"]
     assert keys["cohort"] == 2
-    from fedsam.cli.keys import parse
+    from fedsam.cli.settings import parse
 
     own = Run.from_keys(parse([str(tmp_path / "best.toml")]))
     assert own == Run.from_keys(plan.chosen(best.values))

@@ -1,33 +1,41 @@
-"""The command `fedsam reproduce`."""
+"""`fedsam reproduce`: a paper's claims, put to runs of our own."""
 
 from __future__ import annotations
 
 import json
 import sys
 from pathlib import Path
+from typing import Annotated
 
+import typer
+
+from fedsam.cli.options import Address, Debug, Json, Quiet, Trust, Workers
 from fedsam.errors import RunError
-from fedsam.reproduce.base import paper, preset_of
 
 
 def reproduce(
-    bibkey: str,
-    preset: str,
-    seeds: int | None,
-    only: str | None,
-    out: Path | None,
-    workers: int | None,
-    address: str | None,
-    quiet: bool = False,
-    as_json: bool = False,
+    bibkey: Annotated[str, typer.Argument(metavar="BIBKEY", help="the paper, such as zhou2025", show_default=False)],
+    only: Annotated[
+        str | None, typer.Option(metavar="PATTERN", help="train only runs whose names match", show_default=False)
+    ] = None,
+    preset: Annotated[str, typer.Option(help="scale: cpu, gpu or paper")] = "cpu",
+    seeds: Annotated[int | None, typer.Option(min=1, max=1000, help="of each run", show_default="the preset's")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="where to", show_default="results/BIBKEY/PRESET")
+    ] = None,
+    workers: Workers = None,
+    address: Address = None,
+    trust: Trust = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    debug: Debug = False,
 ) -> None:
-    """Train, measure, answer and write; then show the table.
+    """Put a paper's claims to runs of our own; started again, it does what is missing.
 
-    Raises:
-        InputError: there is no such paper, preset or run.
-        Busy: another process is at work in the directory.
-        RunError: a run failed; what the others gave is written.
+    For example: fedsam reproduce zhou2025 --preset cpu
     """
+    from fedsam.reproduce.base import paper, preset_of
+
     chosen, module = preset_of(preset), paper(bibkey)
     place = out or Path("results") / bibkey / chosen
     from fedsam.reproduce.carry_out import carry_out
@@ -49,7 +57,7 @@ def reproduce(
             progress,
             only=only,
             stop=stop,
-            workers=workers,
+            workers=0 if workers is None and address else workers,
             address=address,
             tell=lambda line: tell(f"measuring: {line}"),
         )

@@ -1,4 +1,4 @@
-"""`fedsam study`: the commands. Heavy modules are imported where a command needs them."""
+"""`fedsam study`: studies, each a command of its own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from fedsam.cli.options import Address, Debug, Json, Keys, Quiet, Trust, Workers
+from fedsam.cli.options import Address, Debug, Json, Keys, Quiet, Seeds, Trust, Workers
+from fedsam.cli.settings import parse
 
 study = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Studies: sweeps that answer one question.")
 
@@ -21,7 +22,7 @@ def _studies() -> None:
 @study.command()
 def heterogeneity(
     settings: Keys = None,
-    seeds: Annotated[int, typer.Option(min=1, max=1000, help="runs of each setting, with seeds from `seed` on")] = 3,
+    seeds: Seeds = 3,
     workers: Workers = None,
     address: Address = None,
     out: Annotated[
@@ -48,7 +49,6 @@ def heterogeneity(
 
     For example: fedsam study heterogeneity data.partition=shards data.shards_per_client=1,2,5 --workers 0
     """
-    from fedsam.cli.keys import parse
     from fedsam.runs.progress import Progress, graceful
     from fedsam.sweeps import studies as subject
 

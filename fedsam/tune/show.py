@@ -1,33 +1,11 @@
-"""The body of `fedsam tune`, and what it prints."""
+"""What `fedsam tune` prints."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 
-from fedsam.runs.progress import Progress, graceful, show_facts
+from fedsam.runs.progress import show_facts
 from fedsam.tune.result import Tuned
-from fedsam.tune.tune import Settings, tune
-
-
-def run(keys: dict[str, Any], out: Path | None, address: str | None, quiet: bool, as_json: bool, **asked: Any) -> None:
-    """Tune, and print the result.
-
-    Args:
-        keys: as given; `out` among them stands for `out`.
-        asked: further fields of `Settings`.
-    """
-    given = keys.pop("out", None)
-    settings = Settings(keys, **asked)
-    with graceful() as stop, Progress(quiet) as progress:
-        tuned = tune(settings, out or (Path(given) if given else None), progress, stop, address)
-    if as_json:
-        print(json.dumps(tuned.summary()))
-    else:
-        show(tuned)
 
 
 def show(tuned: Tuned) -> None:

@@ -1,0 +1,61 @@
+"""`fedsam run`: one simulation."""
+
+from __future__ import annotations
+
+import json
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedsam.cli.options import Debug, Json, Keys, Quiet, Trust
+from fedsam.cli.settings import parse
+from fedsam.errors import InputError
+
+
+def run(
+    settings: Keys = None,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="continue the run in this directory", show_default=False)
+    ] = None,
+    trust: Trust = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Run one simulation.
+
+    For example: fedsam run client.name=asam client.rho=0.5 data.alpha=0.05 rounds=100
+    """
+    if resume and settings:
+        raise InputError(
+            "",
+            InputError.ABSENT,
+            f"--resume continues a run as it was described; leave out {settings[0]!r}, or start a new run",
+        )
+    given = parse(settings or [])
+    from fedsam.run import Run
+
+    described = None if resume else Run.from_keys(given)
+    from fedsam.federated.simulate import resume as go_on
+    from fedsam.federated.simulate import simulate
+    from fedsam.runs.directory import fresh
+    from fedsam.runs.progress import Progress, graceful, show_result
+
+    with graceful() as stop, Progress(quiet) as progress:
+        if resume:
+            result = go_on(resume, progress, stop)
+        else:
+            assert described is not None
+            named = described.out and Path(described.out)
+            with nullcontext(named) if named else fresh(Path("runs"), described.title()) as out:
+                result = simulate(described.replace(out=str(out)), progress, stop)
+    if result.out:
+        from fedsam.report.write import write_report
+
+        write_report([result.out], result.out / "report.html")
+    if as_json:
+        print(json.dumps(result.summary()))
+    else:
+        show_result(result)
