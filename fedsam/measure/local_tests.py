@@ -36,15 +36,17 @@ class LocalTests:
         """Clients that hold anything out."""
 
     def scores(self, theta_P: Tensor, statistics: Sequence[Tensor]) -> tuple[Scores, Scores]:
-        """Each client's headline metric and mean loss with one model, [K]; None for clients that hold nothing out."""
+        """Each client's headline metric and mean loss with one model, [K]; None for clients that hold nothing out, or
+        nothing with a label.
+        """
         if not self.having:
             return [None] * len(self.sizes), [None] * len(self.sizes)
         losses_N, weight_N, terms_NS = per_example(self.context, theta_P, self.store, *statistics)
         losses, weights, terms = map(self._sums, (losses_N, weight_N, terms_NS))
         value = self.context.task.headline.value
         found = [
-            (value(sums), float(loss / weight)) if size else (None, None)
-            for size, sums, loss, weight in zip(self.sizes, terms, losses, weights, strict=True)
+            (value(sums), float(loss / weight)) if weight else (None, None)
+            for sums, loss, weight in zip(terms, losses, weights, strict=True)
         ]
         return [one for one, _ in found], [loss for _, loss in found]
 

@@ -64,7 +64,9 @@ class Task(Component):
     package: ClassVar[str] = "fedsam.tasks"
 
     offers: ClassVar[frozenset[str]] = frozenset()
-    """What other components may need of it: `classes`, if every target is one of some classes."""
+    """What other components may need of it: `classes`, if examples can be divided by class (`strata`); `single labels`,
+    if every target is one class.
+    """
 
     metrics: ClassVar[tuple[Metric, ...]] = ()
     """What there is to score by; the first is the headline."""
