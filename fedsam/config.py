@@ -85,7 +85,9 @@ class Component(Config):
     kind: ClassVar[str]
     package: ClassVar[str]
     requires: ClassVar[frozenset[str]] = frozenset()
-    """What it needs of the data and the task of a run: `images`, `classes`; see `fedsam.border.requirements`."""
+    """What it needs of the data and the task of a run: `images`, `classes`, `single labels`; see
+    `fedsam.border.requirements`.
+    """
 
     @property
     def name(self) -> str:

@@ -159,7 +159,7 @@ class Run(Groups):
 def digest_of(keys: Mapping[str, Any]) -> str:
     """sha256 of every key that decides the result: all but where it is written and how often it is saved."""
     aside = {"out", "checkpoint_every", "server.state_memory"}
-    unsaid = {"task.name": "auto", "task.extra_metrics": ""}  # as before there were tasks
+    unsaid = {"task.name": "auto", "task.extra_metrics": "", "task.auxiliary_weight": 0.4}  # as before there were tasks
     kept = {k: v for k, v in keys.items() if k not in aside and not (k in unsaid and v == unsaid[k])}
     text = json.dumps(kept, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

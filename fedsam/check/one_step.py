@@ -27,6 +27,7 @@ from fedsam.federated.round_loop import Simulation
 from fedsam.models.batchnorm import NAME as BATCHNORM
 from fedsam.models.compared import gap, load, plain
 from fedsam.models.initialise import Form, prepared
+from fedsam.models.outputs import outputs_of
 from fedsam.optim.sgd import SGD
 from fedsam.params import theta_of
 
@@ -87,7 +88,7 @@ def compared(simulation: Simulation) -> list[Comparison]:
             found.append(Comparison(f"statistics{place}", gap(done[3][BATCHNORM].reshape(-1), statistics[0]), allowed))
     with torch.no_grad():
         ours_BL = context.outputs(theta_P, step.inputs, *statistics)
-        found.append(Comparison("evaluation", gap(ours_BL, theirs.eval()(step.inputs)), allowed))
+        found.append(Comparison("evaluation", gap(ours_BL, outputs_of(theirs.eval()(step.inputs))[0]), allowed))
     if in_blocks:
         name = f"client optimiser {run.client.name}"
         found.append(Comparison(name, Two(context).difference(), max(allowed, 0.05), "in a block its steps alone"))
@@ -116,12 +117,15 @@ class _Step:
         optimizer = torch.optim.SGD([tensor for tensor in module.parameters() if tensor.requires_grad], lr=1.0)
         narrow = context.precision == "bf16"
         with torch.autocast(context.device.type, dtype=torch.bfloat16) if narrow else nullcontext():
-            outputs = module(self.inputs)
-        losses_B, weight = context.task.losses(outputs.to(context.dtype), self.targets)
-        loss = losses_B.sum() / (weight.sum() if isinstance(weight, Tensor) else weight * len(losses_B))
+            main, *auxiliary = (each.to(context.dtype) for each in outputs_of(module(self.inputs)))
+        loss = self._mean(main) + context.task.auxiliary_weight * sum(map(self._mean, auxiliary))
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         return loss.detach(), theta_of(module)
+
+    def _mean(self, outputs: Tensor) -> Tensor:
+        losses_B, weight = self.context.task.losses(outputs, self.targets)
+        return losses_B.sum() / (weight.sum() if isinstance(weight, Tensor) else weight * len(losses_B))
 
     def done(self, in_blocks: bool) -> Iterator[tuple[str, TrainedClient]]:
         """The step here: of a client alone, and in a block if the run trains in blocks."""

@@ -176,8 +176,8 @@ class Dataset(Component):
     )
 
     def required(self) -> dict[str, frozenset[str]]:
-        """Label noise needs classes, and another way of showing pixels needs images."""
-        noise = {"label_noise": frozenset({"classes"})} if self.label_noise else {}
+        """Label noise needs one class for each example, and another way of showing pixels needs images."""
+        noise = {"label_noise": frozenset({"classes", "single labels"})} if self.label_noise else {}
         pixels = {"pixels": frozenset({"images"})} if self.pixels != "standard" else {}
         return {**super().required(), **noise, **pixels}
 

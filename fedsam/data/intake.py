@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from fedsam.data.base import Split
+from fedsam.data.masks import MaskError, stored
 from fedsam.data.plain_array import Unfit, as_array, as_numbers
 from fedsam.data.spec import Spec
 from fedsam.errors import InputError
@@ -79,7 +80,9 @@ class Intake:
         return np.ascontiguousarray(self._whole(inputs, which, "inputs").astype(wanted, copy=False))
 
     def _targets(self, targets: np.ndarray, which: str) -> np.ndarray:
-        """Classes from 0 on where the spec has classes, else finite numbers."""
+        """Classes from 0 on where the spec has classes, else finite numbers; masks as `fedsam.data.masks` has them."""
+        if self.spec.masks:
+            return self._masks(targets, which)
         self._check_shape(targets, self.spec.target_shape, which, "targets")
         if self.spec.classes is None:
             return np.ascontiguousarray(self._finite(targets, which, "targets"))
@@ -88,6 +91,16 @@ class Intake:
             told = f"has the class {found.max()}, must be below {self.spec.classes} (Spec.classes)"
             self._refuse(which, told)
         return np.ascontiguousarray(found)
+
+    def _masks(self, masks: np.ndarray, which: str) -> np.ndarray:
+        if masks.shape[1:] == (*self.spec.target_shape, 1):
+            masks = masks[..., 0]
+        self._check_shape(masks, self.spec.target_shape, which, "masks")
+        whole = masks if masks.dtype.kind in "iu" else self._whole(masks, which, "masks")
+        try:
+            return stored(whole, self.spec.classes or 0, self.spec.ignore)
+        except MaskError as error:
+            self._refuse(which, f"has {error}")
 
     def _check_shape(self, found: np.ndarray, shape: tuple[int, ...], which: str, what: str) -> None:
         if found.shape[1:] != tuple(shape):
@@ -112,6 +125,8 @@ class Intake:
             raise InputError("name", self.name, f"its spec has the shapes {spec.shape} and {spec.target_shape}")
         if spec.classes is not None and not (isinstance(spec.classes, int | np.integer) and spec.classes > 0):
             raise InputError("name", self.name, f"Spec.classes = {spec.classes!r} must be a whole number, at least 1")
+        if spec.ignore is not None and not isinstance(spec.ignore, int | np.integer):
+            raise InputError("name", self.name, f"Spec.ignore = {spec.ignore!r} must be a whole number, or None")
         return spec
 
     def _refuse(self, which: str, told: str) -> NoReturn:

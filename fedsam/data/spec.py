@@ -21,6 +21,7 @@ class Spec:
         dtype: of inputs as they are stored, as NumPy calls it.
         target_shape: of one target; () for one number.
         names: of the classes, if they have any.
+        ignore: what a pixel of a mask holds that has no class, as the data set hands it in; None = each has one.
         groups: the names of the users, domains or cities that examples come from, if that is known.
     """
 
@@ -30,6 +31,12 @@ class Spec:
     target_shape: tuple[int, ...] = field(default=(), kw_only=True)
     names: tuple[str, ...] = field(default=(), kw_only=True)
     groups: tuple[str, ...] = field(default=(), kw_only=True)
+    ignore: int | None = field(default=None, kw_only=True)
+
+    @property
+    def masks(self) -> bool:
+        """Whether a target is a mask, a class for each pixel [H, W]; see `fedsam.data.masks` for how it is stored."""
+        return self.classes is not None and len(self.target_shape) == 2
 
     def plain(self) -> tuple[object, ...]:
         """What must be the same for a run to go on, as Python's own numbers."""

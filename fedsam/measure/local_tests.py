@@ -37,14 +37,18 @@ class LocalTests:
         """Clients that hold anything out."""
 
     def scores(self, theta_P: Tensor, statistics: Sequence[Tensor]) -> tuple[Scores, Scores]:
-        """Each client's headline metric and mean loss with one model, [K]; None for clients that hold nothing out."""
+        """Each client's headline metric and mean loss with one model, [K]; None for clients that hold nothing out, or
+        nothing with a label.
+        """
         if not self.having:
             return [None] * len(self.sizes), [None] * len(self.sizes)
         losses_N, weight_N, terms_NS = per_example(self.context, theta_P, self.store, *statistics)
         losses, weights = (np.split(each_N.cpu().numpy(), self.ends[1:-1]) for each_N in (losses_N, weight_N))
         metric, terms = self.context.task.headline, torch.split(terms_NS.cpu(), self.sizes)
         found = [
-            (metric.value(metric.reduced(own).numpy()), float(loss.sum() / weight.sum())) if len(own) else (None, None)
+            (metric.value(metric.reduced(own).numpy()), float(loss.sum() / weight.sum()))
+            if weight.sum()
+            else (None, None)
             for own, loss, weight in zip(terms, losses, weights, strict=True)
         ]
         return [one for one, _ in found], [loss for _, loss in found]

@@ -15,6 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from fedsam.errors import InputError
 from fedsam.models.functional import Network
+from fedsam.models.outputs import outputs_of
 from fedsam.params import layout_of, theta_of
 
 CLOSE = 1e-4
@@ -65,13 +66,14 @@ def compare(module: nn.Module, theirs: nn.Module, name: str, images_BCHW: Tensor
     given_P, norms = theta_P.clone(), network.norms
     with norms.training(statistics[0], None) if norms else nullcontext() as done:
         ours = network.trained(theta_P, images_BCHW)
-    _must_agree(ours, theirs(images_BCHW), name, "output in training")
+    for place, (one, other) in enumerate(zip(ours, outputs_of(theirs(images_BCHW)), strict=True)):
+        _must_agree(one, other, name, f"auxiliary output {place} in training" if place else "output in training")
     if norms is not None and done is not None:
         statistics = (norms.after(done),)
         moved = norms.vector(dict(theirs.named_buffers()), theta_P)
         _must_agree(statistics[0] if norms.total else moved, moved, name, "batch normalisation's statistics")
-    ours = network.evaluated(theta_P, images_BCHW, *statistics)
-    _must_agree(ours, theirs.eval()(images_BCHW), name, "output in evaluation")
+    evaluated = network.evaluated(theta_P, images_BCHW, *statistics)
+    _must_agree(evaluated, outputs_of(theirs.eval()(images_BCHW))[0], name, "output in evaluation")
     if not torch.equal(theta_P, given_P):
         raise InputError("name", name, "its forward pass changes its own parameters, which is not supported")
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from fedsam.models.batchnorm import batchnorms_of
+from fedsam.models.outputs import outputs_of
 from fedsam.params import Layout
 
 
@@ -31,12 +32,14 @@ class Network:
         self._names = list(_names(module, layout))
         self._training = training_parts(module)
 
-    def trained(self, theta_P: Tensor, inputs: Tensor) -> Any:
-        """The output in training; see `BatchNorms.training` for what is around a call of a module with such layers."""
-        return self._call(self._tensors(theta_P), inputs)
+    def trained(self, theta_P: Tensor, inputs: Tensor) -> tuple[Tensor, ...]:
+        """The outputs in training, the main one first; see `BatchNorms.training` for what is around a call of a module
+        with such layers.
+        """
+        return outputs_of(self._call(self._tensors(theta_P), inputs))
 
-    def evaluated(self, theta_P: Tensor, inputs: Tensor, *statistics: Tensor) -> Any:
-        """The output in evaluation.
+    def evaluated(self, theta_P: Tensor, inputs: Tensor, *statistics: Tensor) -> Tensor:
+        """The main output in evaluation.
 
         Args:
             statistics: [S], of a model with batch normalisation.
@@ -45,7 +48,7 @@ class Network:
         if self.norms is not None:
             tensors |= self.norms.moments(statistics[0])
         with evaluating(self._training):
-            return self._call(tensors, inputs)
+            return outputs_of(self._call(tensors, inputs))[0]
 
     def _call(self, tensors: Mapping[str, Tensor], inputs: Tensor) -> Any:
         # Where a layer has two names torch would put tied weights into it twice, and at last the first one back.

@@ -27,6 +27,7 @@ from fedsam.errors import InputError
 from fedsam.models.batchnorm import Keyed, replace_layers
 from fedsam.models.compared import compare, copied
 from fedsam.models.functional import evaluating, training_parts
+from fedsam.models.outputs import UnreadError, outputs_of
 from fedsam.rng import stream
 
 log = logging.getLogger("fedsam")
@@ -272,19 +273,31 @@ def _check_forward(module: nn.Module, name: str, form: Form, when: str = "") -> 
             log.info("model %s uses Tensor.view, so every batch is copied first; flatten or reshape is faster", name)
             module.register_forward_pre_hook(_make_contiguous, prepend=True)
             outputs = module(inputs)
-    if not isinstance(outputs, Tensor) or not outputs.is_floating_point():
-        kind = outputs.dtype if isinstance(outputs, Tensor) else type(outputs).__name__
-        hint = "; return its .logits alone" if hasattr(outputs, "logits") else ""
-        raise InputError("name", name, f"gave {kind} {when}for a batch of 2 {form.noun}, must give {form.wanted}{hint}")
-    if outputs.shape != (2, *form.outputs):
-        hint = "a callable with a parameter `classes` or `num_classes` is given their number"
-        gave = f"gave {list(outputs.shape)} {when}for a batch of 2 {form.noun}"
-        raise InputError("name", name, f"{gave}, must give {form.wanted}; {hint}")
+    _check_outputs(outputs, name, form, when)
     if not torch.equal(inputs, given):
         raise InputError("name", name, f"changes the {form.noun} that it is given; let its forward copy them first")
     for path, tensor in _state(module):
         if path not in before or not torch.equal(tensor, before[path]):
             raise InputError("name", name, _moving(module, path))
+
+
+def _check_outputs(given: Any, name: str, form: Form, when: str) -> None:
+    batch = f"{when}for a batch of 2 {form.noun}"
+    try:
+        main, *auxiliary = outputs_of(given)
+    except UnreadError as error:
+        raise InputError("name", name, f"gave {error} {batch}, must give {form.wanted}") from None
+    if not main.is_floating_point():
+        raise InputError("name", name, f"gave {main.dtype} {batch}, must give {form.wanted}")
+    if main.shape != (2, *form.outputs):
+        hint = "a callable with a parameter `classes` or `num_classes` is given their number"
+        raise InputError("name", name, f"gave {list(main.shape)} {batch}, must give {form.wanted}; {hint}")
+    for part in auxiliary:
+        if part.shape != main.shape or not part.is_floating_point():
+            gave = f"gave an auxiliary output {list(part.shape)} of {part.dtype} {batch}"
+            raise InputError("name", name, f"{gave}, must give {form.wanted} there too")
+    if auxiliary and not when:
+        log.info("model %s gives %d auxiliary outputs, see task.auxiliary_weight", name, len(auxiliary))
 
 
 def _state(module: nn.Module) -> list[tuple[str, Tensor]]:

@@ -15,9 +15,10 @@ class Auto(Task):
         """The task itself will look at its metrics."""
 
     def of(self, own: str | Task) -> Task:
-        """The data set's own, with the metrics that are asked for here."""
+        """The data set's own, with what is set here."""
         task: Task = resolve(Task, own)
-        return task.replace(extra_metrics=self.extra_metrics) if self.extra_metrics else task
+        changed = {name: value for name, value in self if value != type(self).model_fields[name].default}
+        return task.replace(**changed) if changed else task
 
     def output_shape(self, spec: object) -> NoReturn:
         """Not before it is known which task it is."""

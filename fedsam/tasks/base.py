@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedsam.config import Component, key
+from fedsam.config import LARGE, Component, key
 from fedsam.errors import InputError
 from fedsam.measure.score import Score
 
@@ -72,7 +72,9 @@ class Task(Component):
     package: ClassVar[str] = "fedsam.tasks"
 
     offers: ClassVar[frozenset[str]] = frozenset()
-    """What other components may need of it: `classes`, if every target is one of some classes."""
+    """What other components may need of it: `classes`, if examples can be divided by class (`strata`); `single labels`,
+    if every target is one class.
+    """
 
     metrics: ClassVar[tuple[Metric, ...]] = ()
     """What there is to score by; the first is the headline."""
@@ -82,6 +84,14 @@ class Task(Component):
 
     extra_metrics: str = key(
         "", "metrics that are recorded beside the first: their names, separated by commas, or all", "off"
+    )
+
+    auxiliary_weight: float = key(
+        0.4,
+        "weight of the loss of each auxiliary output that a model gives in training, beside that of its main output",
+        "Zhao et al. 2017 (PSPNet), section 5.2",
+        ge=0.0,
+        le=LARGE,
     )
 
     def model_post_init(self, context: object) -> None:

@@ -33,7 +33,7 @@ class Classification(Task):
     l = −Σ_l y_l log p_l,   p = softmax(z),   dl/dz = p Σ_l y_l − y
     """
 
-    offers: ClassVar[frozenset[str]] = frozenset({"classes"})
+    offers: ClassVar[frozenset[str]] = frozenset({"classes", "single labels"})
     metrics: ClassVar[tuple[Metric, ...]] = (
         Accuracy(),
         MacroF1(),

@@ -156,7 +156,7 @@ def test_layers_keep_their_class_and_travel() -> None:
         network = Network(each, layout_of(each))
         assert network.norms is not None
         with network.norms.training(network.norms.initial(theta_P), None) as done:
-            output = network.trained(theta_P, images)
+            (output,) = network.trained(theta_P, images)
         found = output, network.norms.after(done), network.evaluated(theta_P, images, network.norms.after(done))
         expected = expected or found
         assert all(map(torch.equal, found, expected))

@@ -27,7 +27,7 @@ class Mixup(Augment):
     the batch. λ is drawn for each sample; the code of both papers draws one for a batch.
     """
 
-    requires = frozenset({"classes"})
+    requires = frozenset({"classes", "single labels"})
 
     mixup_alpha: float = key(1.0, "a, parameter of the Beta distribution of λ", "Caldarola et al. 2022", gt=0.0, le=1e6)
     mixup_after: Augment = key("crop_flip", "augmentation that comes before the mixing", "Caldarola et al. 2022")

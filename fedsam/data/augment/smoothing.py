@@ -29,7 +29,7 @@ class Smoothing(Augment):
     mixup, are smoothed alike. Losses of training are then those of the smoothed targets; evaluation never smooths.
     """
 
-    requires = frozenset({"classes"})
+    requires = frozenset({"classes", "single labels"})
 
     label_smoothing: float = key(0.1, "ε, probability taken from the label", "Zhou et al. 2025, their code", ge=0, lt=1)
     smoothing_over: Literal["all", "other"] = key(

@@ -72,7 +72,8 @@ class ImageIntake(Intake):
         if not len(images):
             if not empty:
                 self._refuse(which, "is empty; it needs at least one image")
-            return Split(np.empty((0, *self.spec.shape), np.uint8), np.empty(0, np.int64)).read_only()
+            none = self._targets(np.empty((0, *self.spec.target_shape), np.int64), which)
+            return Split(np.empty((0, *self.spec.shape), np.uint8), none).read_only()
         found_NHWC = self._images(images, which, part)
         plain = self.spec.classes is None or self.spec.target_shape
         found_N = self._targets(labels, which) if plain else self._labels(labels, which, len(images))
@@ -97,7 +98,7 @@ class ImageIntake(Intake):
         else:
             self._refuse(which, f"is {type(given).__name__}, must be Split(inputs, targets)")
         channels = self.spec.shape[2]
-        return self._array(images, which, "images", channels), self._array(labels, which, "labels", channels)
+        return self._array(images, which, "images", channels), self._array(labels, which, "labels")
 
     def _images(self, images: np.ndarray, which: str, part: bool) -> np.ndarray:
         shape, channels = self.spec.shape, self.spec.shape[2]
@@ -204,9 +205,22 @@ class ImageIntake(Intake):
                 self._refuse_fact(field, given, f"must be that of pixels / {scale:g}, {least} to {most:g}")
         height, width, channels = shape
         mean, std = self._fact(spec, "mean"), self._fact(spec, "std")
-        others = {"target_shape": spec.target_shape, "names": spec.names}
+        others = {
+            "target_shape": spec.target_shape,
+            "names": spec.names,
+            "groups": spec.groups,
+            "ignore": self._ignored(spec),
+        }
         clean = ImageSpec(classes, (height, width, channels), mean, std, scale, **others)
         return spec if repr(spec) == repr(clean) else clean
+
+    def _ignored(self, spec: ImageSpec) -> int | None:
+        if spec.ignore is None:
+            return None
+        found, *rest = self._fact(spec, "ignore", whole=True)
+        if rest:
+            self._refuse_fact("ignore", spec.ignore, "must be one whole number, what pixels without a class hold")
+        return int(found)
 
     def _fact(self, spec: ImageSpec, field: str, whole: bool = False) -> tuple[Any, ...]:
         given = getattr(spec, field)

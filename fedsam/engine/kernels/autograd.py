@@ -63,8 +63,9 @@ class Autograd:
 
     def outputs(
         self, theta_P: Tensor, inputs: Tensor, valid_B: Tensor | None, *statistics: Tensor
-    ) -> tuple[Tensor, ...]:
-        """What the network gives in training for one client's batch, and the statistics after it, [S].
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """What the network gives in training for one client's batch, the main output first; and the statistics after
+        it, [S].
 
         Args:
             valid_B: which examples are valid, for batch normalisation; None = all.
@@ -72,15 +73,15 @@ class Autograd:
         """
         norms = self.network.norms
         if norms is None:
-            return (self._called(theta_P, inputs),)
+            return self._called(theta_P, inputs), ()
         with norms.training(statistics[0], valid_B) as done:
             outputs = self._called(theta_P, inputs)
-        return outputs, norms.after(done)
+        return outputs, (norms.after(done),)
 
-    def _called(self, theta_P: Tensor, inputs: Tensor) -> Tensor:
+    def _called(self, theta_P: Tensor, inputs: Tensor) -> tuple[Tensor, ...]:
         with self._autocast():
-            outputs: Tensor = self.network.trained(theta_P, inputs)
-        return outputs.to(theta_P.dtype)
+            outputs = self.network.trained(theta_P, inputs)
+        return tuple(each.to(theta_P.dtype) for each in outputs)
 
     def _autocast(self) -> AbstractContextManager[object]:
         if self.narrow is None:
@@ -92,8 +93,8 @@ class Autograd:
             theta_P: Tensor, inputs: Tensor, targets: Tensor, count: Tensor, valid_B: Tensor | None, *statistics: Tensor
         ) -> tuple[Tensor, ...]:
             own = replace(head, targets=targets, count=count, valid=valid_B, block=False)
-            outputs, *after = self.outputs(theta_P, inputs, valid_B, *statistics)
-            return own.loss(outputs), *after
+            outputs, after = self.outputs(theta_P, inputs, valid_B, *statistics)
+            return own.loss(*outputs), *after
 
         given = theta, inputs, head.targets, head.count, head.valid, *statistics
         if not head.block:

@@ -36,8 +36,17 @@ class Head:
     valid: Tensor | None = None
     block: bool = False
 
-    def loss(self, outputs: Tensor) -> Tensor:
-        """The mean loss of one client's batch; can be differentiated."""
+    def loss(self, outputs: Tensor, *auxiliary: Tensor) -> Tensor:
+        """The mean loss of one client's batch, and that of each auxiliary output by the task's weight; can be
+        differentiated.
+        """
+        loss = self._mean(outputs)
+        if self.task.auxiliary_weight:
+            for each in auxiliary:
+                loss = loss + self.task.auxiliary_weight * self._mean(each)
+        return loss
+
+    def _mean(self, outputs: Tensor) -> Tensor:
         losses_B, weight = self.task.losses(outputs, self.targets)
         if self.valid is None and not isinstance(weight, Tensor):
             return losses_B.mean() if weight == 1 else losses_B.mean() / weight
