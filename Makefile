@@ -3,7 +3,8 @@
 #   make test   lint, type check and the whole test suite
 # Beside them, make slow runs the tests that take minutes, such as Flower as separate processes, and make gpu those that
 # need a GPU, with the benchmark on it (results in bench-gpu.jsonl), and make torture tries to break runs in every way it
-# knows (TORTURE=--long for a night) and prints what was survived.
+# knows (TORTURE=--long for a night) and prints what was survived. make docs builds the documentation into site/, make
+# dist a wheel and a source archive.
 # Both make .venv if there is none, reuse it while pyproject.toml stays the same, and make it anew when that changes.
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ BIN := .venv/bin
 SPREAD := -n 2 --dist loadfile --no-loadscope-reorder
 READY := .venv/ready-$(firstword $(shell cksum < pyproject.toml))
 
-.PHONY: demo test slow gpu torture lint format clean
+.PHONY: demo test slow gpu torture docs dist lint format clean
 
 demo: $(READY)
 	$(BIN)/fedsam compare
@@ -30,6 +31,14 @@ gpu: $(READY)-dev
 torture: $(READY)-dev
 	$(BIN)/python -m fedsam.torture $(TORTURE)
 
+docs: $(READY)-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
+dist: $(READY)-dev
+	rm -rf dist
+	$(BIN)/python -m build --quiet
+	$(BIN)/python -m twine check --strict dist/*
+
 lint: $(READY)-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -41,7 +50,7 @@ format: $(READY)-dev
 	$(BIN)/python -m fedsam.reference
 
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache build dist
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache build dist site
 
 $(READY):
 	rm -rf .venv

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedsam.flower.settings import toml
-from fedsam.reference.methods import markdown
+from fedsam.reference import keys, methods, parts
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,7 +37,9 @@ class Generated:
 
 GENERATED = (
     Generated("pyproject.toml", "[tool.flwr.app.config]", "", toml),
-    Generated("README.md", "<!-- methods -->", "<!-- end of methods -->", markdown),
+    Generated("README.md", "<!-- parts -->", "<!-- end of parts -->", parts.markdown),
+    Generated("docs/concepts/methods.md", "<!-- methods -->", "<!-- end of methods -->", methods.markdown),
+    Generated("docs/reference/keys.md", "<!-- keys -->", "<!-- end of keys -->", keys.markdown),
 )
 
 

@@ -1,6 +1,6 @@
 """The methods there are, as tables: each row is read off its module, or counted by running it.
 
-`make format` writes them into the README.
+`make format` writes them into the documentation.
 """
 
 from __future__ import annotations
