@@ -15,29 +15,9 @@ from typing import Any
 import pytest
 
 from fedsam.bench import names as bench_names
-from fedsam.cli import app
+from tests.support.commands import FEDSAM, call, ending, failing
 
 QUICK = ["rounds=4", "evaluate_every=2", "data.clients=10", "cohort=2", "client.epochs=1"]
-FEDSAM = [sys.executable, "-m", "fedsam"]
-
-
-def call(*arguments: str) -> None:
-    app.main(list(arguments))
-
-
-def failing(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
-    with pytest.raises(SystemExit) as caught:
-        call(*arguments)
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert isinstance(caught.value.code, int)
-    return caught.value.code, captured.err
-
-
-def ending(*arguments: str) -> None:
-    with pytest.raises(SystemExit) as caught:
-        call(*arguments)
-    assert caught.value.code in (0, None)
 
 
 def test_run_writes_its_directory_and_prints_one_object(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:

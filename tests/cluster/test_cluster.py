@@ -21,6 +21,7 @@ from fedsam.cluster import join as joining
 from fedsam.cluster import keeper, patience, secret
 from fedsam.cluster.join import Cluster, join, must_answer
 from fedsam.flower.runtime import Runtime, silence
+from tests.support.processes import LOOPBACK, listening
 
 ray = pytest.importorskip("ray")
 
@@ -77,23 +78,6 @@ def test_strangers_are_refused_and_the_token_opens(own: Own, tmp_path: Path) -> 
         assert f"InputError: address = {own.address}: the cluster wants its token" in said.splitlines()[-1]
     printed, said = right.communicate(timeout=120)
     assert printed == "in 7\n", said
-
-
-def listening(pids: set[int]) -> set[str]:
-    """The addresses at which processes listen, in the kernel's hexadecimal."""
-    sockets = set()
-    for pid in pids:
-        sockets |= {os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir() if entry.is_symlink()}
-    found = set()
-    for table in ("tcp", "tcp6"):
-        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
-            fields = line.split()
-            if fields[3] == "0A" and f"socket:[{fields[9]}]" in sockets:
-                found.add(fields[1].partition(":")[0])
-    return found
-
-
-LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
 
 
 def test_it_listens_on_the_loopback_interface_alone(own: Own) -> None:

@@ -182,11 +182,11 @@ class Blind(nn.Module):
 @pytest.mark.parametrize(("name", "words"), [("exits", r"SystemExit: 7"), ("bottomless", "RecursionError")])
 def test_a_model_that_ends_the_process_is_refused(name: str, words: str) -> None:
     with pytest.raises(InputError, match=words):
-        simulate(Run.from_keys({"model.name": f"tests.core.test_bad_input:{name}"}))
+        simulate(Run.from_keys({"model.name": f"{__name__}:{name}"}))
 
 
 def test_a_model_that_looks_at_no_pixel_can_be_attacked() -> None:
-    keys = {"model.name": "tests.core.test_bad_input:Blind", "attack.name": "pgd", "rounds": 1, "attack_images": 10}
+    keys = {"model.name": f"{__name__}:Blind", "attack.name": "pgd", "rounds": 1, "attack_images": 10}
     assert 0 <= simulate(Run.from_keys(keys)).summary()["robust_accuracy"] <= 1
 
 

@@ -71,7 +71,7 @@ class Mine(SGD):
         ),
         ({"model.name": "nowhere:net"}, "model.name = nowhere:net: cannot import 'nowhere' "),
         (
-            {"client.name": "tests.core.test_config:Nothing"},
+            {"client.name": f"{__name__}:Nothing"},
             "client.name = tests.core.test_config:Nothing: module 'tests.core.test_config' has no 'Nothing'",
         ),
         (
@@ -120,9 +120,9 @@ def test_a_component_within_shares_the_keys_of_its_group() -> None:
 
 
 def test_a_class_of_the_users_own_is_a_name() -> None:
-    run = Run.from_keys({"client.name": "tests.core.test_config:Mine", "client.twist": "2", "client.lr": 0.5})
+    run = Run.from_keys({"client.name": f"{__name__}:Mine", "client.twist": "2", "client.lr": 0.5})
     assert run.client == Mine(twist=2.0, lr=0.5)
-    assert run.keys()["client.name"] == "tests.core.test_config:Mine"
+    assert run.keys()["client.name"] == f"{__name__}:Mine"
 
 
 def test_the_digest_ignores_where_and_how_often_a_run_is_saved_and_nothing_else() -> None:

@@ -16,9 +16,9 @@ from fedsam.engine.context import numerics
 from fedsam.engine.kernels.cnn_im2col import Im2ColConvolutions
 from fedsam.engine.support.cuda_graph import CudaGraph
 from fedsam.federated.round_loop import Simulation
-from tests.engine.test_engines import assert_same, trained
 from tests.support.kernels import in_block
 from tests.support.ragged import Ragged
+from tests.support.rounds import assert_same, trained
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")]
 

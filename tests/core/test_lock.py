@@ -22,9 +22,8 @@ from fedsam.runs.directory import claimed, fresh
 from fedsam.runs.result import Listener
 from fedsam.storage import lock as module
 from fedsam.storage.lock import FILE, locked
-from tests.cli.test_cli import FEDSAM, failing
-from tests.runs.test_resume import StopAt, described, outcome
-from tests.sweeps.test_sweep import swept
+from tests.support.commands import FEDSAM, failing
+from tests.support.interrupted import StopAt, described, outcome, swept
 
 HOLD = (
     "import sys; from pathlib import Path; from fedsam.storage.lock import locked\n"

@@ -1,4 +1,5 @@
-"""How the modules of the package hang together: no import circle, every module in a room, every room says what it is.
+"""How modules hang together: no import circle, every module in a room, every room says what it is, every test module
+stands by itself.
 
 Imports inside functions and under TYPE_CHECKING count, too.
 """
@@ -121,3 +122,55 @@ def test_a_heavy_library_stays_in_its_rooms(library: str, rooms: set[str]) -> No
             if any(each.partition(".")[0] == library for each in names):
                 found.add(name.split(".")[1])
     assert found == rooms
+
+
+def _test_modules_used(source: str, own: str) -> list[str]:
+    """Test modules that a module under tests/ imports or names as the place of a component, each with a line."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            folder = own.split(".")[: -node.level] if node.level else []
+            base = ".".join([*folder, *filter(None, [node.module])])
+            names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and ":" in node.value:
+            module, _, member = node.value.partition(":")
+            names = [module] if member.isidentifier() else []
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "tests" and parts[-1].startswith("test_") and name != own:
+                found.append(f"line {node.lineno}: {name}")  # type: ignore[attr-defined]
+    return found
+
+
+def test_no_test_module_uses_another() -> None:
+    """What several share is in tests/support, tests/oracles or a conftest."""
+    used = {}
+    for file in sorted((ROOT / "tests").rglob("*.py")):
+        own = ".".join(file.relative_to(ROOT).with_suffix("").parts)
+        used[own] = _test_modules_used(file.read_text(encoding="utf-8"), own)
+    assert len(used) > 100
+    assert not {own: names for own, names in used.items() if names}
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("from tests.data.test_b import thing", "tests.data.test_b"),
+        ("from tests.data import test_b", "tests.data.test_b"),
+        ("from . import test_b", "tests.core.test_b"),
+        ("from .test_b import thing", "tests.core.test_b"),
+        ("from ..data.test_b import thing", "tests.data.test_b"),
+        ("def f():\n    import tests.data.test_b", "tests.data.test_b"),
+        ('keys = {"model.name": "tests.data.test_b:net"}', "tests.data.test_b"),
+        ("from tests.support.rounds import trained", None),
+        ('keys = {"model.name": "tests.core.test_a:net"}', None),
+        ("from tests.core import test_a", None),
+        ('match = "data.name = tests.data.test_b:Mine: is empty"', None),
+    ],
+)
+def test_use_of_another_test_module_would_be_found(source: str, name: str | None) -> None:
+    found = {line.partition(": ")[2] for line in _test_modules_used(source, "tests.core.test_a")}
+    assert found == ({name} if name else set())

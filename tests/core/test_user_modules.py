@@ -23,7 +23,7 @@ from fedsam.models.batchnorm import Keyed
 from fedsam.models.functional import Network
 from fedsam.models.initialise import initialised
 from fedsam.params import layout_of, theta_of
-from tests.runs.test_resume import StopAt
+from tests.support.interrupted import StopAt
 from tests.support.kernels import matched
 from tests.support.ragged import Ragged
 

@@ -13,7 +13,7 @@ import torch
 from fedsam import InputError, RunError, simulate
 from fedsam.data.base import Federation, Split
 from fedsam.data.validation import federation_of
-from tests.data.test_image_intake import CERTAIN, REFUSED, SPEC, described
+from tests.support.image_forms import CERTAIN, REFUSED, SPEC, described
 from tests.support.ragged import Ragged, RaggedFederation
 
 

@@ -14,7 +14,7 @@ from fedsam import InputError
 from fedsam.data.imagefolder import ImageFolder
 from fedsam.data.images import decode as images_module
 from fedsam.data.parquet import Parquet
-from fedsam.rng import stream
+from tests.support.image_files import encoded, folders, picture, write
 
 
 def counting(monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -28,31 +28,6 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(images_module, "decode", counted)
     return calls
-
-
-def picture(seed: int, size: tuple[int, int] = (6, 5), mode: str = "RGB") -> np.ndarray:
-    shape = (*size, 3) if mode == "RGB" else size
-    return stream(seed, "picture").integers(256, size=shape, dtype=np.uint8)
-
-
-def encoded(pixels: np.ndarray, kind: str = "PNG") -> bytes:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, kind)
-    return buffer.getvalue()
-
-
-def write(path: Path, images: list[Any], labels: list[Any], image: str = "img", plain: bool = False) -> str:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    files = [encoded(i) if isinstance(i, np.ndarray) else i for i in images]
-    column = files if plain else [{"bytes": file, "path": None} for file in files]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    kind = pa.binary() if plain else pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-    pq.write_table(pa.table({image: pa.array(column, kind), "label": labels}), path, row_group_size=2)
-    return str(path)
 
 
 def parquet(folder: Path, **keys: Any) -> Parquet:
@@ -257,15 +232,6 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, keeping: list[int], m
     got = images_module.decode_kept([encoded(image) for image in images], str)
     np.testing.assert_array_equal(got, np.stack(images))
     assert not [path for path in (tmp_path / "home").rglob("*") if path.is_file()]
-
-
-def folders(root: Path, **pictures: np.ndarray | bytes) -> Path:
-    """`train_cat_1=...` becomes train/cat/1.png."""
-    for name, image in pictures.items():
-        path = root.joinpath(*name.split("_")).with_suffix(".png")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(image if isinstance(image, bytes) else encoded(image))
-    return root
 
 
 def test_imagefolder_numbers_classes_in_alphabetical_order(tmp_path: Path) -> None:

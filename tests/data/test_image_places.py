@@ -18,7 +18,7 @@ from fedsam.data.cifar10 import CIFAR10
 from fedsam.data.imagefolder import ImageFolder
 from fedsam.data.images import parquet_files
 from fedsam.data.parquet import Parquet
-from tests.data.test_image_files import encoded, folders, picture, write
+from tests.support.image_files import encoded, folders, picture, write
 
 LABELS = [1, 0, 1, 2, 0, 1, 2]
 

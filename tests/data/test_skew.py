@@ -17,7 +17,7 @@ from fedsam.data.skew.feature import Feature, rotated
 from fedsam.data.synthetic import Synthetic
 from fedsam.errors import Interrupted
 from fedsam.rng import stream
-from tests.runs.test_resume import StopAt, outcome
+from tests.support.interrupted import StopAt, outcome
 
 ALL: dict[str, Any] = {"skew_rotation": 60.0, "skew_colour": 0.4, "skew_noise": 0.3}
 SMALL = {"rounds": 2, "cohort": 3, "data.clients": 6, "model.width": 4, "engine.threads": 1, "client.epochs": 1}

@@ -17,7 +17,7 @@ from fedsam.data.validation import HeldOut, federation_of
 from fedsam.federated.simulate import resume
 from fedsam.runs.progress import Progress
 from fedsam.sweeps.compare import compare
-from tests.cli.test_cli import ending
+from tests.support.commands import ending
 from tests.support.ragged import RaggedFederation
 
 KEYS: dict[str, Any] = {"data.validation": 0.25, "data.clients": 12, "rounds": 6, "evaluate_every": 2, "cohort": 3}

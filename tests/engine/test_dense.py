@@ -8,26 +8,17 @@ from collections import OrderedDict
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
-from torch.nn import functional as F  # noqa: N812
 
 from fedsam.engine.kernels.mlp import Perceptron
 from fedsam.models.mlp import MLP
 from fedsam.params import Layout, layout_of
-from tests.support.kernels import in_block, matched
+from tests.support.kernels import by_autograd, in_block, matched
 
 K, B, L = 3, 5, 4
 
 
 def mlp(depth: int) -> nn.Module:
     return MLP(width=6, depth=depth).module((3, 2, 1), L, 0).double()
-
-
-def expected(module: nn.Module, theta_P: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """By autograd, for one client's valid samples."""
-    leaf = theta_P.clone().requires_grad_()
-    loss = F.cross_entropy(functional_call(module, layout_of(module).views(leaf), (inputs,)), targets)
-    return torch.autograd.grad(loss, leaf)[0], loss.detach()
 
 
 @pytest.mark.parametrize("depth", [0, 1, 2, 3])
@@ -50,7 +41,7 @@ def test_as_autograd(depth: int, mixed: bool, masked: bool) -> None:
     gradient_KP, loss_K = in_block(dense, given, inputs, targets, count_K.double(), valid_KB if masked else None)
     assert torch.equal(given, theta_KP)
     for k, count in enumerate(count_K.tolist()):
-        want_P, loss = expected(module, theta_KP[k], inputs[k, :count], targets[k, :count])
+        want_P, loss = by_autograd(module, theta_KP[k], inputs[k, :count], targets[k, :count])
         assert (gradient_KP[k] - want_P).norm() <= 1e-12 * want_P.norm()
         assert abs(loss_K[k] - loss) <= 1e-12 * abs(loss)
 

@@ -27,6 +27,7 @@ from fedsam.optim.base import ClientOptimizer, State
 from fedsam.optim.sgd import SGD
 from tests.support.narrow import narrow
 from tests.support.ragged import Ragged
+from tests.support.rounds import assert_same, ragged_run, trained
 
 OPTIMIZERS = names(ClientOptimizer)
 SMALL: dict[str, dict[str, Any]] = {
@@ -40,45 +41,10 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 
 
-def trained(run: Run, rows: list[int] | None = None) -> tuple[dict[int, Tensor], dict[int, float]]:
-    """Updates and losses of the first round, by client."""
-    simulation = Simulation(run)
-    order = simulation.order(simulation.clock(), 0.05)
-    order = order if rows is None else order.part(rows)
-    deltas, losses = {}, {}
-    for block in simulation.trainer.train(simulation.theta_P, order):
-        assert not block.failed
-        for client, delta_P, loss in zip(block.ids, block.update_JP, block.loss_K, strict=True):
-            deltas[client], losses[client] = delta_P, float(loss)
-    return deltas, losses
-
-
 def plan_round(run: Run) -> tuple[Split, list[ClientPlan]]:
     """The plans of the first round."""
     simulation = Simulation(run)
     return simulation.context.plan(simulation.federation, simulation.order(simulation.clock(), 0.05))
-
-
-def ragged_run(engine: str, block: int = 0, precision: str = "fp64", **changes: Any) -> Run:
-    values: dict[str, Any] = {
-        "data": Ragged(),
-        "cohort": 7,
-        "client": {"name": "sgd", "batch_size": 4, "epochs": 2},
-        "engine": {"name": engine, "precision": precision, "block": block},
-    }
-    return Run(**{**values, **changes})
-
-
-def assert_same(
-    one: tuple[dict[int, Tensor], dict[int, float]],
-    other: tuple[dict[int, Tensor], dict[int, float]],
-    bound: float = 1e-10,
-) -> None:
-    assert one[0].keys() == other[0].keys()
-    for client, delta_P in one[0].items():
-        assert delta_P.norm() > 0
-        assert (delta_P - other[0][client]).norm() <= bound * delta_P.norm()
-        assert one[1][client] == pytest.approx(other[1][client], rel=bound)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

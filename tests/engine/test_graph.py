@@ -6,7 +6,6 @@ Shapes: P parameters.
 from __future__ import annotations
 
 import logging
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -22,27 +21,12 @@ from fedsam.engine.train_client import LocalState, Step
 from fedsam.federated.round_loop import Simulation
 from fedsam.optim.base import ClientOptimizer, Oracle, State
 from fedsam.optim.sgd import SGD
-from tests.strategies.test_strategies import CASES, described
+from tests.support.algorithms import CASES, described
 from tests.support.ragged import Ragged
+from tests.support.rounds import ROUNDS, Again, assert_same_models, models
 
 OPTIMIZER: Any = ClientOptimizer
-ROUNDS = 5
 LARGE = {"data": Ragged(size=20, channels=3, augment="crop_flip")}
-
-
-class Again:
-    """As a CUDA graph: the work reads its own inputs, and its outputs lie in the same place each time."""
-
-    replays = 0
-
-    def __init__(self, work: Work) -> None:
-        self.work, self.outputs = work, work()
-
-    def replay(self) -> None:
-        Again.replays += 1
-        for mine, new in zip(self.outputs, self.work(), strict=True):
-            if mine is not new:
-                mine.data.copy_(new)  # without a new version, as graphs write
 
 
 class Refused:
@@ -62,23 +46,6 @@ class Full(Refused):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
 
-def models(run: Run, graphs: Graphs | None = None) -> list[Tensor]:
-    """The global model after each round."""
-    simulation = Simulation(run)
-    simulation.trainer.graphs = graphs  # type: ignore[attr-defined]
-    found = []
-    for _ in range(ROUNDS):
-        simulation.advance()
-        found.append(simulation.theta_P.clone())
-    return found
-
-
-def assert_same(one: list[Tensor], other: list[Tensor]) -> None:
-    assert not any(torch.equal(a, b) for a, b in pairwise(one))
-    for a, b in zip(one, other, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
-
-
 @pytest.mark.parametrize("engine", ["loop", "cohort"])
 @pytest.mark.parametrize("optimizer", [name for name in names(OPTIMIZER) if name not in ("late", "adversarial")])
 def test_every_optimiser_comes_to_the_same(optimizer: str, engine: str) -> None:
@@ -86,7 +53,7 @@ def test_every_optimiser_comes_to_the_same(optimizer: str, engine: str) -> None:
     client |= {"momentum": 0.9, "persistent": True} if optimizer != "adamw" else {}
     run = described("fedavg", {}, client, engine, cohort=7, **LARGE)
     graphs, before = Graphs(Again), Again.replays
-    assert_same(models(run), models(run, graphs))
+    assert_same_models(models(run), models(run, graphs))
     assert graphs.count > 0
     assert Again.replays - before > 2 * graphs.count
 
@@ -97,15 +64,15 @@ def test_every_strategy_comes_to_the_same(case: str) -> None:
     run = described(case, keys, client, "cohort", **{"cohort": 6, "rounds": ROUNDS})
     run = run.replace(engine=run.engine.replace(block=3))
     graphs = Graphs(Again)
-    assert_same(models(run), models(run, graphs))
+    assert_same_models(models(run), models(run, graphs))
     assert graphs.count > 0
 
 
 @pytest.mark.parametrize("norm", ["average", "local"])
 def test_statistics_of_batch_normalisation_come_to_the_same(norm: str) -> None:
-    run = described("fedavg", {"batchnorm": norm}, {"name": "sam"}, "cohort", model="tests.models.test_batchnorm:net")
+    run = described("fedavg", {"batchnorm": norm}, {"name": "sam"}, "cohort", model="tests.support.normalised:net")
     graphs = Graphs(Again)
-    assert_same(models(run), models(run, graphs))
+    assert_same_models(models(run), models(run, graphs))
     assert graphs.count > 0
 
 
@@ -113,8 +80,8 @@ def test_a_block_that_is_kept_is_not_overwritten_by_the_next() -> None:
     """The server takes the median of all updates once all blocks are there."""
     client = {"name": "sgd", "momentum": 0.9, "persistent": True}
     run = described("fedavg", {}, client, "cohort", cohort=7)
-    run = run.replace(engine=run.engine.replace(block=2), server={"name": "tests.measure.test_diagnostics:Median"})
-    assert_same(models(run), models(run, Graphs(Again)))
+    run = run.replace(engine=run.engine.replace(block=2), server={"name": "tests.support.algorithms:Median"})
+    assert_same_models(models(run), models(run, Graphs(Again)))
 
 
 def test_what_clients_keep_is_not_overwritten_by_the_next() -> None:
@@ -176,7 +143,7 @@ def test_a_step_that_asks_for_its_number_has_a_graph_for_each() -> None:
 def test_a_step_that_asks_for_the_round_is_not_captured() -> None:
     run = described("fedavg", {}, {"name": "late", "switch": 2}, "cohort", cohort=7)
     graphs = Graphs(Again)
-    assert_same(models(run), models(run, graphs))
+    assert_same_models(models(run), models(run, graphs))
     assert graphs.count == 0
 
 
@@ -191,10 +158,10 @@ class ByTheClock(SGD):
 
 
 def test_one_that_asks_for_the_round_in_some_steps_is_not_captured_in_any() -> None:
-    client = {"name": "tests.engine.test_graph:ByTheClock", "batch_size": 1, "epochs": 4}
+    client = {"name": f"{__name__}:ByTheClock", "batch_size": 1, "epochs": 4}
     run = described("fedavg", {}, client, "cohort", cohort=1, data=Ragged(clients=1))
     graphs = Graphs(Again)
-    assert_same(models(run), models(run, graphs))
+    assert_same_models(models(run), models(run, graphs))
     assert graphs.count == 0
 
 
@@ -210,11 +177,11 @@ def test_no_more_graphs_than_are_to_be_kept_and_none_made_twice(server: str, mon
     run = described(server, {}, {"batch_size": 2, "epochs": 3}, "loop", cohort=7)
     graphs = Graphs(Counted)
     plain = models(run)
-    assert_same(plain, models(run, graphs))
+    assert_same_models(plain, models(run, graphs))
     assert graphs.count == len(made) > 1
     monkeypatch.setattr(cuda_graph, "MOST", 1)
     few = Graphs(Counted)
-    assert_same(plain, models(run, few))
+    assert_same_models(plain, models(run, few))
     assert few.count == 1
     assert len(made) == graphs.count + 1
 
@@ -233,9 +200,9 @@ class Shift(SGD):
 
 @pytest.mark.parametrize("engine", ["loop", "cohort"])
 def test_what_a_step_moves_to_another_place_is_not_overwritten(engine: str) -> None:
-    run = described("fedavg", {}, {"name": "tests.engine.test_graph:Shift"}, engine, cohort=7)
+    run = described("fedavg", {}, {"name": f"{__name__}:Shift"}, engine, cohort=7)
     graphs = Graphs(Again)
-    assert_same(models(run), models(run, graphs))
+    assert_same_models(models(run), models(run, graphs))
     assert graphs.count > 0
 
 
@@ -281,7 +248,7 @@ def test_graphs_are_freed_when_blocks_are_halved(caplog: pytest.LogCaptureFixtur
         assert graphs.count == 0
 
     graphs.clear = noted  # type: ignore[method-assign]
-    assert_same(models(run), models(run, graphs))
+    assert_same_models(models(run), models(run, graphs))
     assert cleared == [1]
     assert "going on with blocks of" in caplog.text
 
@@ -290,7 +257,7 @@ def test_what_cannot_be_captured_is_launched_and_said_once(caplog: pytest.LogCap
     run = described("fedavg", {}, {"name": "sam"}, "cohort", cohort=7)
     graphs = Graphs(Refused)
     with caplog.at_level(logging.WARNING, logger="fedsam"):
-        assert_same(models(run), models(run, graphs))
+        assert_same_models(models(run), models(run, graphs))
     assert graphs.count == 0
     assert [record.message for record in caplog.records] == [
         "local steps cannot be captured as CUDA graphs and are launched kernel by kernel:"

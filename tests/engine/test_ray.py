@@ -18,7 +18,7 @@ from fedsam.cluster.join import join
 from fedsam.engine import ray as ray_engine
 from fedsam.federated.round_loop import Simulation
 from fedsam.runs.result import Listener, Result
-from tests.runs.test_resume import TIMES
+from tests.support.interrupted import TIMES
 from tests.support.ragged import Ragged
 from tests.support.unruly import Broken, Deadly
 
@@ -60,7 +60,7 @@ def described(engine: str, **changes: Any) -> Run:
         (1, {}),
         (2, {}),
         (2, {"server.name": "fedsmoo"}),
-        (2, {"server.batchnorm": "local", "model.name": "tests.models.test_batchnorm:net"}),
+        (2, {"server.batchnorm": "local", "model.name": "tests.support.normalised:net"}),
     ],
 )
 def test_ray_gives_the_bits_of_the_engine_it_runs(cluster: Any, workers: int, changes: dict[str, Any]) -> None:

@@ -21,8 +21,8 @@ from fedsam.optim.sam import SAM
 from fedsam.optim.sgd import SGD
 from fedsam.params import Layout
 from strategies.fedavg import FedAvg
-from tests.engine.test_engines import assert_same, ragged_run, trained
 from tests.support.ragged import Ragged
+from tests.support.rounds import assert_same, ragged_run, trained
 
 OPTIMIZER: Any = ClientOptimizer
 STRATEGY: Any = Strategy
@@ -47,7 +47,7 @@ def test_states_of_any_shape_are_kept_where_a_client_has_no_step() -> None:
     found = []
     for engine in ("loop", "cohort"):
         client = {
-            "name": "tests.engine.test_rows:Last",
+            "name": f"{__name__}:Last",
             "batch_size": 4,
             "epochs": 2,
             "momentum": 0.9,
@@ -78,7 +78,7 @@ class Last(SGD):
 @pytest.mark.parametrize("changes", [{"client": OneForAll}, {"server": MeanOfAll}], ids=["client", "server"])
 def test_what_is_wrong_with_rows_runs_one_by_one_and_the_run_says_so(changes: dict[str, Any], engine: str) -> None:
     keys: dict[str, Any] = {"client": {"name": "sgd"}, "server": {"name": "fedavg"}}
-    keys |= {group: {"name": f"tests.engine.test_rows:{cls.__name__}"} for group, cls in changes.items()}
+    keys |= {group: {"name": f"{__name__}:{cls.__name__}"} for group, cls in changes.items()}
     keys["client"] |= {"batch_size": 4, "epochs": 2}
     simulation = Simulation(ragged_run(engine, **keys))
     assert simulation.engine.name == "loop"

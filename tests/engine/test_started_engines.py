@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from fedsam import Run, simulate
+from tests.support.processes import descendants
 
 pytest.importorskip("flwr")
 pytest.importorskip("ray")
@@ -89,19 +90,6 @@ def wait_until_nothing_is_left() -> None:
             break
         time.sleep(0.2)
     assert not left()
-
-
-def descendants(pid: int) -> dict[str, int]:
-    """Those of a process, by name."""
-    found: dict[str, int] = {}
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            name, _, rest = (entry / "stat").read_text().partition("(")[2].rpartition(")")
-            if int(rest.split()[1]) == pid:
-                found |= {name: int(entry.name), **descendants(int(entry.name))}
-        except OSError:
-            continue
-    return found
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ from fedsam.runs.directory import RunDirectory
 from fedsam.runs.result import Listener
 from fedsam.sweeps.batched import FEWEST, _joint, carry_out_together, groups
 from fedsam.sweeps.grid import settings
-from tests.strategies.test_strategies import CASES
+from tests.support.algorithms import CASES
 from tests.support.ragged import Ragged
 
 BASE: dict[str, Any] = {"rounds": 6, "cohort": 3, "data.clients": 8, "client.epochs": 1, "engine.threads": 1}
@@ -286,7 +286,7 @@ def test_blocks_of_many_settings_are_split(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize("kept", ["average", "local"])
 def test_statistics_of_batch_normalisation_are_those_of_each_run(kept: str, caplog: pytest.LogCaptureFixture) -> None:
     keys = {"client__name": "sam", "client__rho": "0.05,0.3", "client__batch_size": 4, "server__batchnorm": kept}
-    runs = made(engine__name="cohort", engine__precision="fp64", model__name="tests.models.test_batchnorm:net", **keys)
+    runs = made(engine__name="cohort", engine__precision="fp64", model__name="tests.support.normalised:net", **keys)
     runs = [run.replace(data=Ragged(), cohort=5) for run in runs]
     found = advanced(runs, 2)
     assert not caplog.records

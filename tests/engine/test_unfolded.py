@@ -21,14 +21,11 @@ from fedsam.engine.kernels.match import Layer
 from fedsam.engine.support.cuda_graph import Graphs
 from fedsam.models.cnn import CNN
 from fedsam.params import theta_of
-from tests.engine.test_dense import expected
-from tests.engine.test_engines import assert_same, ragged_run, trained
-from tests.engine.test_graph import Again, models
-from tests.engine.test_graph import assert_same as assert_same_models
-from tests.engine.test_written import CLASSES, OTHERS, by_autograd, head
-from tests.engine.test_written import NETWORKS as WRITTEN
-from tests.support.kernels import in_block, matched, seed_weights
+from tests.support.convolutions import CLASSES, OTHERS, head
+from tests.support.convolutions import NETWORKS as WRITTEN
+from tests.support.kernels import by_autograd, in_block, matched, seed_weights
 from tests.support.ragged import Ragged
+from tests.support.rounds import Again, assert_same, assert_same_models, models, ragged_run, trained
 
 K, B = 3, 5
 Shape = tuple[int, int, int]
@@ -80,7 +77,7 @@ def assert_autograds(
 ) -> None:
     (theta_KP, inputs, targets), (gradient_KP, loss_K) = given, found
     for k, count in enumerate(counts):
-        want_P, loss = expected(module, theta_KP[k], inputs[k, :count], targets[k, :count])
+        want_P, loss = by_autograd(module, theta_KP[k], inputs[k, :count], targets[k, :count])
         assert (gradient_KP[k] - want_P).norm() <= 1e-13 * want_P.norm()
         assert abs(loss_K[k] - loss) <= 1e-13 * abs(loss)
 
@@ -181,8 +178,8 @@ def test_bfloat16_errs_about_as_much_as_autocast(name: str) -> None:
     assert ours_KP.dtype == loss_K.dtype == torch.float32
     nn.utils.vector_to_parameters(theta_KP[0], module.parameters())
     for k in range(K):
-        exact, exact_loss = by_autograd(module, inputs[k], targets[k])
-        theirs, their_loss = by_autograd(module, inputs[k], targets[k], narrow=True)
+        exact, exact_loss = by_autograd(module, theta_of(module), inputs[k], targets[k])
+        theirs, their_loss = by_autograd(module, theta_of(module), inputs[k], targets[k], narrow=True)
         error, usual = ((found - exact).norm() / exact.norm() for found in (ours_KP[k], theirs))
         assert 0.3 * usual < error < 2 * usual
         assert 0 < abs(loss_K[k] - exact_loss) < 0.01 * exact_loss

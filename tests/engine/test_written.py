@@ -7,55 +7,17 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn import functional as F  # noqa: N812
-from torch.nn.utils import parametrizations
 
 from fedsam.engine.context import RunContext
 from fedsam.engine.kernels.cnn_cpu import CPUConvolutions
 from fedsam.engine.kernels.convolution import TOGETHER, pooled_places, unpooled_places
 from fedsam.engine.kernels.fourier import Fourier
 from fedsam.federated.round_loop import Simulation
-from fedsam.models.cnn import CNN
-from fedsam.params import layout_of, theta_of
+from fedsam.params import theta_of
 from fedsam.run import Run
-from tests.support.kernels import alone, matched, seed_weights
-
-CLASSES = 7
-
-
-def head(numbers: int) -> list[nn.Module]:
-    return [nn.Flatten(), nn.Linear(numbers, CLASSES)]
-
-
-NETWORKS: dict[str, tuple[nn.Module, tuple[int, int, int]]] = {
-    "the paper's": (CNN().build((32, 32, 3), CLASSES), (3, 32, 32)),
-    "the paper's, narrow, grey": (CNN(channels=4).build((28, 28, 1), CLASSES), (1, 28, 28)),
-    "relu before pooling": (
-        nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(2), *head(36)),
-        (3, 8, 8),
-    ),
-    "no pooling, padding": (
-        nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 3, (3, 2), padding=(0, 1)), *head(90)),
-        (2, 7, 5),
-    ),
-    "padding and pooling": (
-        nn.Sequential(nn.Conv2d(16, 16, 5, padding=(2, 1)), nn.MaxPool2d(2), nn.ReLU(), *head(480)),
-        (16, 12, 12),
-    ),
-    "odd sides": (nn.Sequential(nn.Conv2d(3, 4, 4), nn.MaxPool2d(2), nn.ReLU(), *head(24)), (3, 10, 8)),
-    "fourier, odd sides, no pooling": (
-        nn.Sequential(nn.Conv2d(40, 40, 6), nn.ReLU(), nn.Conv2d(40, 40, 5), nn.MaxPool2d(2), *head(40 * 9)),
-        (40, 16, 16),
-    ),
-    "hidden layers": (
-        nn.Sequential(nn.Conv2d(1, 2, 2), nn.Flatten(), nn.Linear(18, 5), nn.ReLU(), nn.Linear(5, CLASSES)),
-        (1, 4, 4),
-    ),
-}
-
-
-seed_weights(module for module, _ in NETWORKS.values())
+from tests.support.convolutions import CLASSES, NETWORKS, OTHERS, head
+from tests.support.kernels import alone, by_autograd, matched
 
 
 def of(module: nn.Module, precision: str = "fp32") -> CPUConvolutions | None:
@@ -70,14 +32,6 @@ def batch(shape: tuple[int, int, int], size: int, soft: bool = False) -> tuple[T
     return inputs, torch.randint(CLASSES, (size,), generator=rng)
 
 
-def by_autograd(module: nn.Module, inputs: Tensor, targets: Tensor, narrow: bool = False) -> tuple[Tensor, Tensor]:
-    leaf = theta_of(module).requires_grad_()
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=narrow):
-        logits = functional_call(module, layout_of(module).views(leaf), (inputs,))
-    loss = F.cross_entropy(logits.to(leaf.dtype), targets)
-    return torch.autograd.grad(loss, leaf)[0], loss.detach()
-
-
 @pytest.mark.parametrize("size", [1, 3, TOGETHER + 5])
 @pytest.mark.parametrize("soft", [False, True])
 @pytest.mark.parametrize("name", NETWORKS)
@@ -87,7 +41,7 @@ def test_is_autograds(name: str, soft: bool, size: int) -> None:
     assert written is not None
     inputs, targets = batch(shape, size, soft)
     gradient, loss = alone(written, theta_of(module), inputs, targets)
-    expected, expected_loss = by_autograd(module, inputs, targets)
+    expected, expected_loss = by_autograd(module, theta_of(module), inputs, targets)
     torch.testing.assert_close(gradient, expected, rtol=1e-10, atol=1e-12)
     torch.testing.assert_close(loss, expected_loss, rtol=1e-12, atol=0)
 
@@ -115,7 +69,8 @@ def test_equal_numbers_are_pooled_as_in_torch() -> None:
         inputs = torch.ones(20, *shape, dtype=torch.float64) * torch.linspace(-1, 1, 20)[:, None, None, None].double()
         targets = torch.arange(20) % CLASSES
         gradient, _ = alone(written, theta_of(module), inputs, targets)
-        torch.testing.assert_close(gradient, by_autograd(module, inputs, targets)[0], rtol=1e-10, atol=1e-12)
+        expected, _ = by_autograd(module, theta_of(module), inputs, targets)
+        torch.testing.assert_close(gradient, expected, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("sides", [(6, 6), (7, 4), (3, 5)])
@@ -139,75 +94,12 @@ def test_bfloat16_errs_about_as_much_as_autocast(name: str) -> None:
     written = of(module, "bf16")
     assert written is not None
     inputs, targets = batch(shape, 32)
-    exact, _ = by_autograd(module, inputs.float(), targets)
+    exact, _ = by_autograd(module, theta_of(module), inputs.float(), targets)
     ours, _ = alone(written, theta_of(module), inputs.float(), targets)
-    theirs, _ = by_autograd(module, inputs.float(), targets, narrow=True)
+    theirs, _ = by_autograd(module, theta_of(module), inputs.float(), targets, narrow=True)
     assert ours.dtype == torch.float32
     error, usual = ((found - exact).norm() / exact.norm() for found in (ours, theirs))
     assert 0 < error < 3 * usual
-
-
-class Own(nn.Conv2d):
-    """Another kind of layer."""
-
-
-def tied() -> nn.Module:
-    shared = nn.Linear(CLASSES, CLASSES)
-    return nn.Sequential(nn.Conv2d(1, 1, 2), nn.Flatten(), nn.Linear(9, CLASSES), shared, shared)
-
-
-def hooked() -> nn.Module:
-    module = nn.Sequential(nn.Conv2d(1, 1, 2), *head(9))
-    module[0].register_forward_hook(lambda *_: None)
-    return module
-
-
-def constant() -> nn.Module:
-    module = nn.Sequential(nn.Conv2d(1, 1, 2), *head(9))
-    module[0].bias.requires_grad_(False)  # type: ignore[union-attr]
-    return module
-
-
-def louder() -> nn.Module:
-    module = nn.Sequential(nn.Conv2d(1, 1, 2), *head(9))
-    module[0].forward = lambda x: 2 * nn.Conv2d.forward(module[0], x)  # type: ignore[arg-type, operator]
-    return module
-
-
-def shared_weight() -> nn.Module:
-    module = nn.Sequential(nn.Conv2d(1, 1, 2), nn.Conv2d(1, 1, 2), *head(4))
-    module[1].weight = module[0].weight
-    return module
-
-
-OTHERS: dict[str, nn.Module] = {
-    "no convolution": nn.Sequential(*head(16)),
-    "no head": nn.Sequential(nn.Conv2d(1, CLASSES, 4), nn.Flatten()),
-    "relu of logits": nn.Sequential(nn.Conv2d(1, 1, 2), *head(9), nn.ReLU()),
-    "stride": nn.Sequential(nn.Conv2d(1, 1, 2, stride=2), *head(4)),
-    "dilation": nn.Sequential(nn.Conv2d(1, 1, 2, dilation=2), *head(4)),
-    "groups": nn.Sequential(nn.Conv2d(2, 2, 2, groups=2), *head(18)),
-    "circular": nn.Sequential(nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular"), *head(16)),
-    "padding by name": nn.Sequential(nn.Conv2d(1, 1, 3, padding="same"), *head(16)),
-    "no bias": nn.Sequential(nn.Conv2d(1, 1, 2, bias=False), *head(9)),
-    "larger windows": nn.Sequential(nn.Conv2d(1, 1, 2), nn.MaxPool2d(3), *head(1)),
-    "overlapping windows": nn.Sequential(nn.Conv2d(1, 1, 2), nn.MaxPool2d(2, stride=1), *head(4)),
-    "padded windows": nn.Sequential(nn.Conv2d(1, 1, 2), nn.MaxPool2d(2, padding=1), *head(4)),
-    "rounding up": nn.Sequential(nn.Conv2d(1, 1, 2), nn.MaxPool2d(2, ceil_mode=True), *head(4)),
-    "pooling twice": nn.Sequential(nn.Conv2d(1, 1, 1), nn.MaxPool2d(2), nn.MaxPool2d(2), *head(1)),
-    "other activation": nn.Sequential(nn.Conv2d(1, 1, 2), nn.Tanh(), *head(9)),
-    "other flattening": nn.Sequential(nn.Conv2d(1, 1, 2), nn.Flatten(2), nn.Flatten(), nn.Linear(9, CLASSES)),
-    "own layer": nn.Sequential(Own(1, 1, 2), *head(9)),
-    "no sequence": nn.Conv2d(1, 1, 2),
-    "one layer twice": tied(),
-    "a hook": hooked(),
-    "a constant": constant(),
-    "another forward": louder(),
-    "one weight in two layers": shared_weight(),
-    "a weight made of others": nn.Sequential(parametrizations.weight_norm(nn.Conv2d(1, 1, 2)), *head(9)),
-    "one number for both paddings": nn.Sequential(nn.Conv2d(1, 1, 3, padding=(1,)), *head(16)),
-    "a sequence in a sequence": nn.Sequential(nn.Sequential(nn.Conv2d(1, 1, 2), nn.ReLU()), *head(9)),
-}
 
 
 @pytest.mark.parametrize("name", OTHERS)

@@ -15,8 +15,8 @@ from fedsam.errors import Interrupted
 from fedsam.federated.client_state import CHUNK, ClientStates
 from fedsam.federated.round_loop import Simulation
 from fedsam.runs.directory import RunDirectory
-from tests.runs.test_resume import StopAt, outcome
 from tests.support.flower_grid import Nodes, inside_flower  # noqa: F401
+from tests.support.interrupted import StopAt, outcome
 from tests.support.ragged import Ragged
 
 STATEFUL = [name for name in names(Strategy) if find(Strategy, name).client_state]

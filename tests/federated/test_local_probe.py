@@ -19,7 +19,7 @@ from fedsam.federated.local_adaptation import check_adaptation
 from fedsam.federated.round_loop import Simulation
 from fedsam.measure.accuracy import Accuracy
 from fedsam.schedule.base import Clock
-from tests.runs.test_resume import StopAt, outcome
+from tests.support.interrupted import StopAt, outcome
 
 KEYS: dict[str, Any] = {"data.clients": 12, "data.alpha": 0.3, "data.local_test": 0.25, "model.width": 8, "cohort": 4}
 KEYS |= {"rounds": 5, "evaluate_every": 5, "client.epochs": 1, "engine.threads": 1, "engine.precision": "fp64"}
@@ -30,8 +30,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "perturbed before it is sent": {"server.name": "fedgloss"},
     "averaged": {"average.name": "swa", "average.cycle": 1, "average.start": 0.4, "client.name": "asam"},
     "lasting momentum": {"client.persistent": True, "client.momentum": 0.9},
-    "batch normalisation": {"model.name": "tests.federated.test_local_probe:normed"},
-    "local batch normalisation": {"model.name": "tests.federated.test_local_probe:normed", "server.batchnorm": "local"},
+    "batch normalisation": {"model.name": f"{__name__}:normed"},
+    "local batch normalisation": {"model.name": f"{__name__}:normed", "server.batchnorm": "local"},
 }
 
 

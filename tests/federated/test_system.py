@@ -22,9 +22,9 @@ from fedsam.federated.round_loop import Simulation
 from fedsam.system.base import Participation
 from fedsam.system.simulated import Simulated
 from fedsam.system.windows import phases, sample_available
-from tests.engine.test_engines import assert_same, trained
-from tests.runs.test_resume import StopAt, outcome
+from tests.support.interrupted import StopAt, outcome
 from tests.support.ragged import Ragged, RaggedFederation
+from tests.support.rounds import assert_same, trained
 from tests.support.unruly import Broken, Refusing
 
 IDS = list(range(200))

@@ -5,99 +5,25 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from fedsam import Run, simulate
-from tests.cluster.test_cluster import LOOPBACK, listening
-from tests.engine.test_started_engines import descendants
+from tests.support.processes import (
+    LOOPBACK,
+    Processes,
+    descendants,
+    free_port,
+    listening,
+    wait_for,
+    wait_for_an_answer_at,
+)
 
 pytest.importorskip("flwr")
 pytest.importorskip("ray")
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parents[2]
-BIN = Path(sys.executable).parent
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
-class Processes:
-    """What is started here, in an environment of its own; all of it is ended with it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        home = folder / "flwr"
-        home.mkdir()
-        self.environment = {
-            **os.environ,
-            "FLWR_HOME": str(home),
-            "FLWR_TELEMETRY_ENABLED": "0",
-            "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
-            "RAY_USAGE_STATS_ENABLED": "0",
-            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
-        }
-        self.started: list[subprocess.Popen[bytes]] = []
-
-    def start(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
-        log = (self.folder / f"{name}.log").open("wb")
-        process = subprocess.Popen(
-            arguments, stdout=log, stderr=subprocess.STDOUT, env=self.environment, cwd=ROOT, start_new_session=True
-        )
-        log.close()
-        self.started.append(process)
-        return process
-
-    def log(self, name: str) -> str:
-        return (self.folder / f"{name}.log").read_text()
-
-    def superlink(self, name: str, address: str) -> None:
-        config = self.folder / "flwr" / "config.toml"
-        config.write_text(f'[superlink.{name}]\naddress = "{address}"\ninsecure = true\n')
-
-    def end(self) -> None:
-        for process in self.started:
-            try:
-                os.killpg(process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-            process.wait()
-
-
-@pytest.fixture
-def processes(tmp_path: Path) -> Iterator[Processes]:
-    found = Processes(tmp_path)
-    yield found
-    found.end()
-
-
-def wait_for(process: subprocess.Popen[bytes], seconds: float, what: Path | None = None) -> None:
-    """Until the process has ended, or `what` is there."""
-    end = time.monotonic() + seconds
-    while process.poll() is None and not (what is not None and what.exists() and what.stat().st_size):
-        assert time.monotonic() < end, "took too long"
-        time.sleep(0.2)
-
-
-def wait_for_an_answer_at(port: int) -> None:
-    end = time.monotonic() + 60
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-            return
-        except OSError:
-            assert time.monotonic() < end, "nothing listens"
-            time.sleep(0.1)
 
 
 def test_flwr_run_works_from_a_checkout(processes: Processes, tmp_path: Path) -> None:

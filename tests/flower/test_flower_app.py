@@ -16,7 +16,7 @@ from fedsam import InputError, Run, RunError, resume, simulate
 from fedsam.engine.flower import Flower
 from fedsam.errors import Interrupted
 from fedsam.federated.round_loop import Simulation
-from tests.runs.test_resume import StopAt, outcome
+from tests.support.interrupted import StopAt, outcome
 from tests.support.ragged import Ragged
 
 pytest.importorskip("flwr")

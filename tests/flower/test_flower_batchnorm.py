@@ -12,7 +12,7 @@ from fedsam import Run, simulate
 from fedsam.engine.flower import Flower
 from fedsam.federated.round_loop import Simulation
 from fedsam.params import theta_of
-from tests.models.test_batchnorm import COUNT, described
+from tests.support.normalised import COUNT, described
 from tests.support.ragged import Ragged
 
 pytest.importorskip("flwr")

@@ -25,7 +25,7 @@ from fedsam.flower.stock import FromFlower
 from fedsam.schedule.base import Clock
 from strategies.averages.swa import SWA
 from strategies.fedavg import FedAvg
-from tests.runs.test_resume import StopAt
+from tests.support.interrupted import StopAt
 
 HERE = __name__
 KEYS = {"data.clients": 10, "cohort": 5, "client.epochs": 1, "rounds": 3, "evaluate_every": 3}

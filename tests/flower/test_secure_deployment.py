@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fedsam import Run, simulate
-from tests.flower.test_deployment import ROOT, Processes, free_port, processes, wait_for, wait_for_an_answer_at
+from tests.support.processes import ROOT, Processes, free_port, wait_for, wait_for_an_answer_at
 
 pytest.importorskip("flwr")
 from cryptography import x509
@@ -20,7 +20,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from cryptography.x509.oid import NameOID
 
-__all__ = ["processes"]  # the fixture
 pytestmark = pytest.mark.slow
 
 

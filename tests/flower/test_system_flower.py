@@ -10,7 +10,7 @@ import pytest
 from fedsam import Run, resume, simulate
 from fedsam.engine.flower import Flower
 from fedsam.errors import Interrupted
-from tests.runs.test_resume import TIMES, StopAt, outcome
+from tests.support.interrupted import TIMES, StopAt, outcome
 from tests.support.ragged import Ragged
 
 pytest.importorskip("flwr")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
@@ -11,18 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from fedsam import InputError, Run, resume, simulate
-from fedsam.algorithm.strategy import State
 from fedsam.errors import Interrupted
 from fedsam.federated.round_loop import Simulation
 from fedsam.measure import updates as module
 from fedsam.measure.base import Updates
 from fedsam.measure.updates import UpdateDiagnostics
-from fedsam.schedule.base import Clock
-from strategies.fedavg import FedAvg
-from tests.runs.test_resume import StopAt, outcome
+from tests.support.algorithms import Median
+from tests.support.interrupted import StopAt, outcome
 from tests.support.ragged import Ragged
 from tests.support.unruly import Broken
 
@@ -105,17 +101,6 @@ def test_a_small_drift_of_single_precision_updates_does_not_cancel() -> None:
     delta_KP = torch.ones(3, 1000) + 1e-5 * torch.arange(3.0)[:, None]
     expected = direct(delta_KP.double().numpy(), SHARES)
     assert measured(delta_KP.tolist(), SHARES)["drift"] == pytest.approx(expected["drift"], rel=1e-6)
-
-
-class Median(FedAvg):
-    """A strategy that is not linear: the median over clients of each parameter."""
-
-    linear = False
-
-    def step(
-        self, theta_P: Tensor, updates: Iterable[tuple[Tensor, Tensor]], state: State, clock: Clock
-    ) -> tuple[Tensor, State]:
-        return theta_P + torch.cat([delta_KP for delta_KP, _ in updates]).median(dim=0).values, state
 
 
 def described(**changes: Any) -> Run:

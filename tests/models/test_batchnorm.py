@@ -21,47 +21,12 @@ from fedsam.federated.round_loop import Simulation
 from fedsam.models.batchnorm import NAME, batchnorms_of, replace_layers
 from fedsam.models.functional import Network
 from fedsam.params import layout_of, theta_of
-from tests.runs.test_resume import StopAt, outcome
+from tests.support.interrupted import StopAt, outcome
+from tests.support.normalised import COUNT, described, net
 from tests.support.ragged import Ragged
 from tests.support.unruly import Broken
 
 HERE = __name__
-COUNT = "1.num_batches_tracked"
-
-
-def net(in_channels: int, classes: int, momentum: float = 0.1) -> nn.Module:
-    """Normalised per channel of an image, per feature, and without statistics or weights; momentum 0 means None."""
-    kept = momentum or None
-    return nn.Sequential(
-        nn.Conv2d(in_channels, 4, 3, padding=1),
-        nn.BatchNorm2d(4, momentum=kept),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(4 * 64, 6),
-        nn.BatchNorm1d(6, momentum=kept),
-        nn.ReLU(),
-        nn.BatchNorm1d(6, track_running_stats=False, affine=False),
-        nn.Linear(6, classes),
-    )
-
-
-def described(engine: str = "loop", **changes: Any) -> Run:
-    keys = {
-        "data": Ragged(),
-        "model.name": f"{HERE}:net",
-        "client.name": "sam",
-        "client.rho": 0.3,
-        "client.lr": 0.05,
-        "client.batch_size": 4,
-        "client.momentum": 0.5,
-        "cohort": 4,
-        "rounds": 4,
-        "evaluate_every": 2,
-        "engine.name": engine,
-        "engine.precision": "fp64",
-        "engine.threads": 1,
-    }
-    return Run.from_keys({**keys, **changes})
 
 
 def by_hand(run: Run, simulation: Simulation, module: nn.Module, client: int) -> Tensor:

@@ -1,7 +1,6 @@
 """The shipped models: what all that are discovered must be, and what each of them is."""
 
 import random
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -49,13 +48,7 @@ def global_states() -> tuple[Any, ...]:
     return random.getstate(), (kind, words.tolist(), rest), torch.get_rng_state().tolist()
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """On a busy machine two threads wait for each other longer than one works."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 # every model that is discovered

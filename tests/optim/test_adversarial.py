@@ -22,7 +22,7 @@ from fedsam.measure.evaluate import evaluate, robust_score
 from fedsam.optim.adversarial import START, Adversarial
 from fedsam.rng import stream
 from tests.oracles.pgd import pgd
-from tests.runs.test_resume import StopAt, outcome
+from tests.support.interrupted import StopAt, outcome
 from tests.support.ragged import Ragged
 
 NORMS = {

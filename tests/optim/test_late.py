@@ -16,7 +16,7 @@ from fedsam.errors import Interrupted
 from fedsam.federated.round_loop import Simulation
 from fedsam.optim.late import Late
 from fedsam.schedule.base import Clock
-from tests.runs.test_resume import StopAt, outcome
+from tests.support.interrupted import StopAt, outcome
 from tests.support.ragged import Ragged
 
 ROUNDS, LR, MOMENTUM, DECAY, RHO = 6, 0.05, 0.9, 0.01, 0.1

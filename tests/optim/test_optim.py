@@ -6,7 +6,7 @@ Shapes: P parameters, K clients, T steps, B batch, D inputs, C classes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -23,61 +23,23 @@ from fedsam.optim.asam import ASAM
 from fedsam.optim.base import BaseOptimizer, ClientOptimizer, State
 from fedsam.optim.sam import SAM
 from fedsam.optim.sgd import SGD
-from fedsam.params import Layout, layout_of
+from fedsam.params import Layout
 from tests.oracles import asam, sam
 from tests.oracles.descent import Descent
 from tests.oracles.networks import NETWORKS, gradients, random_network
 from tests.oracles.points import Points
+from tests.support.optimisers import BASES, TWO, close, flat, network_oracle, vector
 
-BASES: dict[str, tuple[Any, dict[str, Any]]] = {
-    "sgd": (SGD, {}),
-    "momentum": (SGD, {"momentum": 0.9, "weight_decay": 0.1}),
-    "nesterov": (SGD, {"momentum": 0.8, "nesterov": True, "weight_decay": 0.05}),
-    "clipped": (SGD, {"momentum": 0.5, "weight_decay": 0.3, "clip_norm": 0.4}),
-    "adamw": (AdamW, {"beta1": 0.8, "beta2": 0.95, "epsilon": 1e-3, "weight_decay": 0.2}),
-    "adamw-clipped": (AdamW, {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-2, "clip_norm": 0.3}),
-}
+pytestmark = pytest.mark.usefixtures("one_thread")
 KIND: Any = ClientOptimizer
 OPTIMIZERS: list[Any] = [find(KIND, name) for name in names(KIND)]
 SHARP = [cls for cls in OPTIMIZERS if "rho" in cls.model_fields]
 BASE = [cls for cls in OPTIMIZERS if issubclass(cls, BaseOptimizer)]
-TWO = Layout(("fc.weight", "fc.bias"), ((1,), (1,)))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """On a busy machine two threads wait for each other longer than one works."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def network_oracle(module: nn.Module, batch: tuple[Tensor, Tensor]) -> Points:
-    layout = layout_of(module)
-
-    def gradient(theta_P: Tensor) -> Tensor:
-        tensors = [view.clone() for view in layout.views(theta_P).values()]
-        return torch.cat([g.reshape(-1) for g in gradients(module, tensors, batch)])
-
-    return Points(gradient, layout)
 
 
 def constant(*numbers: float, layout: Layout = TWO) -> Points:
     """The oracle of a linear loss: the same gradient everywhere."""
     return Points(lambda theta_P: vector(*numbers), layout)
-
-
-def vector(*numbers: float) -> Tensor:
-    return torch.tensor(numbers, dtype=torch.float64)
-
-
-def flat(tensors: list[Tensor]) -> Tensor:
-    return torch.cat([t.reshape(-1) for t in tensors])
-
-
-def close(found: Tensor, expected: Tensor, tolerance: float = 1e-12) -> None:
-    torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("method", ["base", "sam", "asam-weights", "asam-all"])

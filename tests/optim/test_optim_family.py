@@ -24,17 +24,14 @@ from fedsam.optim.lookbehind import Lookbehind
 from fedsam.optim.looksam import LookSAM
 from fedsam.optim.sam import SAM
 from fedsam.optim.sgd import SGD
-from fedsam.params import Layout, layout_of
-from tests.optim.test_optim import BASES, TWO, Points, _one_thread, close, flat, network_oracle, vector  # noqa: F401
+from fedsam.params import Layout
 from tests.oracles import asam, fsam, gsam, lookbehind, looksam, sam
 from tests.oracles.descent import Descent
 from tests.oracles.networks import NETWORKS, gradients, random_network
+from tests.support.optimisers import ASCENTS, BASES, Batch, close, flat, on, same, vector, walk
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 FAMILY: list[Any] = [Lookbehind, GSAM, LookSAM, FSAM]
-ASCENTS: dict[str, Callable[..., Any]] = {
-    "sam": lambda base: SAM(rho=0.3, base=base),
-    "asam": lambda base: ASAM(rho=0.4, eta=0.05, base=base),
-}
 CASES: dict[str, tuple[Any, dict[str, Any], Callable[[], Any]]] = {
     "lookbehind": (Lookbehind, {"k": 3, "alpha": 0.4}, lambda: lookbehind.Lookbehind(3, 0.4)),
     "adaptive": (Lookbehind, {"k": 3, "alpha": "adaptive"}, lambda: lookbehind.Lookbehind(3, "global")),
@@ -51,22 +48,10 @@ PLAIN: dict[Any, dict[str, Any]] = {
 }
 
 
-class Batch(Points):
-    """The oracle of local step `t`."""
-
-    def __init__(self, gradient: Callable[[Tensor], Tensor], layout: Layout = TWO, t: int = 0) -> None:
-        super().__init__(gradient, layout)
-        self.t = t
-
-
 def script(*answers: Tensor, t: int = 0) -> Batch:
     """An oracle that gives these gradients, one after the other, and nothing after them."""
     left = iter(answers)
     return Batch(lambda _: next(left), t=t)
-
-
-def on(module: nn.Module, batch: tuple[Tensor, Tensor], t: int = 0) -> Batch:
-    return Batch(network_oracle(module, batch).gradient, layout_of(module), t)
 
 
 @pytest.mark.parametrize("base", ["momentum", "clipped", "adamw"])
@@ -90,22 +75,6 @@ def test_steps_equal_the_oracle(case: str, network: str, ascent: str, base: str)
         expected.step(descent, partial(gradients, module, batch=batch), perturb, 0.2 / (t + 1))
         close(theta_P, flat(descent.weights), 1e-10)
     assert (theta_P - flat(weights)).abs().max() > 0.01
-
-
-def walk(opt: ClientOptimizer, dtype: torch.dtype) -> list[Tensor]:
-    """The parameters after each of six steps."""
-    module, batches = random_network("groupnorm")
-    module = module.to(dtype)
-    theta_P = flat([p.detach() for p in module.parameters()])
-    state, found = opt.init(theta_P), [theta_P]
-    for t, (inputs, labels) in enumerate(batches):
-        theta_P, state = opt.step(theta_P, state, on(module, (inputs.to(dtype), labels), t), 0.1)
-        found.append(theta_P)
-    return found
-
-
-def same(one: list[Tensor], other: list[Tensor]) -> bool:
-    return all(torch.equal(a, b) and a.dtype == b.dtype for a, b in zip(one, other, strict=True))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

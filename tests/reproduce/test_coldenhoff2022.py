@@ -20,7 +20,7 @@ from fedsam.reproduce.claim import Claim
 from fedsam.reproduce.first_layer import FirstLayer
 from fedsam.reproduce.write import write
 from fedsam.runs.progress import Progress
-from tests.reproduce.test_paper_runs import toy
+from tests.support.papers import toy
 
 
 def small(preset: str) -> dict[str, Any]:

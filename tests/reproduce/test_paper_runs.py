@@ -21,6 +21,7 @@ from fedsam.reproduce.base import PRESETS, Preset, paper, papers
 from fedsam.reproduce.carry_out import begins_with
 from fedsam.reproduce.continued import Continued
 from tests.support.narrow import narrow
+from tests.support.papers import toy
 
 EVERY = [(bibkey, preset) for bibkey in papers() for preset in PRESETS]
 
@@ -33,17 +34,6 @@ LARGE = ("resnet18", "resnet18_imagenet", "resnet34", "resnet50", "wide_resnet")
 @cache
 def runs_of(bibkey: str, preset: Preset) -> dict[str, Run]:
     return paper(bibkey).runs(preset)
-
-
-def toy(run: Run, **others: Any) -> Run:
-    """The run for a step of each of two clients, on two images of its own, with all else as it is; only shorter, since
-    deep networks with BatchNorm do not bear the published step on two images.
-    """
-    keys = {key: value for key, value in run.keys().items() if not key.startswith("engine.")}
-    local = {"data.samples_per_client": 2, "client.batch_size": 2, "client.epochs": 1, "rounds": 1, "client.lr": 1e-6}
-    local |= {"geometry.images": 4, "engine.threads": 1, "cohort": min(2, run.cohort)}
-    local |= {"average.cycle": 1} if "average.cycle" in keys else {}
-    return Run.from_keys(keys | local | others)
 
 
 @cache

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,53 +21,14 @@ from fedsam.federated.round_loop import Simulation
 from fedsam.federated.simulate import simulate
 from fedsam.geometry.loaded_run import LoadedRun
 from fedsam.optim.sgd import SGD
-from fedsam.reproduce.carry_out import Outcome, carry_out
+from fedsam.reproduce.carry_out import Outcome
 from fedsam.reproduce.claim import Answer, Claim
 from fedsam.reproduce.continued import Continued
-from fedsam.reproduce.figures import Panel
 from fedsam.reproduce.measurements import FirstSteps, LineTo, NoisyAccuracy, TestAccuracy, TrainingLoss, barrier
-from fedsam.reproduce.results import KEPT, Results
-from fedsam.reproduce.write import write
+from fedsam.reproduce.results import KEPT
 from fedsam.runs.directory import RunDirectory
-from fedsam.runs.progress import Progress
-from tests.cli.test_cli import call, failing
-
-TINY: dict[str, Any] = {"data.clients": 1, "data.partition": "iid", "data.samples_per_client": 60, "cohort": 1}
-TINY |= {"rounds": 2, "evaluate_every": 1, "client.epochs": 1, "engine.name": "loop", "engine.threads": 1}
-LINE = LineTo("plain", images=60, points=5, margin=0.0)
-
-
-def runs(preset: str) -> dict[str, Run]:
-    plain = Run.from_keys(TINY)
-    return {
-        "plain": plain,
-        "then": plain.replace(model=Continued(of="plain")),
-        "fast": Run.from_keys(TINY | {"client.lr": 0.3}),
-    }
-
-
-def claims(preset: str) -> list[Claim]:
-    return [
-        Claim("it learns", "Table 1", "test loss", lambda r, s: r.last("plain", s, "test_loss"), "below", 100.0, "0.5"),
-        Claim("never", "Table 2", "the same", lambda r, s: r.last("fast", s, "test_loss"), "above", 100.0),
-        Claim("valley", "Figure 1", "barrier", lambda r, s: barrier(r.measure("then", s, LINE)), "below", 100.0),
-    ]
-
-
-def figures(preset: str) -> dict[str, Callable[[Results], list[Panel]]]:
-    return {
-        name: lambda r, name=name: [Panel("round", "test loss", {name: r.curve(name, "test_loss")})]  # type: ignore[misc]
-        for name in ("plain", "fast")
-    }
-
-
-PAPER: Any = SimpleNamespace(TITLE="t", SEEDS={"cpu": 2}, runs=runs, claims=claims, figures=figures)
-
-
-def reproduced(out: Path, paper: Any = PAPER, **how: Any) -> Outcome:
-    outcome = carry_out("tiny2000", paper, "cpu", 2, out, Progress(quiet=True), **how)
-    write(outcome, paper)
-    return outcome
+from tests.support.commands import call, failing
+from tests.support.papers import LINE, PAPER, TINY, claims, figures, reproduced, runs
 
 
 @pytest.fixture(scope="module")

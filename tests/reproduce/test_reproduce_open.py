@@ -24,8 +24,8 @@ from fedsam.reproduce.claim import Answer, Claim
 from fedsam.reproduce.clock import Wall, timed, wall
 from fedsam.reproduce.figures import Panel
 from fedsam.reproduce.results import Results
-from tests.cli.test_cli import call
-from tests.reproduce.test_reproduce import TINY, reproduced
+from tests.support.commands import call
+from tests.support.papers import TINY, reproduced
 
 Value = Callable[[Results, int], float]
 

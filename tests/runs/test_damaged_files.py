@@ -22,8 +22,8 @@ from fedsam.report.settings import group
 from fedsam.report.write import MAKERS
 from fedsam.run import Run
 from fedsam.runs.directory import RunDirectory
-from tests.runs.test_resume import StopAt, described, outcome
 from tests.support.damages import Damage, of_bytes, of_json, rewritten
+from tests.support.interrupted import StopAt, described, outcome
 from tests.support.report_runs import everything
 
 KEYS = {"server.name": "scaffold", "client.name": "sgd", "client.momentum": 0.0, "data.local_test": 0.2}

@@ -24,7 +24,7 @@ from fedsam.geometry.loaded_run import LoadedRun
 from fedsam.runs.progress import Progress
 from fedsam.sweeps.compare import compare
 from fedsam.sweeps.sweep import plan
-from tests.runs.test_resume import StopAt, described, outcome
+from tests.support.interrupted import StopAt, described, outcome
 from tests.support.ragged import RaggedFederation
 
 HERE = __name__

@@ -16,7 +16,7 @@ from fedsam.cli import app
 from fedsam.run import Run
 from fedsam.runs.directory import RunDirectory
 from fedsam.runs.progress import Progress, graceful
-from tests.runs.test_resume import described, outcome
+from tests.support.interrupted import described, outcome
 
 
 class Gone:

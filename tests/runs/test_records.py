@@ -17,9 +17,8 @@ from fedsam.runs.progress import Progress
 from fedsam.sweeps.compare import compare
 from fedsam.sweeps.grid import settings
 from fedsam.sweeps.sweep import is_done
-from tests.runs.test_resume import StopAt, described, outcome
 from tests.support.damages import of_bytes, of_lines
-from tests.sweeps.test_sweep import GRID, swept, table
+from tests.support.interrupted import GRID, StopAt, described, outcome, swept, table
 
 
 @pytest.fixture(scope="module")

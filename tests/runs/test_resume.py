@@ -10,53 +10,17 @@ import subprocess
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
-from fedsam import InputError, Run, RunError, resume, simulate
+from fedsam import InputError, RunError, resume, simulate
 from fedsam.errors import Interrupted
 from fedsam.optim.sgd import SGD
 from fedsam.runs.directory import RunDirectory
 from fedsam.runs.result import Listener, Result
-from tests.cli.test_cli import FEDSAM, ending
-
-TIMES = ("seconds", "eval_seconds")
-
-
-def described(out: Path, **changes: Any) -> Run:
-    keys = {
-        "client.name": "asam",
-        "client.momentum": 0.5,
-        "average.name": "swa",
-        "average.cycle": 2,
-        "average.start": 0.5,
-        "rounds": 12,
-        "evaluate_every": 3,
-        "checkpoint_every": 2,
-        "data.clients": 10,
-        "data.samples_per_client": 24,
-        "client.epochs": 1,
-        "cohort": 3,
-        "out": str(out),
-    }
-    return Run.from_keys({**keys, **changes})
-
-
-def outcome(out: Path) -> tuple[bytes, list[dict[str, Any]]]:
-    records = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    return (out / "model.safetensors").read_bytes(), [{k: v for k, v in r.items() if k not in TIMES} for r in records]
-
-
-class StopAt(Listener):
-    def __init__(self, at: int) -> None:
-        self.at = at
-        self.stop = threading.Event()
-
-    def round(self, done: int) -> None:
-        if done == self.at:
-            self.stop.set()
+from tests.support.commands import FEDSAM, ending
+from tests.support.interrupted import StopAt, described, outcome
 
 
 @pytest.fixture(scope="module")

@@ -23,12 +23,12 @@ from fedsam.optim.multistep import Multistep
 from fedsam.optim.sam import SAM
 from fedsam.schedule.base import Clock
 from fedsam.schedule.steps import Steps
-from tests.optim.test_optim import BASES, _one_thread, close, flat  # noqa: F401
-from tests.optim.test_optim_family import ASCENTS, on, same, walk
 from tests.oracles import asam, sam
 from tests.oracles.descent import Descent
 from tests.oracles.networks import NETWORKS, gradients, random_network
+from tests.support.optimisers import ASCENTS, BASES, close, flat, on, same, walk
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 Gradients = Callable[[list[Tensor]], list[Tensor]]
 Perturb = Callable[[list[Tensor], list[Tensor]], list[Tensor]]
 

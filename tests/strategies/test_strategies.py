@@ -19,80 +19,11 @@ from fedsam.engine.train_client import BatchOracle, Step
 from fedsam.federated.round_loop import Simulation
 from fedsam.schedule.base import Clock
 from tests.oracles import (
-    adaptive,
     averages,
-    fedavgm,
-    fedcm,
-    feddyn,
     federated,
-    fedgloss,
-    fedlesam,
-    fedmoswa,
-    fedprox,
-    fedsmoo,
-    fedspeed,
-    fedswa,
-    fedwmsam,
-    scaffold,
 )
-from tests.support.ragged import Ragged
+from tests.support.algorithms import CASES, DECAY, LR, ROUNDS, described
 from tests.support.unruly import Refusing
-
-ROUNDS, LR, DECAY = 4, 0.05, 0.01
-SAM = {"name": "sam", "rho": 0.1}
-Oracle = Callable[..., list[Tensor]]
-# server keys, client keys, oracle, its own arguments
-CASES: dict[str, tuple[dict[str, Any], dict[str, Any], Oracle, dict[str, Any]]] = {
-    "fedavg": ({"lr": 0.7}, {}, federated.fedavg, {"eta_g": 0.7}),
-    "fedavgm": ({"lr": 0.7, "beta": 0.6}, {}, fedavgm.run, {"eta_g": 0.7, "beta": 0.6}),
-    "fedadagrad": ({"lr": 0.1, "beta1": 0.8}, {}, adaptive.run, {"eta_g": 0.1, "method": "fedadagrad", "beta1": 0.8}),
-    "fedyogi": ({"lr": 0.1}, {}, adaptive.run, {"eta_g": 0.1, "method": "fedyogi"}),
-    "fedadam": ({"lr": 0.1}, {}, adaptive.run, {"eta_g": 0.1, "method": "fedadam"}),
-    "fedadam corrected": (
-        {"lr": 0.1, "bias_correction": True},
-        {},
-        adaptive.run,
-        {"eta_g": 0.1, "method": "fedadam", "bias_correction": True},
-    ),
-    "fedprox": ({"mu": 0.5}, {}, fedprox.run, {"mu": 0.5}),
-    "scaffold": ({"lr": 0.9}, {}, scaffold.run, {"eta_g": 0.9}),
-    "fedgamma": ({}, SAM, scaffold.run, {"rho": 0.1}),
-    "feddyn": ({"alpha": 0.3}, {}, feddyn.run, {"alpha": 0.3}),
-    "fedcm": ({"alpha": 0.3, "lr": 0.9}, {}, fedcm.run, {"alpha": 0.3, "eta_g": 0.9}),
-    "mofedsam": ({"alpha": 0.3}, SAM, fedcm.run, {"alpha": 0.3, "rho": 0.1}),
-    "fedspeed": ({"proximal_weight": 0.3}, SAM, fedspeed.run, {"lam": 0.3, "rho": 0.1}),
-    "fedsmoo": ({"proximal_weight": 0.3}, SAM, fedsmoo.run, {"lam": 0.3, "rho": 0.1}),
-    "fedlesam": ({"rho": 0.3, "lr": 0.9}, {}, fedlesam.run, {"rho": 0.3, "eta_g": 0.9}),
-    "fedlesam_s": ({"rho": 0.3}, {}, fedlesam.run, {"rho": 0.3, "variant": "scaffold"}),
-    "fedlesam_d": ({"rho": 0.3, "alpha": 0.3}, {}, fedlesam.run, {"rho": 0.3, "variant": "dual", "alpha": 0.3}),
-    "fedgloss": ({"rho": 0.2, "beta": 3.0}, SAM, fedgloss.run, {"rho": 0.2, "beta": 3.0, "rho_l": 0.1}),
-    "fedswa": ({"lr": 1.2, "decay": 0.3}, {}, fedswa.run, {"alpha": 1.2, "rho_lr": 0.3}),
-    "fedmoswa": (
-        {"lr": 1.2, "decay": 0.3, "gamma": 0.4},
-        {},
-        fedmoswa.run,
-        {"alpha": 1.2, "rho_lr": 0.3, "gamma": 0.4},
-    ),
-    "fedwmsam": (
-        {"rho": 0.1, "alpha": 0.2, "adaptation": 0.3},
-        {},
-        fedwmsam.run,
-        {"rho": 0.1, "alpha": 0.2, "lam": 0.3, "cosine": "released"},
-    ),
-}
-
-
-def described(server: str, keys: dict[str, Any], client: dict[str, Any], engine: str = "loop", **changes: Any) -> Run:
-    local = {"name": "sgd", "lr": LR, "batch_size": 4, "epochs": 2, "weight_decay": DECAY, **client}
-    values: dict[str, Any] = {
-        "data": Ragged(),
-        "cohort": 4,
-        "rounds": ROUNDS,
-        "client": local,
-        "server": {"name": server.split(maxsplit=1)[0], **keys},
-        "engine": {"name": engine, "precision": "fp64", "threads": 1},
-    }
-    return Run(**{**values, **changes})
 
 
 class Problem:

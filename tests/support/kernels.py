@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional as F  # noqa: N812
 
 from fedsam.engine.kernels.base import Head, Kernel
 from fedsam.models.functional import Network
@@ -36,6 +38,17 @@ def in_block(
     """Gradients and losses of a block's batches."""
     gradient_KP, loss_K = kernel.gradient(theta_KP, inputs, Head(Classification(), targets, count, valid_KB, True))
     return gradient_KP, loss_K
+
+
+def by_autograd(
+    module: nn.Module, theta_P: Tensor, inputs: Tensor, targets: Tensor, narrow: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Gradient and loss of one client's valid samples as autograd has them; `narrow` is in bfloat16."""
+    leaf = theta_P.clone().requires_grad_()
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=narrow):
+        logits = functional_call(module, layout_of(module).views(leaf), (inputs,))
+    loss = F.cross_entropy(logits.to(leaf.dtype), targets)
+    return torch.autograd.grad(loss, leaf)[0], loss.detach()
 
 
 def seed_weights(modules: Iterable[nn.Module]) -> None:

@@ -11,7 +11,7 @@ from scipy import stats
 from fedsam import InputError, Run
 from fedsam.sweeps.compare import Comparison
 from fedsam.sweeps.grid import is_grid, settings, split
-from tests.cli.test_cli import ending
+from tests.support.commands import ending
 
 
 def test_values_are_split_at_commas_outside_brackets() -> None:

@@ -19,7 +19,7 @@ from fedsam.report.settings import group
 from fedsam.report.write import write_report
 from fedsam.runs.progress import Progress
 from fedsam.sweeps.studies import Found, settings, study
-from tests.cli.test_cli import ending
+from tests.support.commands import ending
 from tests.support.report_runs import anchors, figures, lines, partition, records, table, write_run
 
 SMALL = {"data.clients": "8", "cohort": "3", "rounds": "4", "evaluate_every": "2", "model.width": "4"}

@@ -23,26 +23,8 @@ from fedsam.sweeps.compare import compare
 from fedsam.sweeps.grid import settings
 from fedsam.sweeps.sweep import default_out, is_done, plan
 from fedsam.sweeps.tables import as_csv, as_latex, as_markdown
-from tests.cli.test_cli import FEDSAM, ending, failing
-
-GRID = {"client.name": "sgd,sam", "client.rho": "0.2,0.4", "rounds": "6", "evaluate_every": "2", "data.clients": "10"}
-GRID |= {"cohort": "2", "client.epochs": "1", "checkpoint_every": "2", "engine.threads": "1"}
-TIMES = ("seconds_per_round",)
-
-
-def swept(
-    out: Path,
-    stop: threading.Event | None = None,
-    progress: Progress | None = None,
-    apart: bool = False,
-    **keys: str,
-) -> Any:
-    return compare(settings({**GRID, **keys}), 2, progress or Progress(quiet=True), stop, out=out, apart=apart)
-
-
-def table(out: Path) -> list[dict[str, Any]]:
-    rows = json.loads((out / "compare.json").read_text())
-    return [{name: value for name, value in row.items() if name not in TIMES} for row in rows]
+from tests.support.commands import FEDSAM, ending, failing
+from tests.support.interrupted import GRID, swept, table
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,7 @@ from fedsam.tune.space import Range, Space, space_of
 from fedsam.tune.study import importance
 from fedsam.tune.trial import follow, write, written
 from fedsam.tune.tune import FIRST, Plan, Settings, _claim, _claimed, _require, default_out, tune
-from tests.cli.test_cli import failing
+from tests.support.commands import failing
 
 SPACE = {"client.name": "sgd,sam", "client.rho": "log:1e-3..1", "client.lr": "log:1e-3..0.3", "client.epochs": "1..4"}
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.test_cli import FEDSAM, failing
+from tests.support.commands import FEDSAM, failing
 
 pytest.importorskip("optuna")
 
