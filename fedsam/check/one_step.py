@@ -13,16 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fedsam.algorithm.client_hooks import ClientContext, State
+from fedsam.algorithm.client_hooks import State
 from fedsam.algorithm.strategy import Strategy
 from fedsam.config import find
 from fedsam.data.plan import ClientPlan
 from fedsam.engine.blocks import Two, train_block
 from fedsam.engine.cohort import Cohort
 from fedsam.engine.context import DeviceSplit, RunContext
-from fedsam.engine.loop import steps_of
+from fedsam.engine.loop import steps_of, train_one
 from fedsam.engine.messages import Order
-from fedsam.engine.train_client import TrainedClient, train_client
+from fedsam.engine.train_client import TrainedClient
 from fedsam.federated.round_loop import Simulation
 from fedsam.models.batchnorm import NAME as BATCHNORM
 from fedsam.models.compared import gap, load, plain
@@ -81,11 +81,12 @@ def compared(simulation: Simulation) -> list[Comparison]:
     if context.batchnorms is not None and context.batchnorms.total:
         statistics = (context.batchnorms.vector(dict(theirs.named_buffers()), theta_P),)
     for place, done in step.done(in_blocks):
-        ours_P, our_loss = done[0].reshape(-1), done[1].reshape(())
+        ours_P, our_loss = done.theta_P.reshape(-1), done.loss.reshape(())
         found.append(Comparison(f"loss{place}", gap(our_loss, loss), allowed))
         found.append(Comparison(f"gradient{place}", _apart(step.theta_P - ours_P, gradient_P, step.theta_P), allowed))
         if statistics and len(statistics[0]):
-            found.append(Comparison(f"statistics{place}", gap(done[3][BATCHNORM].reshape(-1), statistics[0]), allowed))
+            ours_S = done.uploads[BATCHNORM].reshape(-1)
+            found.append(Comparison(f"statistics{place}", gap(ours_S, statistics[0]), allowed))
     with torch.no_grad():
         ours_BL = context.outputs(theta_P, step.inputs, *statistics)
         found.append(Comparison("evaluation", gap(ours_BL, outputs_of(theirs.eval()(step.inputs))[0]), allowed))
@@ -130,13 +131,7 @@ class _Step:
     def done(self, in_blocks: bool) -> Iterator[tuple[str, TrainedClient]]:
         """The step here: of a client alone, and in a block if the run trains in blocks."""
         context = self.context
-        client = ClientContext(
-            self.theta_P, self.order.sent, {}, 1.0, 1.0, context.optimizer, context.clock(self.order)
-        )
-        yield (
-            " alone" if in_blocks else "",
-            train_client(context, self.store, steps_of(self.plan, context.device), client, 1.0),
-        )
+        yield " alone" if in_blocks else "", train_one(context, self.theta_P, self.store, self.plan, self.order)
         if in_blocks:
             yield " in a block", train_block(context, self.theta_P, self.store, [self.plan], self.order)
 

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedsam.algorithm.client_hooks import State
 from fedsam.config import Component, key
 from fedsam.data.base import Federation
 from fedsam.engine.context import RunContext
 from fedsam.engine.messages import Failure, Order, Trained
+from fedsam.engine.train_client import TrainedClient
 from fedsam.errors import InputError
 
 DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,2})?")
@@ -48,25 +48,17 @@ class Trainer(ABC):
     def close(self) -> None:  # noqa: B027
         """Stop what was started; the default has started nothing."""
 
-    def trained(
-        self,
-        order: Order,
-        theta_KP: Tensor,
-        loss_K: Tensor,
-        sent_P: Tensor,
-        uploads: State | None = None,
-        client_state: State | None = None,
-    ) -> Trained:
-        """The clients of `order` at their trained weights; here, and nowhere else, is the sign of an update.
+    def trained(self, order: Order, done: TrainedClient, sent_P: Tensor) -> Trained:
+        """The clients of `order`, trained from `sent_P`; here, and nowhere else, is the sign of an update.
 
         Args:
-            uploads: the sums over them of what they send beside their updates.
-            client_state: the vectors they keep, [K, P] by name.
+            done: all of them, [K, ...].
         """
-        delta_KP = theta_KP - sent_P
+        delta_KP = done.theta_P - sent_P
         weight_K = torch.from_numpy(order.weight_K).to(delta_KP.device, delta_KP.dtype)
-        check_K = loss_K + delta_KP.sum(dim=1)
-        return Trained(order.ids, delta_KP, weight_K, weight_K, loss_K, check_K, [], uploads or {}, client_state or {})
+        check_K = done.loss + delta_KP.sum(dim=1)
+        sums = {name: each_KP.sum(dim=0) for name, each_KP in done.uploads.items()}
+        return Trained(order.ids, delta_KP, weight_K, weight_K, done.loss, check_K, [], sums, done.client_state)
 
     def failed(self, failures: list[Failure]) -> Trained:
         """A block in which no client trained."""

@@ -15,13 +15,13 @@ from torch import Tensor
 from torch.func import vmap
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from fedsam.algorithm.client_hooks import ClientContext, State
+from fedsam.algorithm.client_hooks import ClientContext
 from fedsam.algorithm.strategy import Strategy
 from fedsam.data.base import Federation, Split
 from fedsam.data.plan import ClientPlan, local_steps
-from fedsam.engine.client_batch import ClientBatch, ClientRows
+from fedsam.engine.client_batch import ClientBatch
 from fedsam.engine.context import DeviceSplit, RunContext
-from fedsam.engine.loop import steps_of
+from fedsam.engine.loop import train_one
 from fedsam.engine.messages import Order
 from fedsam.engine.train_client import TrainedClient, train_client
 from fedsam.models.batchnorm import NAME as BATCHNORM
@@ -42,25 +42,17 @@ def train_block(
     store: DeviceSplit,
     plans: Sequence[ClientPlan],
     order: Order,
-    trained: Callable[..., TrainedClient] = train_client,
+    train: Callable[..., TrainedClient] = train_client,
 ) -> TrainedClient:
-    """As `train_client` for all clients of an order, [K, ...], on all rows at once; what clients send beside their
-    updates is summed.
-    """
-    stack, clock = ClientBatch.of(plans, store, context.dtype), context.clock(order)
-
-    def train(sent_P: Tensor, rows: ClientRows, client_state: State, number: Tensor, weight: Tensor) -> TrainedClient:
-        client = ClientContext(sent_P, order.sent, client_state, number, order.lr, context.optimizer, clock)
-        return trained(context, store, stack.steps(rows), client, weight)
-
+    """As `train_client` for all clients of an order, [K, ...], on all rows at once."""
+    batch = ClientBatch.of(plans, store, context.dtype)
     client_state = {name: kept_KP.to(theta_P) for name, kept_KP in order.client_state.items()}
     number_K = torch.tensor([float(len(plan.count_T)) for plan in plans], dtype=context.dtype, device=context.device)
     weight_K = torch.from_numpy(order.weight_K).to(context.device, context.dtype)
-    each_KP = theta_P.expand(len(plans), -1)
-    theta_KP, loss_K, client_state, uploads = train(
-        each_KP, stack.rows, client_state, number_K[:, None], weight_K[:, None]
-    )
-    return theta_KP, loss_K, client_state, {name: each_KP.sum(dim=0) for name, each_KP in uploads.items()}
+    own = client_state, number_K[:, None], order.lr
+    sent_KP = theta_P.expand(len(plans), -1)
+    client = ClientContext(sent_KP, order.sent, *own, context.optimizer, context.clock(order))
+    return train(context, store, batch.steps(), client, weight_K[:, None])
 
 
 def why_not(context: RunContext) -> str:
@@ -140,7 +132,7 @@ class Two:
 
     def together(self) -> Tensor:
         """Their weights, [K, P], trained in a block."""
-        return train_block(self.context, self.sent_P, self.store, self.plans, self.order)[0]
+        return train_block(self.context, self.sent_P, self.store, self.plans, self.order).theta_P
 
     def difference(self) -> float:
         """The larger distance of the two, relative to the client's update."""
@@ -152,13 +144,7 @@ class Two:
         return float((apart_K / (moved_K + 100 * floor)).max())
 
     def _one(self, row: int) -> Tensor:
-        context, part, plan = self.context, self.order.part([row]), self.plans[row]
-        client_state = {name: kept_KP[0].to(self.sent_P) for name, kept_KP in part.client_state.items()}
-        steps, weight = float(len(plan.count_T)), float(part.weight_K[0])
-        client = ClientContext(
-            self.sent_P, part.sent, client_state, steps, part.lr, context.optimizer, context.clock(part)
-        )
-        return train_client(context, self.store, steps_of(plan, context.device), client, weight)[0]
+        return train_one(self.context, self.sent_P, self.store, self.plans[row], self.order.part([row])).theta_P
 
 
 def _order(context: RunContext, theta_P: Tensor) -> tuple[Order, Tensor]:

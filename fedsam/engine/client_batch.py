@@ -6,7 +6,7 @@ Shapes: K clients of a block, T local steps, B batch.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,11 +14,10 @@ from torch import Tensor
 
 from fedsam.data.plan import ClientPlan
 from fedsam.engine.context import DeviceSplit
+from fedsam.engine.support.trees import mapped
 from fedsam.engine.train_client import Step
 
 GATHERED = 2**24  # elements of inputs that are gathered for all steps at once, instead of step by step
-
-ClientRows = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class ClientBatch:
         missing_T: whether some client has no such step.
     """
 
-    rows: ClientRows
+    rows: dict[str, Tensor]
     batch_T: list[int]
     ragged_T: list[bool]
     missing_T: list[bool]
@@ -62,18 +61,14 @@ class ClientBatch:
         missing_T = np.any(~active_KT, axis=0)
         return cls(rows, batch_T.tolist(), list(map(bool, ragged_T)), list(map(bool, missing_T)))
 
-    def steps(self, rows: ClientRows) -> Iterator[Step]:
-        """The steps of all clients, or of one.
-
-        Args:
-            rows: of all; or its own, without the first dimension, under `torch.func.vmap`.
-        """
-        dim = rows["count"].dim() - 1  # of the steps
+    def steps(self) -> Iterator[Step]:
+        """The steps of all clients."""
+        rows = self.rows
         for t, batch in enumerate(self.batch_T):
 
             def of(name: str, t: int = t, batch: int = batch) -> Tensor:
-                array = rows[name].select(dim, t)
-                return array if array.dim() == dim or array.shape[dim] == batch else array.narrow(dim, 0, batch)
+                array = rows[name].select(1, t)
+                return array if array.dim() == 1 or array.shape[1] == batch else array.narrow(1, 0, batch)
 
             yield Step(
                 None if "inputs" in rows else of("index"),
@@ -83,6 +78,10 @@ class ClientBatch:
                 of("active") if self.missing_T[t] else None,
                 (of("inputs"), of("targets")) if "inputs" in rows else None,
             )
+
+    def times(self, runs: int) -> ClientBatch:
+        """The same clients for each of several runs, [R, ...], run by run."""
+        return replace(self, rows=mapped(self.rows, lambda array: array.repeat(runs, *[1] * (array.dim() - 1))))
 
 
 def lengthened(array: np.ndarray, length: int) -> np.ndarray:

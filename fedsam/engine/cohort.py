@@ -98,8 +98,7 @@ class CohortTrainer(Trainer):
             if failures:
                 yield self.failed(failures)
             if done is not None:
-                theta_KP, loss_K, client_state, uploads = done
-                yield self.trained(order.part(trained), theta_KP, loss_K, theta_P, uploads, client_state)
+                yield self.trained(order.part(trained), done, theta_P)
 
     def _train_block(self, theta_P: Tensor, store: DeviceSplit, plans: list[ClientPlan], order: Order) -> TrainedClient:
         train = self.graphs.train if self.graphs else train_client

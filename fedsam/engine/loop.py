@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import torch
@@ -22,6 +22,7 @@ from fedsam.engine.isolate import attempt, plan_round
 from fedsam.engine.messages import Order, Trained
 from fedsam.engine.support.cuda_graph import Graphs
 from fedsam.engine.support.threads import Threads
+from fedsam.engine.support.trees import mapped
 from fedsam.engine.train_client import Step, TrainedClient, train_client
 
 
@@ -54,9 +55,8 @@ class LoopTrainer(Trainer):
 
         def train(at: list[int]) -> Trained:
             part = order.part(at)
-            client_P, loss, client_state, uploads = self.one(theta_P, store, plans[at[0]], part)
-            client_state = {name: kept_P[None] for name, kept_P in client_state.items()}
-            return self.trained(part, client_P[None], loss[None], theta_P, uploads, client_state)
+            done = self.one(theta_P, store, plans[at[0]], part)
+            return self.trained(part, mapped(done, lambda leaf: leaf[None]), theta_P)
 
         def work(row: int) -> Trained:
             _, done, failures = attempt([row], order.ids, train)
@@ -65,18 +65,9 @@ class LoopTrainer(Trainer):
         yield from self._threads.each(work, list(plans))
 
     def one(self, theta_P: Tensor, store: DeviceSplit, plan: ClientPlan, order: Order) -> TrainedClient:
-        """One client's trained weights, [P], its loss, the vectors it keeps and what it sends beside its update.
-
-        Args:
-            order: for this client alone.
-        """
-        client_state = {name: kept_KP[0].to(theta_P) for name, kept_KP in order.client_state.items()}
-        steps, weight = float(len(plan.count_T)), float(order.weight_K[0])
-        client = ClientContext(
-            theta_P, order.sent, client_state, steps, order.lr, self.context.optimizer, self.context.clock(order)
-        )
+        """As `train_one`, in this thread."""
         train = self.graphs.train if self.graphs else train_client
-        return train(self._context(), store, steps_of(plan, self.context.device), client, weight)
+        return train_one(self._context(), theta_P, store, plan, order, train)
 
     def close(self) -> None:
         """End the threads."""
@@ -90,6 +81,21 @@ class LoopTrainer(Trainer):
             self._own.context = replace(self.context, module=copy.deepcopy(self.context.module))
         own: RunContext = self._own.context
         return own
+
+
+def train_one(
+    context: RunContext,
+    theta_P: Tensor,
+    store: DeviceSplit,
+    plan: ClientPlan,
+    order: Order,
+    train: Callable[..., TrainedClient] = train_client,
+) -> TrainedClient:
+    """As `train_client` for the one client of an order, each batch at its own size."""
+    client_state = {name: kept_KP[0].to(theta_P) for name, kept_KP in order.client_state.items()}
+    own = client_state, float(len(plan.count_T)), order.lr
+    client = ClientContext(theta_P, order.sent, *own, context.optimizer, context.clock(order))
+    return train(context, store, steps_of(plan, context.device), client, float(order.weight_K[0]))
 
 
 def steps_of(plan: ClientPlan, device: torch.device) -> Iterator[Step]:

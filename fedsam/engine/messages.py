@@ -1,19 +1,29 @@
 """What a round asks of an engine, and what comes back: orders, trained clients, failures.
 
+A field says how it is cut and joined; `part` and `plus` walk the fields, so that a new one is written once.
+
 Shapes: K clients of a round or a block, J rows of a block's updates, P parameters.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from fedsam.algorithm.client_hooks import State
+from fedsam.engine.support.trees import joined, picked
 from fedsam.params import weighted_sum
+
+ROWS: dict[str, Any] = {"join": lambda one, other: torch.cat([one, other])}
+"""Of a field that has a row for each client."""
+SUM: dict[str, Any] = {"join": torch.add}
+"""Of a field that is a sum over clients."""
 
 
 @dataclass(frozen=True)
@@ -34,20 +44,18 @@ class Order:
 
     round: int
     lr: float
-    ids: list[int]
-    weight_K: np.ndarray
+    ids: list[int] = field(metadata=ROWS)
+    weight_K: np.ndarray = field(metadata=ROWS)
     summed: bool = False
     sent: State = field(default_factory=dict)
-    client_state: State = field(default_factory=dict)
-    steps_K: np.ndarray | None = None
+    client_state: State = field(default_factory=dict, metadata=ROWS)
+    steps_K: np.ndarray | None = field(default=None, metadata=ROWS)
     each: bool = False
 
     def part(self, rows: Sequence[int]) -> Order:
         """The same for some of the clients; their shares stay those in the whole round."""
-        rows = list(rows)
-        client_state = {name: kept_KP[rows] for name, kept_KP in self.client_state.items()}
-        ids, steps_K = [self.ids[row] for row in rows], None if self.steps_K is None else self.steps_K[rows]
-        return replace(self, ids=ids, weight_K=self.weight_K[rows], client_state=client_state, steps_K=steps_K)
+        at = list(rows)
+        return replace(self, **{name: picked(getattr(self, name), at) for name in _joins(Order)})
 
 
 @dataclass(frozen=True)
@@ -79,16 +87,16 @@ class Trained:
         each_KP: the update of each of them, beside their sum, if the order wants it; None = `update_JP` has them.
     """
 
-    ids: list[int]
-    update_JP: Tensor
+    ids: list[int] = field(metadata=ROWS)
+    update_JP: Tensor = field(metadata=SUM)
     weight_J: Tensor
-    weight_K: Tensor
-    loss_K: Tensor
-    check_K: Tensor
-    failed: list[Failure] = field(default_factory=list)
-    uploads: State = field(default_factory=dict)
-    client_state: State = field(default_factory=dict)
-    each_KP: Tensor | None = None
+    weight_K: Tensor = field(metadata=ROWS)
+    loss_K: Tensor = field(metadata=ROWS)
+    check_K: Tensor = field(metadata=ROWS)
+    failed: list[Failure] = field(default_factory=list, metadata=ROWS)
+    uploads: State = field(default_factory=dict, metadata=SUM)
+    client_state: State = field(default_factory=dict, metadata=ROWS)
+    each_KP: Tensor | None = field(default=None, metadata=ROWS)
 
     @property
     def rows(self) -> Tensor:
@@ -107,15 +115,11 @@ class Trained:
 
     def plus(self, other: Trained) -> Trained:
         """Two sums as one."""
-        return Trained(
-            self.ids + other.ids,
-            self.update_JP + other.update_JP,
-            self.weight_J,
-            torch.cat([self.weight_K, other.weight_K]),
-            torch.cat([self.loss_K, other.loss_K]),
-            torch.cat([self.check_K, other.check_K]),
-            self.failed + other.failed,
-            {name: total + other.uploads[name] for name, total in self.uploads.items()},
-            {name: torch.cat([kept_KP, other.client_state[name]]) for name, kept_KP in self.client_state.items()},
-            None if self.each_KP is None else torch.cat([self.each_KP, other.rows]),
-        )
+        both = {name: joined(getattr(self, name), getattr(other, name), join) for name, join in _joins(Trained).items()}
+        return replace(self, **both)
+
+
+@lru_cache(maxsize=2)
+def _joins(record: type[Order] | type[Trained]) -> dict[str, Callable[[Any, Any], Any]]:
+    """The fields of a record that have something for each client, and how two of them become one."""
+    return {one.name: one.metadata["join"] for one in fields(record) if one.metadata}

@@ -24,7 +24,8 @@ from fedsam.engine.client_batch import ClientBatch
 from fedsam.engine.cohort import FAR, L2_CACHE, CohortTrainer, block_for, longest_first
 from fedsam.engine.context import DeviceSplit, RunContext
 from fedsam.engine.messages import Order, Trained
-from fedsam.engine.train_client import TrainedClient, train_client
+from fedsam.engine.support.trees import picked
+from fedsam.engine.train_client import train_client
 
 log = logging.getLogger("fedsam")
 
@@ -162,48 +163,32 @@ class JointTrainer(Trainer):
         return found
 
     def _block(self, store: DeviceSplit, plans: list[ClientPlan], seats: list[RunSlot]) -> list[Trained]:
-        context, clients, clock = self.context, len(plans), self.context.clock(seats[0].order)
-        stack = ClientBatch.of(plans, store, context.dtype)
+        context, clients, orders = self.context, len(plans), [seat.order for seat in seats]
+        kind: Any = {"device": context.device, "dtype": context.dtype}
         numbers = [hyperparameters_of(seat.context.optimizer) for seat in seats]
 
         def each(values: Sequence[float]) -> Tensor:  # one number of each run, for each of its clients
-            return torch.tensor(values, dtype=context.dtype, device=context.device).repeat_interleave(clients)
+            return torch.tensor(values, **kind).repeat_interleave(clients)[:, None]
 
         def shared(vectors: Sequence[Tensor]) -> Tensor:
             return torch.stack(list(vectors)).repeat_interleave(clients, dim=0)
 
-        given: dict[str, Any] = {
-            "rows": {name: array.repeat(len(seats), *[1] * (array.dim() - 1)) for name, array in stack.rows.items()},
-            "sent_P": shared([seat.theta_P for seat in seats]),
-            "sent": {name: shared([seat.order.sent[name] for seat in seats]) for name in seats[0].order.sent},
-            "state": {
-                name: torch.cat([seat.order.client_state[name] for seat in seats]).to(context.device, context.dtype)
-                for name in seats[0].order.client_state
-            },
-            "steps": torch.tensor([float(len(plan.count_T)) for plan in plans] * len(seats)).to(
-                context.device, context.dtype
-            ),
-            "weight": torch.cat([torch.from_numpy(seat.order.weight_K) for seat in seats]).to(
-                context.device, context.dtype
-            ),
-            "lr": each([seat.order.lr for seat in seats]),
-            "numbers": {name: each([own[name] for own in numbers]) for name in numbers[0]},
-        }
-
-        def train(given: dict[str, Any]) -> TrainedClient:
-            own = copy.copy(context)
-            own.optimizer = with_hyperparameters(context.optimizer, given["numbers"])
-            sent = given["sent_P"], given["sent"], given["state"], given["steps"], given["lr"]
-            client = ClientContext(*sent, own.optimizer, clock)
-            return train_client(own, store, stack.steps(given["rows"]), client, given["weight"])
-
-        columns = {name: given[name][:, None] for name in ("steps", "weight", "lr")}
-        numbers_R1 = {name: each_R[:, None] for name, each_R in given["numbers"].items()}
-        theta_RP, loss_R, client_state, uploads = train(given | columns | {"numbers": numbers_R1})
-        found = []
-        for place, seat in enumerate(seats):
-            mine = slice(place * clients, (place + 1) * clients)
-            sums = {name: each_RP[mine].sum(dim=0) for name, each_RP in uploads.items()}
-            kept = {name: each_RP[mine] for name, each_RP in client_state.items()}
-            found.append(self.trained(seat.order, theta_RP[mine], loss_R[mine], seat.theta_P, sums, kept))
-        return found
+        own = copy.copy(context)
+        varied = {name: each([one[name] for one in numbers]) for name in numbers[0]}
+        own.optimizer = with_hyperparameters(context.optimizer, varied)
+        kept = {name: torch.cat([order.client_state[name] for order in orders]) for name in orders[0].client_state}
+        client = ClientContext(
+            sent_P=shared([seat.theta_P for seat in seats]),
+            sent={name: shared([order.sent[name] for order in orders]) for name in orders[0].sent},
+            state={name: kept_RP.to(**kind) for name, kept_RP in kept.items()},
+            steps=torch.tensor([float(len(plan.count_T)) for plan in plans] * len(seats), **kind)[:, None],
+            lr=each([order.lr for order in orders]),
+            optimizer=own.optimizer,
+            clock=context.clock(orders[0]),
+        )
+        weight_R1 = torch.cat([torch.from_numpy(order.weight_K) for order in orders]).to(**kind)[:, None]
+        steps = ClientBatch.of(plans, store, context.dtype).times(len(seats)).steps()
+        done = train_client(own, store, steps, client, weight_R1)
+        begins = range(0, len(seats) * clients, clients)
+        parts = [picked(done, slice(begin, begin + clients)) for begin in begins]
+        return [self.trained(seat.order, part, seat.theta_P) for seat, part in zip(seats, parts, strict=True)]

@@ -70,6 +70,23 @@ class LocalState:
     samples: Tensor
 
 
+@dataclass(frozen=True)
+class TrainedClient:
+    """A client after its round, or a block of clients, with one more dimension, the first, everywhere.
+
+    Args:
+        theta_P: its weights.
+        loss: the mean over the samples it trained on, each at the weights before its step.
+        client_state: the vectors it keeps.
+        uploads: what it sends beside its update, times p_k where that is to be averaged.
+    """
+
+    theta_P: Tensor
+    loss: Tensor
+    client_state: State
+    uploads: State
+
+
 class BatchOracle:
     """The gradient of one mini-batch's mean loss, at any point; remembers the loss at the first point it was asked
     for, and the running statistics of batch normalisation after it: in later passes over the same batch, such as SAM's
@@ -169,7 +186,6 @@ def _where(active: Tensor, new: Tensor, old: Tensor) -> Tensor:
 
 
 Take = Callable[[RunContext, DeviceSplit, Step, int, LocalState], LocalState]
-TrainedClient = tuple[Tensor, Tensor, State, State]
 
 
 def launched(context: RunContext, store: DeviceSplit, step: Step, t: int, local: LocalState) -> LocalState:
@@ -192,10 +208,6 @@ def train_client(
             sent beside the model.
         weight: p_k, its share of the examples of all clients that were asked.
         take: how a local step is taken.
-
-    Returns:
-        theta_client, [P]; the mean loss over the samples it trained on, each at the weights before its step; the
-        vectors it keeps; and what it sends beside its update, times p_k where it is to be averaged.
     """
     optimizer, strategy, theta_P = context.optimizer, context.strategy, client.sent_P
     client = strategy.begin(client)
@@ -212,7 +224,7 @@ def train_client(
     elif context.batchnorms:
         uploads = {**uploads, BATCHNORM: statistics[0]}
     averaged = {name: weight * uploads[name] for name in (*strategy.averaged, BATCHNORM) if name in uploads}
-    return theta_P, local.total / local.samples, client_state, uploads | averaged
+    return TrainedClient(theta_P, local.total / local.samples, client_state, uploads | averaged)
 
 
 def _received(context: RunContext, client: ClientContext) -> tuple[Tensor, ...]:

@@ -6,8 +6,8 @@ Shapes: K clients, P parameters, S numbers of statistics.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from torch import Tensor
@@ -18,7 +18,6 @@ from fedsam.engine.base import Trainer
 from fedsam.engine.cohort import default_block
 from fedsam.engine.messages import Order, Trained
 from fedsam.errors import InputError
-from fedsam.federated.client_state import ClientStates
 from fedsam.models.batchnorm import NAME as BATCHNORM
 
 log = logging.getLogger("fedsam")
@@ -35,17 +34,13 @@ class LocalAdaptation:
         trainer: of the run.
         server: the algorithm.
         state: of the server.
-        client_state: what clients keep; read, never written.
-        round: from 0; batches and draws are keyed by it.
-        lr: the clients' learning rate.
+        order: what some clients with so many examples are asked for.
     """
 
     trainer: Trainer
     server: Strategy
     state: State
-    client_state: ClientStates
-    round: int
-    lr: float
+    order: Callable[[list[int], np.ndarray], Order]
 
     def __call__(self, ids: Sequence[int], theta_P: Tensor, statistics: Sequence[Tensor]) -> Iterator[Adapted]:
         """Each client after its training; clients without training examples and those that fail are left out.
@@ -58,12 +53,13 @@ class LocalAdaptation:
         sizes_K = self.trainer.sizes(ids)
         able = [(client, int(n)) for client, n in zip(ids, sizes_K, strict=True) if n]
         sent_P = self.server.sent(theta_P, self.state)
-        sent = {**self.server.broadcast(self.state), **({BATCHNORM: statistics[0]} if self._averaged else {})}
         # where statistics are averaged a block tells but their sum, so that a client has to be a block of its own
         block = 1 if self._averaged else default_block(len(theta_P))
         for begin in range(0, len(able), block):
-            part = able[begin : begin + block]
-            order = self._order([client for client, _ in part], np.array([float(n) for _, n in part]), sent)
+            part_ids, part_sizes = zip(*able[begin : begin + block], strict=True)
+            order = self.order(list(part_ids), np.array(part_sizes))
+            if self._averaged:
+                order = replace(order, sent={**order.sent, BATCHNORM: statistics[0]})
             for trained in self.trainer.train(sent_P, order):
                 yield from self._each(trained, sent_P, statistics)
 
@@ -71,12 +67,6 @@ class LocalAdaptation:
     def _averaged(self) -> bool:
         context = self.trainer.context
         return context.batchnorms is not None and context.strategy.batchnorm == "average"
-
-    def _order(self, ids: list[int], sizes_K: np.ndarray, sent: State) -> Order:
-        client_state = (
-            self.client_state.rows(ids) if self.client_state.names and not self.trainer.keeps_client_state else {}
-        )
-        return Order(self.round, self.lr, ids, sizes_K / sizes_K.sum(), False, sent, client_state)
 
     def _each(self, trained: Trained, sent_P: Tensor, statistics: Sequence[Tensor]) -> Iterator[Adapted]:
         norms = self.trainer.context.batchnorms

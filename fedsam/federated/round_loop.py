@@ -11,8 +11,11 @@ import math
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,6 +25,7 @@ from fedsam.engine.base import Engine
 from fedsam.engine.messages import Failure, Order
 from fedsam.engine.multi_run import MultiRun
 from fedsam.engine.support.allocator import keep_freed_memory
+from fedsam.engine.support.trees import joined
 from fedsam.errors import DivergedError, InputError, Interrupted, RunError, under
 from fedsam.federated.accumulator import RoundAccumulator, size_of
 from fedsam.federated.batchnorm import Statistics
@@ -67,7 +71,8 @@ class Simulation:
         self.server = run.server.init(self.theta_P)
         self.statistics = Statistics(self.context, self.federation, run.server.public_images)
         self.measures = Measures(run, self.federation, self.context, self.statistics)
-        self.client_state = ClientStates(self.context.client_state, self.context.dtype, 2**30 * run.server.state_memory)
+        kept = {} if self.trainer.keeps_client_state else self.context.client_state
+        self.client_state = ClientStates(kept, self.context.dtype, 2**30 * run.server.state_memory)
         self.average: dict[str, Tensor] = {}
         self.ledger = Ledger(run.system)
         self.updates = Updates()
@@ -162,15 +167,19 @@ class Simulation:
 
     def order(self, clock: Clock, lr: float, participation: Participation | None = None) -> Order:
         """Which clients train in this round, and with what weights."""
-        participation, run = participation or self.participation(clock), self.run
-        ids, sizes_K = participation.ids, participation.sizes_K
-        weight_K = sizes_K / sizes_K.sum() if ids else sizes_K
-        client_state = (
-            self.client_state.rows(ids) if self.client_state.names and not self.trainer.keeps_client_state else {}
-        )
-        sent = run.server.broadcast(self.server) | self.statistics.sent()
+        part, run = participation or self.participation(clock), self.run
         each = run.diagnostics.due(clock.round + 1, run.rounds)
-        return Order(clock.round, lr, ids, weight_K, run.server.linear, sent, client_state, participation.steps_K, each)
+        order = self.order_of(clock.round, lr, part.ids, part.sizes_K)
+        return replace(order, summed=run.server.linear, steps_K=part.steps_K, each=each)
+
+    def order_of(self, round: int, lr: float, ids: list[int], sizes_K: np.ndarray) -> Order:
+        """What some clients are asked for; what they are sent beside the model, and what they keep, is as it is now.
+
+        Args:
+            sizes_K: their examples.
+        """
+        sent = self.run.server.broadcast(self.server) | self.statistics.sent()
+        return Order(round, lr, ids, sizes_K / sizes_K.sum(), sent=sent, client_state=self.client_state.rows(ids))
 
     def _train(self, order: Order, participation: Participation, clock: Clock) -> list[int]:
         """Have the clients trained and take the server's step; the ids of the clients that delivered."""
@@ -210,8 +219,7 @@ class Simulation:
                 arrived.ids += block.ids
                 arrived.loss = arrived.loss + torch.dot(block.loss_K, block.weight_K)
                 self.unchecked.append((self.done + 1, block.ids, block.check_K))
-                for name, total_P in block.uploads.items():
-                    arrived.uploads[name] = arrived.uploads[name] + total_P if name in arrived.uploads else total_P
+                arrived.uploads = joined(arrived.uploads, block.uploads, torch.add)
                 if order.each:
                     self.updates.add(block.ids, block.rows, block.weight_K)
                 if block.client_state:
@@ -290,7 +298,7 @@ class Simulation:
             self.directory.append(record)
 
     def _trial(self, lr: float) -> LocalAdaptation:
-        return LocalAdaptation(self.trainer, self.run.server, self.server, self.client_state, self.done - 1, lr)
+        return LocalAdaptation(self.trainer, self.run.server, self.server, partial(self.order_of, self.done - 1, lr))
 
     def _checkpoint(self) -> Checkpoint:
         tensors = {"theta": self.theta_P, **self.statistics.sent()}
@@ -317,7 +325,7 @@ class Simulation:
         assert self.directory is not None
         path, begun = self.directory.path, checkpoint is not None
         check_unchanged(self.directory.fingerprint(), self.fingerprint(), path, begun)
-        if checkpoint and self.client_state.names and self.trainer.keeps_client_state:
+        if checkpoint and self.context.client_state and self.trainer.keeps_client_state:
             allowed = f"clients of {self.run.server.name} keep vectors at Flower's nodes, which no checkpoint holds"
             raise InputError("engine.name", self.engine.name, f"{allowed}; use another engine, or start anew")
         if checkpoint:

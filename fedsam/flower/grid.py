@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from flwr.app import ConfigRecord, Message, MessageType, RecordDict
 from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
@@ -25,8 +24,8 @@ from fedsam.engine.base import Trainer
 from fedsam.engine.context import RunContext
 from fedsam.engine.messages import Failure, Order, Trained
 from fedsam.errors import RunError
-from fedsam.flower.names import ARRAYS, CONFIG, EXAMPLES, METRICS, PARTITION, SENT, STEPS, UPLOADS
-from fedsam.flower.records import arrays_of, theta_from, vectors_from, vectors_of
+from fedsam.flower.names import CONFIG, EXAMPLES, METRICS, PARTITION
+from fedsam.flower.records import contents_of, trained_from
 
 log = logging.getLogger("fedsam")
 
@@ -148,18 +147,9 @@ class GridTrainer(Trainer):
         """Send each client's node the weights; take the answers in the clients' order."""
         self.check()
         self._find(order.ids)
-        same: dict[str, Any] = {"server-round": order.round + 1, "lr": order.lr, "run": self.keys}
-        weights = {ARRAYS: arrays_of(self.context.layout, theta_P)}
-        if order.sent:
-            weights[SENT] = vectors_of(order.sent)
-        own: list[dict[str, Any]] = [{"weight": float(weight)} for weight in order.weight_K]
-        if order.steps_K is not None:
-            own = [{**config, STEPS: int(steps)} for config, steps in zip(own, order.steps_K, strict=True)]
-        asked = {
-            self.nodes[client]: RecordDict({**weights, CONFIG: ConfigRecord({**same, **config})})
-            for client, config in zip(order.ids, own, strict=True)
-            if client in self.nodes
-        }
+        layout = self.context.layout
+        contents = zip(order.ids, contents_of(order, layout, theta_P, self.keys), strict=True)
+        asked = {self.nodes[client]: content for client, content in contents if client in self.nodes}
         coming = self._answers(asked, MessageType.TRAIN, self.timeout)
         answers: dict[int, Message | Failure] = {}
         for row, client in enumerate(order.ids):
@@ -173,11 +163,7 @@ class GridTrainer(Trainer):
             if isinstance(answer, Failure):
                 yield self.failed([Failure(client, answer.error, answer.trace, answer.lost)])
                 continue
-            client_P = theta_from(self.context.layout, answer.content.array_records[ARRAYS], theta_P)
-            loss = float(answer.content.metric_records[METRICS]["train_loss"])  # type: ignore[arg-type]
-            loss_K = torch.tensor([loss], dtype=theta_P.dtype, device=theta_P.device)
-            sums = {name: tensor[0] for name, tensor in vectors_from(answer.content, UPLOADS, theta_P).items()}
-            yield self.trained(order.part([row]), client_P[None], loss_K, theta_P, sums)
+            yield self.trained(order.part([row]), trained_from(answer.content, layout, theta_P), theta_P)
 
     def _find(self, ids: Sequence[int]) -> None:
         """Look for nodes that have come back under another id."""

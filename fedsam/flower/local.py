@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
 import torch
-from flwr.app import ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, Context, Error, Message, MetricRecord, RecordDict
 from flwr.common.constant import ErrorCode
 from torch import Tensor
 
@@ -21,7 +20,6 @@ from fedsam.data.base import Federation, Split
 from fedsam.engine.context import RunContext, numerics
 from fedsam.engine.isolate import failure
 from fedsam.engine.loop import Loop, LoopTrainer
-from fedsam.engine.messages import Order
 from fedsam.engine.support.allocator import keep_freed_memory
 from fedsam.errors import InputError
 from fedsam.federated.build import assemble
@@ -31,14 +29,19 @@ from fedsam.flower.names import (
     EXAMPLES,
     METRICS,
     PARTITION,
-    SENT,
-    STEPS,
-    UPLOADS,
     config_of,
     identity,
     introduce,
 )
-from fedsam.flower.records import arrays_of, statistics_from, theta_from, vectors_from, vectors_of
+from fedsam.flower.records import (
+    answer_of,
+    arrays_of,
+    order_from,
+    statistics_from,
+    theta_from,
+    vectors_from,
+    vectors_of,
+)
 from fedsam.measure.evaluate import evaluate as evaluate_on
 from fedsam.models.batchnorm import NAME as BATCHNORM
 from fedsam.params import theta_of
@@ -134,36 +137,23 @@ def train(message: Message, node: Context, run: Run | None = None) -> Message:
 
 
 def _train(message: Message, node: Context, data_of_client: ClientData, client: int) -> RecordDict:
-    config, context, run = config_of(message), data_of_client.context, data_of_client.run
-    round = int(config.get("server-round", 1)) - 1  # type: ignore[arg-type]
-    lr = float(config["lr"]) if "lr" in config else run.client.base_optimizer.lr  # type: ignore[arg-type]
-    theta_P = theta_from(context.layout, _arrays(message), torch.empty(0, dtype=context.dtype, device=context.device))
+    context, run, layout = data_of_client.context, data_of_client.run, data_of_client.context.layout
+    theta_P = theta_from(layout, _arrays(message), torch.empty(0, dtype=context.dtype, device=context.device))
     with numerics(run.engine.precision):
         torch.set_num_threads(run.engine.threads or 1)
-        sent = {name: tensor[0] for name, tensor in vectors_from(message.content, SENT, theta_P).items()}
-        client_state = vectors_from(node.state, CLIENT_STATE, theta_P)
-        client_state = client_state or {name: theta_P.new_zeros(1, size) for name, size in context.client_state.items()}
-        alone = context.batchnorms is not None and context.strategy.batchnorm == "average" and BATCHNORM not in sent
-        if alone and context.batchnorms:
-            sent[BATCHNORM] = statistics_from(context.batchnorms, _arrays(message), theta_P)
-        weight = float(config.get("weight", 1.0))  # type: ignore[arg-type]
-        steps_K = np.array([_steps(config)], dtype=np.int64) if STEPS in config else None
-        order = Order(round, lr, [client], np.array([weight]), sent=sent, client_state=client_state, steps_K=steps_K)
+        kept = vectors_from(node.state, CLIENT_STATE, theta_P)
+        kept = kept or {name: theta_P.new_zeros(1, size) for name, size in context.client_state.items()}
+        order = order_from(message.content, client, run.client.base_optimizer.lr, kept, theta_P)
+        norms = context.batchnorms if context.strategy.batchnorm == "average" else None
+        alone = norms is not None and BATCHNORM not in order.sent
+        if alone and norms:
+            order.sent[BATCHNORM] = statistics_from(norms, _arrays(message), theta_P)
         store, (plan,) = context.plan(data_of_client.federation, order)
-        client_P, loss, client_state, uploads = data_of_client.trainer.one(theta_P, context.store(store), plan, order)
-    buffers = _buffers(context, uploads.pop(BATCHNORM) / weight) if alone else {}
-    if client_state:
-        node.state[CLIENT_STATE] = vectors_of(client_state)
-    metrics = MetricRecord({EXAMPLES: plan.examples, "train_loss": float(loss), PARTITION: client})
-    more = {UPLOADS: vectors_of(uploads)} if uploads else {}
-    return RecordDict({ARRAYS: arrays_of(context.layout, client_P, buffers), METRICS: metrics, **more})
-
-
-def _steps(config: ConfigRecord) -> int:
-    steps = int(config[STEPS])  # type: ignore[arg-type]
-    if steps < 1:
-        raise InputError(STEPS, steps, "must be at least 1; leave a client that is to do nothing out of the round")
-    return steps
+        done = data_of_client.trainer.one(theta_P, context.store(store), plan, order)
+    buffers = _buffers(context, done.uploads.pop(BATCHNORM) / order.weight_K[0]) if alone else {}
+    if done.client_state:
+        node.state[CLIENT_STATE] = vectors_of(done.client_state)
+    return answer_of(done, layout, buffers, **{EXAMPLES: plan.examples, PARTITION: client})
 
 
 def evaluate(message: Message, node: Context, run: Run | None = None) -> Message:

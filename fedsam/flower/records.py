@@ -1,4 +1,5 @@
-"""Between a flat parameter vector and Flower's records.
+"""Between what a round asks for and what comes of it, and Flower's records; both ways stand side by side, so that what
+travels is added here and nowhere else.
 
 Shapes: P parameters.
 """
@@ -6,17 +7,78 @@ Shapes: P parameters.
 from __future__ import annotations
 
 import io
-from typing import Literal
+from collections.abc import Iterator
+from typing import Any, Literal
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from torch import Tensor
 
 from fedsam.algorithm.client_hooks import State
 from fedsam.engine.context import shared
+from fedsam.engine.messages import Order
+from fedsam.engine.train_client import TrainedClient
 from fedsam.errors import InputError
+from fedsam.flower.names import ARRAYS, CONFIG, LOSS, METRICS, SENT, STEPS, UPLOADS
 from fedsam.models.batchnorm import BatchNorms
 from fedsam.params import Layout
+
+
+def contents_of(order: Order, layout: Layout, theta_P: Tensor, run: str) -> Iterator[RecordDict]:
+    """What each client of an order is sent, in their order; what is the same for all is made once.
+
+    Args:
+        run: its keys, as JSON.
+    """
+    same: dict[str, Any] = {"server-round": order.round + 1, "lr": order.lr, "run": run}
+    weights = {ARRAYS: arrays_of(layout, theta_P)} | ({SENT: vectors_of(order.sent)} if order.sent else {})
+    for row, weight in enumerate(order.weight_K):
+        steps = {} if order.steps_K is None else {STEPS: int(order.steps_K[row])}
+        yield RecordDict({**weights, CONFIG: ConfigRecord({**same, "weight": float(weight), **steps})})
+
+
+def order_from(content: RecordDict, client: int, lr: float, client_state: State, like_P: Tensor) -> Order:
+    """The order for one client that a message holds.
+
+    Args:
+        lr: the learning rate, if the message has none.
+        client_state: what the client keeps, [1, P] by name.
+
+    Raises:
+        InputError: it asks for no step at all.
+    """
+    config: Any = content.config_records.get(CONFIG) or ConfigRecord()
+    steps = int(config[STEPS]) if STEPS in config else None
+    if steps is not None and steps < 1:
+        raise InputError(STEPS, steps, "must be at least 1; leave a client that is to do nothing out of the round")
+    return Order(
+        round=int(config.get("server-round", 1)) - 1,
+        lr=float(config.get("lr", lr)),
+        ids=[client],
+        weight_K=np.array([float(config.get("weight", 1.0))]),
+        sent={name: vector_1P[0] for name, vector_1P in vectors_from(content, SENT, like_P).items()},
+        client_state=client_state,
+        steps_K=None if steps is None else np.array([steps]),
+    )
+
+
+def answer_of(done: TrainedClient, layout: Layout, buffers: State, **metrics: int) -> RecordDict:
+    """What a trained client answers; what it keeps stays with it.
+
+    Args:
+        buffers: that go with its weights.
+        metrics: beside the loss.
+    """
+    records: dict[str, Any] = {ARRAYS: arrays_of(layout, done.theta_P, buffers)}
+    records[METRICS] = MetricRecord({**metrics, LOSS: float(done.loss)})
+    return RecordDict(records | ({UPLOADS: vectors_of(done.uploads)} if done.uploads else {}))
+
+
+def trained_from(content: RecordDict, layout: Layout, like_P: Tensor) -> TrainedClient:
+    """The client of an answer, [1, ...]; what it keeps stayed with it."""
+    theta_P = theta_from(layout, content.array_records[ARRAYS], like_P)
+    loss = like_P.new_tensor([float(content.metric_records[METRICS][LOSS])])  # type: ignore[arg-type]
+    return TrainedClient(theta_P[None], loss, {}, vectors_from(content, UPLOADS, like_P))
 
 
 def arrays_of(layout: Layout, theta_P: Tensor, buffers: State | None = None) -> ArrayRecord:

@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from fedsam.engine.loop import Loop, LoopTrainer
-from fedsam.engine.messages import Order
+from fedsam.engine.train_client import TrainedClient
 from fedsam.errors import InputError
 from fedsam.federated.round_loop import Simulation
 from fedsam.geometry.landscape import Landscape, examples_of
@@ -126,20 +126,18 @@ class LoadedRun:
         """
         simulation, run = self.simulation, self.run
         sent_P = run.server.sent(simulation.theta_P, simulation.server)
-        sent = run.server.broadcast(simulation.server) | simulation.statistics.sent()
         trainer = simulation.trainer
         assert isinstance(trainer, LoopTrainer)
         found = []
         for client in clients:
-            client_state = simulation.client_state.rows([client]) if simulation.client_state.names else {}
-            order = Order(simulation.done, self.lr, [client], np.ones(1), sent=sent, client_state=client_state)
+            order = simulation.order_of(simulation.done, self.lr, [client], np.ones(1))
             store, (plan,) = self.context.plan(self.federation, order)
-            client_P, _, client_state, uploads = trainer.one(sent_P, self.context.store(store), plan, order)
-            found.append(Model(client_P, self._statistics(client_P, client_state, uploads)))
+            done = trainer.one(sent_P, self.context.store(store), plan, order)
+            found.append(Model(done.theta_P, self._statistics(done)))
         return found
 
-    def _statistics(self, theta_P: Tensor, client_state: dict[str, Tensor], uploads: dict[str, Tensor]) -> Statistics:
-        norms = self.context.batchnorms
+    def _statistics(self, done: TrainedClient) -> Statistics:
+        norms, averaged_S = self.context.batchnorms, done.uploads.get(BATCHNORM)
         if norms is None:
             return ()
-        return (uploads[BATCHNORM] if BATCHNORM in uploads else norms.initial(theta_P) + client_state[BATCHNORM],)
+        return (norms.initial(done.theta_P) + done.client_state[BATCHNORM] if averaged_S is None else averaged_S,)

@@ -14,7 +14,6 @@ import torch
 
 from fedsam.engine.context import numerics
 from fedsam.engine.loop import LoopTrainer
-from fedsam.engine.messages import Order
 from fedsam.geometry.loaded_run import LoadedRun
 from fedsam.geometry.sharpness import noise, worst_in_ball
 from fedsam.geometry.spectrum import top_eigenvalues
@@ -193,9 +192,9 @@ class FirstSteps(Measure):
         self, loaded: LoadedRun, trainer: LoopTrainer, landscape: Any, steps: int, draw: int
     ) -> tuple[float, float]:
         simulation = loaded.simulation
-        sent = loaded.run.server.broadcast(simulation.server) | simulation.statistics.sent()
-        order = Order(simulation.done + draw, self.optimizer.base_optimizer.lr, [self.client], np.ones(1), sent=sent)
+        lr = self.optimizer.base_optimizer.lr
+        order = simulation.order_of(simulation.done + draw, lr, [self.client], np.ones(1))
         store, (plan,) = trainer.context.plan(loaded.federation, order)
-        theta_P = trainer.one(loaded.served.theta_P, trainer.context.store(store), plan.first(steps), order)[0]
+        theta_P = trainer.one(loaded.served.theta_P, trainer.context.store(store), plan.first(steps), order).theta_P
         pair: tuple[float, float] = landscape.loss_and_value(theta_P)
         return pair

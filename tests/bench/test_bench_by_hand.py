@@ -41,7 +41,7 @@ def test_a_client_by_hand_is_ours(name: str, layout: by_hand.Layout) -> None:
     split, (plan,) = context.plan(simulation.federation, order)
     store = context.store(split)
     assert isinstance(simulation.trainer, LoopTrainer)
-    ours_P = simulation.trainer.one(simulation.theta_P, store, plan, order)[0]
+    ours_P = simulation.trainer.one(simulation.theta_P, store, plan, order).theta_P
 
     hand = HandWritten(WORK, store, method.by_hand, layout=layout)
     rows = [index_B[:count] for index_B, count in zip(plan.index_TB, plan.count_T, strict=True)]

@@ -27,14 +27,33 @@ def mapped(tree: T, change: Callable[[Any], Any]) -> T:
     """A tree of the same form with other leaves."""
     if isinstance(tree, Tensor | np.ndarray):
         return change(tree)  # type: ignore[no-any-return]
-    if next(leaves(tree), None) is None:
+    branches = list(_branches(tree))
+    made: Any = {name: mapped(branch, change) for name, branch in branches}
+    if all(made[name] is branch for name, branch in branches):
         return tree
-    made: Any = {name: mapped(branch, change) for name, branch in _branches(tree)}
     if isinstance(tree, dict):
         return made  # type: ignore[no-any-return]
     if isinstance(tree, tuple | list):
         return type(tree)(made.values())
     return replace(tree, **made)  # type: ignore[type-var]
+
+
+def joined(one: Any, other: Any, join: Callable[[Any, Any], Any]) -> Any:
+    """Two trees as one: leaves by `join`, lists one after the other; what only one of them has stays as it is."""
+    if one is None or other is None:
+        return other if one is None else one
+    if isinstance(one, list):
+        return one + other
+    if isinstance(one, dict):
+        return {name: joined(one.get(name), other.get(name), join) for name in one | other}
+    return join(one, other)
+
+
+def picked(tree: Any, rows: Any) -> Any:
+    """Some rows of a tree whose leaves, and lists, have a row for each client."""
+    if isinstance(tree, list):
+        return [tree[row] for row in rows]
+    return mapped(tree, lambda leaf: leaf[rows])
 
 
 def rebuilt(tree: T, found: Iterator[Any]) -> T:
