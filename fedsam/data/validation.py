@@ -118,10 +118,15 @@ class HeldOut(Federation):
         """As in the whole federation."""
         return self._whole.local_test(ids)
 
+    def groups_of(self, ids: Sequence[int]) -> list[list[str]]:
+        """As in the whole federation."""
+        return self._whole.groups_of(ids)
+
     @cached_property
     def digests(self) -> dict[str, str]:
         """Those of the whole federation, with the validation examples in place of the test set."""
-        whole = {name: sum for name, sum in self._whole.digests.items() if not name.startswith(self._whole.measured)}
+        tests = {f"{name} examples" for name in (self._whole.measured, *self._whole.further)}
+        whole = {name: sum for name, sum in self._whole.digests.items() if name not in tests}
         return {**whole, f"{VALIDATION} examples": digest(self.test.inputs, self.test.targets)}
 
     def _out(self, client: int, targets_N: np.ndarray) -> np.ndarray:
@@ -144,4 +149,4 @@ class HeldOut(Federation):
         chosen = np.concatenate(index)
         if not len(chosen):
             raise InputError(VALIDATION, self._share, "no client has two training examples; set 0")
-        return Split(store.inputs[chosen], store.targets[chosen]).read_only()
+        return store.at(chosen)

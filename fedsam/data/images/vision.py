@@ -123,4 +123,4 @@ def alike(train: Split, test: Split) -> tuple[Split, Split]:
 def _in_channels(split: Split, channels: int) -> Split:
     if split.inputs.shape[3] == channels:
         return split
-    return Split(np.repeat(split.inputs, channels, axis=3), split.targets).read_only()
+    return Split(np.repeat(split.inputs, channels, axis=3), split.targets, split.groups).read_only()
