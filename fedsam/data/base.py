@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
@@ -171,6 +171,8 @@ class Dataset(Component):
     """What other components may need of it: `images`, inputs [H, W, C] with an `ImageSpec`; `groups`, that it is known
     which user or domain each example comes from."""
 
+    _task: Task | None = None
+
     clients: int = key(100, "number of clients", "Caldarola et al. 2022, CIFAR-10", ge=1, le=10**7)
     augment: Augment = key("none", "augmentation of training batches, on the device", "off")
     local_test: float = key(
@@ -213,6 +215,18 @@ class Dataset(Component):
     def fixed_clients(self) -> int | None:
         """How many clients there will be; None where only the data will tell."""
         return self.clients
+
+    def learning(self, task: Task) -> Self:
+        """The same data set, for a task that the run chose."""
+        other = self.model_copy()
+        other._task = task
+        return other
+
+    @property
+    def learnt(self) -> Task:
+        """The task in force."""
+        own: Task = resolve(Task, self.task)
+        return self._task or own
 
     def needs(self, clients: int) -> list[Need]:
         """What must be in memory before and in a round with so many clients, beyond the files that are read."""

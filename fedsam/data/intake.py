@@ -104,8 +104,9 @@ class Intake:
         if self.spec.classes is None:
             return np.ascontiguousarray(self._finite(targets, which, "targets"))
         found = self._whole(targets, which, "targets")
-        if found.size and found.max() >= self.spec.classes:
-            told = f"has the class {found.max()}, must be below {self.spec.classes} (Spec.classes)"
+        if found.size and not 0 <= found.min() <= found.max() < self.spec.classes:
+            wrong = found.min() if found.min() < 0 else found.max()
+            told = f"has the class {wrong}, must be from 0 to {self.spec.classes - 1} (Spec.classes)"
             self._refuse(which, told)
         return np.ascontiguousarray(found)
 

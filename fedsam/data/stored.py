@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from fedsam.config import key, resolve
+from fedsam.config import key
 from fedsam.data import unseen
 from fedsam.data.base import Dataset, Federation, Split
 from fedsam.data.images.spec import ImageSpec
@@ -28,7 +28,6 @@ from fedsam.errors import InputError
 from fedsam.measure.names import TEST
 from fedsam.rng import stream
 from fedsam.storage.paths import expanded
-from fedsam.tasks.base import Task
 
 
 class StoredFederation(Federation):
@@ -138,8 +137,7 @@ class Partitioned(Dataset):
         spec, train, test = self._taken()
         train, test, further = self._parted(spec, train, test, seed)
         partition = partition.of_groups(train.groups, spec.groups)
-        task: Task = resolve(Task, self.task)
-        strata = task.strata(train.targets)
+        strata = self.learnt.strata(train.targets)
         classes = np.zeros(len(train), dtype=np.int64) if strata is None else strata
         said = self.clients != type(self).model_fields["clients"].default
         clients = 0 if partition.counts and not said else self.clients

@@ -33,7 +33,7 @@ def assemble(run: Run, federation: Federation | None = None) -> tuple[Federation
         run.engine.check_threads()
     if federation is None:
         with under("data"):
-            federation = federation_of(run.data, run.seed, run.cohort)
+            federation = federation_of(run.data, run.seed, run.cohort, run.learnt)
     if run.cohort > federation.clients:
         raise InputError("cohort", run.cohort, f"must be at most {federation.clients}, the clients of the data set")
     spec, task = with_normalisation(federation.spec, run.data.pixels), run.learnt
