@@ -86,8 +86,8 @@ class Run(Groups):
 
     def model_post_init(self, context: object) -> None:
         """Refuse combinations that cannot run."""
-        if self.cohort > self.data.clients:
-            raise InputError("cohort", self.cohort, f"must be at most data.clients = {self.data.clients}")
+        if (clients := self.data.fixed_clients) is not None and self.cohort > clients:
+            raise InputError("cohort", self.cohort, f"must be at most data.clients = {clients}")
         if self.local.every and not self.data.local_test:
             raise InputError("local.every", self.local.every, "needs data.local_test above 0, a share to be tested on")
         with under("task"):
@@ -159,7 +159,12 @@ class Run(Groups):
 def digest_of(keys: Mapping[str, Any]) -> str:
     """sha256 of every key that decides the result: all but where it is written and how often it is saved."""
     aside = {"out", "checkpoint_every", "server.state_memory"}
-    unsaid = {"task.name": "auto", "task.extra_metrics": "", "task.auxiliary_weight": 0.4}  # as before there were tasks
+    unsaid = {  # as before there were these keys
+        "task.name": "auto",
+        "task.extra_metrics": "",
+        "task.auxiliary_weight": 0.4,
+        "data.unseen": "",
+    }
     kept = {k: v for k, v in keys.items() if k not in aside and not (k in unsaid and v == unsaid[k])}
     text = json.dumps(kept, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

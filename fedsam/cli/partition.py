@@ -43,7 +43,7 @@ def partition(
     from fedsam.runs.progress import show_facts
 
     with under("data"):
-        federation = federation_of(run.data, run.seed)
+        federation = federation_of(run.data, run.seed, task=run.learnt)
     counts_KL = federation.label_counts(range(federation.clients))
     described = describe(counts_KL)
     keys = run.keys()

@@ -6,11 +6,12 @@ Shapes: N examples, H height, W width, C channels, K clients asked for, L classe
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, ClassVar, Literal
+from functools import cached_property, partial
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
@@ -45,7 +46,22 @@ class Split:
     def read_only(self) -> Split:
         """The same split; writing to its arrays is an error from now on, so that several runs can share it."""
         self.inputs.flags.writeable = self.targets.flags.writeable = False
+        if self.groups is not None:
+            self.groups.flags.writeable = False
         return self
+
+    def at(self, positions: np.ndarray) -> Split:
+        """The examples at these positions, copied."""
+        groups = None if self.groups is None else self.groups[positions]
+        return Split(self.inputs[positions], self.targets[positions], groups).read_only()
+
+    def with_(self, other: Split) -> Split:
+        """These examples, and after them others of the same data set."""
+        inputs, targets = (
+            np.concatenate(pair) for pair in ((self.inputs, other.inputs), (self.targets, other.targets))
+        )
+        known = self.groups is not None and other.groups is not None
+        return Split(inputs, targets, np.concatenate([self.groups, other.groups]) if known else None).read_only()
 
 
 Lists = Callable[[Sequence[int]], tuple[Split, list[np.ndarray]]]
@@ -63,6 +79,8 @@ class Federation(ABC):
     """The data set's own task, by whose `strata` examples are told apart."""
     measured: str = TEST
     """What `test` is, and with it the first word of what records say of it."""
+    further: Mapping[str, Split] = MappingProxyType({})
+    """More test splits, by the first word of what records say of them: `unseen`, of domains that no client has."""
 
     @abstractmethod
     def sizes(self, ids: Sequence[int]) -> np.ndarray:
@@ -97,6 +115,10 @@ class Federation(ABC):
         classes = self.spec.classes or 1
         return np.stack([np.bincount(self.strata(store.targets[i]), minlength=classes) for i in index])
 
+    def groups_of(self, ids: Sequence[int]) -> list[list[str]]:
+        """The names of the users or domains of which each of these clients is made; empty if clients are no such."""
+        return []
+
     def traits(self, ids: Sequence[int]) -> dict[str, Any]:
         """What sets the inputs of each of these clients apart (`data.skew`), a list [K] by name; empty if nothing."""
         return {}
@@ -111,7 +133,8 @@ class Federation(ABC):
         """
         parts: dict[str, Callable[[], str]] = {
             "classes, shape and scale of the images": lambda: digest(self.clients, self.spec.plain()),
-            f"{self.measured} examples": lambda: digest(self.test.inputs, self.test.targets),
+            f"{self.measured} examples": partial(_digest, self.test),
+            **{f"{name} examples": partial(_digest, split) for name, split in self.further.items()},
             "training examples of the clients": lambda: self._summed(self.examples),
             "local test examples of the clients": lambda: self._summed(self.local_test, self.examples([0])[0]),
         }
@@ -132,6 +155,10 @@ class Federation(ABC):
         return digest(store.inputs[at], store.targets[at], sizes_K, self.sizes(range(min(self.clients, SOME))))
 
 
+def _digest(split: Split) -> str:
+    return digest(split.inputs, split.targets)
+
+
 class Dataset(Component):
     """A data set and how it is divided. `load` does the work; the object itself is only the description."""
 
@@ -141,7 +168,10 @@ class Dataset(Component):
     task: ClassVar[str | Task] = "classification"
     """What it is for, unless `task.name` says otherwise."""
     offers: ClassVar[frozenset[str]] = frozenset({"images"})
-    """What other components may need of its inputs: `images` [H, W, C] with an `ImageSpec`, or nothing."""
+    """What other components may need of it: `images`, inputs [H, W, C] with an `ImageSpec`; `groups`, that it is known
+    which user or domain each example comes from."""
+
+    _task: Task | None = None
 
     clients: int = key(100, "number of clients", "Caldarola et al. 2022, CIFAR-10", ge=1, le=10**7)
     augment: Augment = key("none", "augmentation of training batches, on the device", "off")
@@ -180,6 +210,23 @@ class Dataset(Component):
         noise = {"label_noise": frozenset({"classes", "single labels"})} if self.label_noise else {}
         pixels = {"pixels": frozenset({"images"})} if self.pixels != "standard" else {}
         return {**super().required(), **noise, **pixels}
+
+    @property
+    def fixed_clients(self) -> int | None:
+        """How many clients there will be; None where only the data will tell."""
+        return self.clients
+
+    def learning(self, task: Task) -> Self:
+        """The same data set, for a task that the run chose."""
+        other = self.model_copy()
+        other._task = task
+        return other
+
+    @property
+    def learnt(self) -> Task:
+        """The task in force."""
+        own: Task = resolve(Task, self.task)
+        return self._task or own
 
     def needs(self, clients: int) -> list[Need]:
         """What must be in memory before and in a round with so many clients, beyond the files that are read."""

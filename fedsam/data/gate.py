@@ -15,8 +15,11 @@ from fedsam.data.intakes import intake_of
 from fedsam.data.plain_array import Unfit, as_array, as_numbers
 from fedsam.data.spec import Spec
 from fedsam.errors import ClientError, InputError
+from fedsam.measure.names import TEST, VALIDATION
 
 LOCAL = "local test"
+TAKEN = (TEST, VALIDATION, "train", "raw", "robust")
+"""First words of what records say."""
 
 
 class Gate(Federation):
@@ -38,6 +41,7 @@ class Gate(Federation):
         self.test, self.measured = whole.test, whole.measured
         if not sealed:
             self.test = self._intake.split(whole.test, whole.measured)
+        self.further = {} if sealed else self._further(whole.further)
         self._read: dict[str, tuple[Any, Split]] = {}
         try:
             self.clients = int(as_numbers(as_array(whole.clients)))
@@ -99,9 +103,21 @@ class Gate(Federation):
         own = type(self._whole).label_counts is not Federation.label_counts
         return np.asarray(self._whole.label_counts(ids)) if own else super().label_counts(ids)
 
+    def groups_of(self, ids: Sequence[int]) -> list[list[str]]:
+        """As of the federation."""
+        return self._whole.groups_of(ids)
+
     def traits(self, ids: Sequence[int]) -> dict[str, Any]:
         """As of the federation."""
         return self._whole.traits(ids)
+
+    def _further(self, given: Any) -> dict[str, Split]:
+        """More test splits, whose names are fit for records."""
+        for name in given:
+            if not isinstance(name, str) or not name.isidentifier() or name in TAKEN:
+                told = f"its federation has the test split {name!r}; must be one word, and none of {', '.join(TAKEN)}"
+                raise InputError("name", self._name, told)
+        return {name: self._intake.split(split, name) for name, split in given.items()}
 
     def _looked_at(self, which: str, given: Any, ids: Sequence[int]) -> tuple[Split, list[np.ndarray]]:
         try:

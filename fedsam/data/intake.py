@@ -49,9 +49,26 @@ class Intake:
             self._refuse(which, f"has {len(inputs)} inputs and {len(targets)} targets; each input needs its own")
         if not len(inputs) and not empty:
             self._refuse(which, "is empty; it needs at least one example")
-        found = Split(self._inputs(inputs, which, part), self._targets(targets, which))
+        groups = self._groups(given, which, len(inputs))
+        return self._same(given, Split(self._inputs(inputs, which, part), self._targets(targets, which), groups))
+
+    def _same(self, given: Any, found: Split) -> Split:
+        """What was handed in, where it was in the right form."""
         same = isinstance(given, Split) and found.inputs is given.inputs and found.targets is given.targets
-        return given if same else found
+        return given if same and found.groups is given.groups else found
+
+    def _groups(self, given: Any, which: str, examples: int) -> np.ndarray | None:
+        """Positions in `Spec.groups`, or None where there are none."""
+        groups = getattr(given, "groups", None)
+        if groups is None:
+            return None
+        found = self._whole(self._array(groups, which, "groups"), which, "groups")
+        if found.shape != (examples,):
+            self._refuse(which, f"has groups of shape {list(found.shape)}, must be [{examples}], one for each example")
+        if found.size and not 0 <= found.min() <= found.max() < len(self.spec.groups):
+            wrong = found.min() if found.min() < 0 else found.max()
+            self._refuse(which, f"has the group {wrong}; there are {len(self.spec.groups)} (Spec.groups), from 0 on")
+        return np.ascontiguousarray(found)
 
     def _parts(self, given: Any, which: str) -> tuple[np.ndarray, np.ndarray]:
         if isinstance(given, tuple | list) and len(given) == 2:
@@ -87,8 +104,9 @@ class Intake:
         if self.spec.classes is None:
             return np.ascontiguousarray(self._finite(targets, which, "targets"))
         found = self._whole(targets, which, "targets")
-        if found.size and found.max() >= self.spec.classes:
-            told = f"has the class {found.max()}, must be below {self.spec.classes} (Spec.classes)"
+        if found.size and not 0 <= found.min() <= found.max() < self.spec.classes:
+            wrong = found.min() if found.min() < 0 else found.max()
+            told = f"has the class {wrong}, must be from 0 to {self.spec.classes - 1} (Spec.classes)"
             self._refuse(which, told)
         return np.ascontiguousarray(found)
 
@@ -127,7 +145,14 @@ class Intake:
             raise InputError("name", self.name, f"Spec.classes = {spec.classes!r} must be a whole number, at least 1")
         if spec.ignore is not None and not isinstance(spec.ignore, int | np.integer):
             raise InputError("name", self.name, f"Spec.ignore = {spec.ignore!r} must be a whole number, or None")
+        self._check_groups(spec)
         return spec
+
+    def _check_groups(self, spec: Spec) -> None:
+        names = list(spec.groups)
+        if not all(isinstance(name, str) and name for name in names) or len(set(names)) < len(names):
+            told = "Spec.groups must be the names of users or domains, texts of which no two are the same"
+            raise InputError("name", self.name, told)
 
     def _refuse(self, which: str, told: str) -> NoReturn:
         raise InputError("name", self.name, f"its {which} set {told}")

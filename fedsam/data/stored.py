@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fedsam.config import key, resolve
+from fedsam.config import key
+from fedsam.data import unseen
 from fedsam.data.base import Dataset, Federation, Split
 from fedsam.data.images.spec import ImageSpec
 from fedsam.data.intakes import intake_of
@@ -21,11 +23,11 @@ from fedsam.data.label_noise import with_label_noise
 from fedsam.data.partition.base import Assignment, Partition
 from fedsam.data.skew.base import Skew
 from fedsam.data.spec import Spec
+from fedsam.data.unseen import Groups
 from fedsam.errors import InputError
 from fedsam.measure.names import TEST
 from fedsam.rng import stream
 from fedsam.storage.paths import expanded
-from fedsam.tasks.base import Task
 
 
 class StoredFederation(Federation):
@@ -39,6 +41,8 @@ class StoredFederation(Federation):
         held_out: each client's local test set.
         skew: what was done to the images of `train`, client by client.
         seed: by which the skew is keyed.
+        further: more test sets, by name.
+        natural: whether each client is made of whole groups.
     """
 
     def __init__(
@@ -50,8 +54,11 @@ class StoredFederation(Federation):
         held_out: Assignment,
         skew: Skew | None = None,
         seed: int = 0,
+        further: Mapping[str, Split] | None = None,
+        natural: bool = False,
     ) -> None:
-        self.spec, self.clients = spec, own.clients
+        self.spec, self.clients, self.further = spec, own.clients, further or {}
+        self._natural = natural
         self._skew, self._seed = skew, seed
         self.train, self.test = train, test
         self._own, self._held_out = own, held_out
@@ -69,6 +76,13 @@ class StoredFederation(Federation):
         """All training examples, and the positions of what each client holds out."""
         return self.train, [self._held_out.of_client(k) for k in ids]
 
+    def groups_of(self, ids: Sequence[int]) -> list[list[str]]:
+        """Those of each client's training examples, where clients are made of whole groups."""
+        groups_N = self.train.groups
+        if not self._natural or groups_N is None:
+            return []
+        return [[self.spec.groups[at] for at in np.unique(groups_N[self._own.of_client(k)])] for k in ids]
+
     def traits(self, ids: Sequence[int]) -> dict[str, Any]:
         """What sets the images of each of these clients apart."""
         images = self._skew is not None and isinstance(self.spec, ImageSpec)
@@ -85,7 +99,23 @@ class Partitioned(Dataset):
         None, "examples of each client; none = all examples are divided", "convention", ge=1
     )
 
+    unseen: Groups = key(
+        "",
+        "users or domains held out from training, how many or their names: all their examples are a test set of their"
+        " own, `unseen`",
+        "off",
+    )
+
     skew: Skew = key("none", "what sets one client's images apart from another's; the test set stays as it is", "off")
+
+    @property
+    def fixed_clients(self) -> int | None:
+        """How many clients there will be; None where the partition makes them of the data."""
+        return None if self.partition.counts else self.clients
+
+    def required(self) -> dict[str, frozenset[str]]:
+        """Groups are needed where some are held out."""
+        return {**super().required(), **({"unseen": frozenset({"groups"})} if self.unseen else {})}
 
     @abstractmethod
     def read(self) -> tuple[Spec, Split, Split]:
@@ -96,8 +126,8 @@ class Partitioned(Dataset):
         """
 
     def load(self, seed: int) -> Federation:
-        """Read the data, divide it, change each client's images (`skew`), hold out each client's local test set, and
-        replace labels of what is left.
+        """Read the data, hold out groups (`unseen`), divide what is left, change each client's images (`skew`), hold
+        out each client's local test set, and replace labels of what is left.
 
         Partition and hold-out go by the true labels: label noise changes neither which examples a client has nor how
         heterogeneous the clients are. It is one draw over all examples that clients train on, so a client's own share
@@ -105,15 +135,18 @@ class Partitioned(Dataset):
         """
         partition = self.dividing()
         spec, train, test = self._taken()
-        task: Task = resolve(Task, self.task)
-        strata = task.strata(train.targets)
+        train, test, further = self._parted(spec, train, test, seed)
+        partition = partition.of_groups(train.groups, spec.groups)
+        strata = self.learnt.strata(train.targets)
         classes = np.zeros(len(train), dtype=np.int64) if strata is None else strata
-        own = partition.assign(classes, self.clients, self.samples_per_client, stream(seed, "partition"))
+        said = self.clients != type(self).model_fields["clients"].default
+        clients = 0 if partition.counts and not said else self.clients
+        own = partition.assign(classes, clients, self.samples_per_client, stream(seed, "partition"))
         self._check(own, len(train))
         if isinstance(spec, ImageSpec):
             images = self.skew.store(train.inputs, own, seed, spec.scale)
             if images is not train.inputs:
-                train = Split(images, train.targets).read_only()
+                train = replace(train, inputs=images).read_only()
         held_out = Assignment(np.empty(0, dtype=np.int64), np.zeros(own.clients + 1, dtype=np.int64))
         if self.local_test:
             own, held_out = self._hold_out(classes, own, seed)
@@ -122,8 +155,9 @@ class Partitioned(Dataset):
                 raise InputError("label_noise", self.label_noise, "needs targets that are classes; set 0")
             at, rng = np.sort(own.index), stream(seed, "label noise")
             labels = with_label_noise(strata, at, self.label_noise, self.label_noise_kind, spec.classes, rng)
-            train = Split(train.inputs, labels).read_only()
-        return StoredFederation(spec, train, test, own, held_out, self.skew, seed)
+            train = replace(train, targets=labels).read_only()
+        natural = "groups" in partition.requires
+        return StoredFederation(spec, train, test, own, held_out, self.skew, seed, further, natural)
 
     def _taken(self) -> tuple[Spec, Split, Split]:
         """What is read, in the right form."""
@@ -135,6 +169,16 @@ class Partitioned(Dataset):
         train = intake.split(found[1], "training")
         # a run for tuning does not as much as look at the test set
         return intake.spec, train, found[2] if self.validation else intake.split(found[2], TEST)
+
+    def _parted(self, spec: Spec, train: Split, test: Split, seed: int) -> tuple[Split, Split, dict[str, Split]]:
+        """Training examples and test sets; a run for tuning looks at no test set."""
+        if not self.unseen:
+            return train, test, {}
+        out = unseen.chosen(self.unseen, spec.groups, train, None if self.validation else test, seed)
+        further = {}
+        if not self.validation:
+            test, further[unseen.NAME] = unseen.part_tests(train, test, out, self.unseen)
+        return unseen.part(train, out), test, further
 
     def _check(self, own: Assignment, examples: int) -> None:
         index = own.index

@@ -18,6 +18,7 @@ from fedsam.data.stored import stratified
 from fedsam.errors import FedsamError, InputError, RunError
 from fedsam.measure.names import VALIDATION
 from fedsam.rng import stream
+from fedsam.tasks.base import Task
 
 MOST = 1000
 """Clients, drawn by lot from a larger federation, whose validation examples a run is measured on."""
@@ -25,11 +26,12 @@ KEPT = 20_000
 """Clients whose choice is remembered."""
 
 
-def federation_of(data: Dataset, seed: int, cohort: int = 1) -> Federation:
+def federation_of(data: Dataset, seed: int, cohort: int = 1, task: Task | None = None) -> Federation:
     """A data set as a run sees it: loaded, and with `data.validation` without what is held out and without test set.
 
     Args:
         cohort: clients whose examples must be in memory at once.
+        task: what is learnt; None = what the data set is for.
 
     Raises:
         InputError: as `Dataset.load`; memory has no room for it; what was loaded is not of the right form; or no client
@@ -37,8 +39,8 @@ def federation_of(data: Dataset, seed: int, cohort: int = 1) -> Federation:
         RunError: loading broke off with an error of another kind.
     """
     must_fit(data.needs(cohort))
-    loaded = _loaded(data, seed)
-    loaded.task = data.task
+    loaded = _loaded(data if task is None else data.learning(task), seed)
+    loaded.task = task or data.task
     return HeldOut(loaded, data.validation, seed) if data.validation else loaded
 
 
@@ -118,10 +120,15 @@ class HeldOut(Federation):
         """As in the whole federation."""
         return self._whole.local_test(ids)
 
+    def groups_of(self, ids: Sequence[int]) -> list[list[str]]:
+        """As in the whole federation."""
+        return self._whole.groups_of(ids)
+
     @cached_property
     def digests(self) -> dict[str, str]:
         """Those of the whole federation, with the validation examples in place of the test set."""
-        whole = {name: sum for name, sum in self._whole.digests.items() if not name.startswith(self._whole.measured)}
+        tests = {f"{name} examples" for name in (self._whole.measured, *self._whole.further)}
+        whole = {name: sum for name, sum in self._whole.digests.items() if name not in tests}
         return {**whole, f"{VALIDATION} examples": digest(self.test.inputs, self.test.targets)}
 
     def _out(self, client: int, targets_N: np.ndarray) -> np.ndarray:
@@ -144,4 +151,4 @@ class HeldOut(Federation):
         chosen = np.concatenate(index)
         if not len(chosen):
             raise InputError(VALIDATION, self._share, "no client has two training examples; set 0")
-        return Split(store.inputs[chosen], store.targets[chosen]).read_only()
+        return store.at(chosen)

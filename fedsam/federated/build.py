@@ -33,12 +33,13 @@ def assemble(run: Run, federation: Federation | None = None) -> tuple[Federation
         run.engine.check_threads()
     if federation is None:
         with under("data"):
-            federation = federation_of(run.data, run.seed, run.cohort)
+            federation = federation_of(run.data, run.seed, run.cohort, run.learnt)
     if run.cohort > federation.clients:
         raise InputError("cohort", run.cohort, f"must be at most {federation.clients}, the clients of the data set")
     spec, task = with_normalisation(federation.spec, run.data.pixels), run.learnt
     if not isinstance(spec, ImageSpec):
-        check_requirements(run, task.offers, f"what data.name={run.data.name} loads")
+        offered = task.offers | (run.data.offers - {"images"})
+        check_requirements(run, offered, f"what data.name={run.data.name} loads")
     with under("task"):
         outputs = task.output_shape(spec)
         for targets in (federation.test.targets, federation.examples([0])[0].targets):

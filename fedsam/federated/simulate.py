@@ -42,7 +42,7 @@ def simulate(
         closing(Simulation(run, joint)) as simulation,
     ):
         if run.out:
-            about = simulation.environment(), simulation.fingerprint()
+            about = simulation.environment(), simulation.fingerprint(), simulation.measures.splits
             simulation.directory = RunDirectory.create(Path(run.out), run, *about)
             simulation.describe_partition()
         return simulation.go(listener or Listener(), stop)

@@ -21,6 +21,17 @@ def split_of(record: Mapping[str, Any]) -> str:
     return VALIDATION if any(name.startswith(f"{VALIDATION}_") for name in record) else TEST
 
 
+def further_of(record: Mapping[str, Any]) -> list[str]:
+    """More test splits that a record has loss and headline of: `unseen`.
+
+    >>> further_of({"test_miou": 0.5, "test_loss": 1.0, "unseen_miou": 0.4, "unseen_loss": 1.2, "train_loss": 0.9})
+    ['unseen']
+    """
+    split, headline = split_of(record), headline_of(record)
+    names = (name.removesuffix("_loss") for name in record if name.endswith("_loss"))
+    return [name for name in names if name != split and f"{name}_{headline}" in record]
+
+
 def headline_of(record: Mapping[str, Any]) -> str:
     """The name of the metric that a run is judged by: the first that a record has, and that is not the loss.
 

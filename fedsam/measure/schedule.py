@@ -55,7 +55,15 @@ class Measures:
         self.run, self.federation, self.context, self.statistics = run, federation, context, statistics
         self.test = context.place(federation.test)
         self.measurements = measurements_of(run)
+        self.further = {name: context.place(split) for name, split in federation.further.items()}
         self._noted: set[str] = set()
+
+    @property
+    def splits(self) -> dict[str, int]:
+        """How many examples there are in each test split, by its name."""
+        return {self.federation.measured: len(self.federation.test)} | {
+            name: len(split) for name, split in self.federation.further.items()
+        }
 
     def due(self, round: int) -> bool:
         """Whether anything is to be measured after this many rounds."""
@@ -77,17 +85,19 @@ class Measures:
         """
         run, statistics = self.run, self.statistics.of(served_P, theta_P)
         metrics = [metric for metric in self.context.task.recorded if not metric.last or round == run.rounds]
-        loss, values = scores(self.context, served_P, self.test, statistics, metrics)
-        split, headline = self.federation.measured, metrics[0].name
-        if not math.isfinite(loss):
-            cure = "lower client.lr or server.lr, or set client.clip_norm"
-            raise DivergedError(f"round {round}: the {split} loss of the global model is not finite; {cure}")
-        named = {metric.name: value for metric, value in zip(metrics, values, strict=True)}
-        found: dict[str, Any] = {f"{split}_{headline}": named.pop(headline), f"{split}_loss": loss}
-        found |= {f"{split}_{name}": value for name, value in named.items()}
-        if run.average.name != "none":
-            raw = values[0] if served_P is theta_P else self._raw(theta_P)
-            found[f"raw_{split}_{headline}"] = raw
+        headline = metrics[0].name
+        found: dict[str, Any] = {}
+        for split, store in {self.federation.measured: self.test, **self.further}.items():
+            loss, values = scores(self.context, served_P, store, statistics, metrics)
+            if not math.isfinite(loss):
+                cure = "lower client.lr or server.lr, or set client.clip_norm"
+                raise DivergedError(f"round {round}: the {split} loss of the global model is not finite; {cure}")
+            named = {metric.name: value for metric, value in zip(metrics, values, strict=True)}
+            found |= {f"{split}_{headline}": named.pop(headline), f"{split}_loss": loss}
+            found |= {f"{split}_{name}": value for name, value in named.items()}
+            if run.average.name != "none":
+                raw = values[0] if served_P is theta_P else self._raw(theta_P, store)
+                found[f"raw_{split}_{headline}"] = raw
         if run.attack.passes:
             found |= self.aside(f"robust_{headline}", lambda: self._robust(served_P, statistics))
         snapshot = Snapshot(self.context, self.federation, round, served_P, statistics, adaptation)
@@ -120,8 +130,8 @@ class Measures:
         attacked = DeviceSplit(self.test.inputs[:images], self.test.targets[:images])
         return robust_score(self.context, served_P, attacked, self.run.attack, *statistics)
 
-    def _raw(self, theta_P: Tensor) -> float:
-        return evaluate(self.context, theta_P, self.test, *self.statistics.of(theta_P, theta_P))[1]
+    def _raw(self, theta_P: Tensor, store: DeviceSplit) -> float:
+        return evaluate(self.context, theta_P, store, *self.statistics.of(theta_P, theta_P))[1]
 
     def partition(self) -> dict[str, Any]:
         """How the data are divided: all sizes, the labels of the first clients, and how different these are."""
@@ -131,7 +141,7 @@ class Measures:
         counts_KL = self.federation.label_counts(range(shown))
         classes, described = self.federation.spec.classes, describe(counts_KL)
         kept = [name for name, value in described.items() if isinstance(value, float) and (classes or name == "gini")]
-        traits = self.federation.traits(range(shown))
+        traits, groups = self.federation.traits(range(shown)), self.federation.groups_of(range(shown))
         return {
             "clients": self.federation.clients,
             "classes": classes,
@@ -140,6 +150,7 @@ class Measures:
             "label_counts": counts_KL.tolist(),
             "measures": {name: described[name] for name in kept},
             **({"skew": traits} if traits else {}),
+            **({"groups": groups} if groups else {}),
         }
 
     @property

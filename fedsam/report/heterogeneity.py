@@ -13,7 +13,7 @@ from fedsam.measure.score import Score, in_unit
 from fedsam.report.adaptation import last
 from fedsam.report.figure import Axis, Figure
 from fedsam.report.marks import DASHES, Line, Mark
-from fedsam.report.numbers import final, number, spread
+from fedsam.report.numbers import field, final, number, spread
 from fedsam.report.palette import COLOURS
 from fedsam.report.read import Loaded
 from fedsam.report.section import Section, Table, axis_of, over, significant
@@ -52,6 +52,13 @@ def quantities(score: Score) -> dict[str, Quantity]:
     columns = [in_unit(words, score.mark) for words in ("worst decile", "after training")]
     return {
         score.name: Quantity("study", f"Test {score.words}", "mean of the last 20 rounds", score.label(), score),
+        f"unseen_{score.name}": Quantity(
+            "study-unseen",
+            f"Unseen {score.words}",
+            "on the groups that no client has, mean of the last 20 rounds",
+            score.label("unseen"),
+            score,
+        ),
         "lambda_max": Quantity("study-lambda", sharp, whole, "λ₁", Score("lambda_max", "lower")),
         "worst_before": Quantity("study-worst", worst, served, columns[0], score),
         "worst_after": Quantity("study-adapted", after, own, columns[1], score),
@@ -132,6 +139,8 @@ def _measures(runs: Sequence[Loaded]) -> dict[str, float]:
 def _value(run: Loaded, name: str) -> float | None:
     if name == run.score.name:
         return final(run)
+    if name == f"unseen_{run.score.name}":
+        return final(run, field(name))
     if name == "lambda_max":
         eigenvalues = (run.metrics[-1].get("geometry") or {}).get("eigenvalues") or [None]
         return number(eigenvalues[0])

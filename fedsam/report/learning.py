@@ -28,6 +28,7 @@ from fedsam.report.section import (
     Section,
     Table,
     curves,
+    further_shown,
     identity,
     lines,
     loss_of,
@@ -65,6 +66,17 @@ def learning(settings: Sequence[Setting]) -> Section:
             score_axis(score, split),
             settings,
             headline,
+        ),
+        *(
+            curves(
+                f"{identity(other)}-{identity(score.name)}",
+                f"{other.capitalize()} {score.words}",
+                f"{score.title} of the served model on the {other} examples against rounds. {served}".strip(),
+                score_axis(score, other),
+                settings,
+                field(f"{other}_{score.name}"),
+            )
+            for other in further_shown(settings)
         ),
         _averaging(settings),
         curves(
@@ -127,7 +139,9 @@ def _final(settings: Sequence[Setting]) -> Table:
     has_robust = any(finals(setting, robust) for setting in settings)
     header = ["setting", "seeds", score.label()]
     header += [in_unit("raw model", score.mark), in_unit("gain by averaging", score.points)] if has_raw else []
+    others = further_shown(settings)
     header += [score.label("robust")] if has_robust else []
+    header += [score.label(other) for other in others]
     header += [loss.label(split_shown(settings))]
     reference = first.name if len(first.name) < 20 else "the reference"
     header += [in_unit(f"difference to {reference}", score.points)] if len(settings) > 1 else []
@@ -137,6 +151,7 @@ def _final(settings: Sequence[Setting]) -> Table:
         row = [setting.name, str(len(own)), _mean(own, score)]
         row += [_mean(before, score), _difference(paired(own, before), score)] if has_raw else []
         row += [_mean(finals(setting, robust), score)] if has_robust else []
+        row += [_mean(finals(setting, field(f"{other}_{score.name}")), score) for other in others]
         row += [_mean(finals(setting, LOSS), loss)]
         if len(settings) > 1:
             row.append("reference" if setting is first else _difference(paired(own, finals(first)), score))

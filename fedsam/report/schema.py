@@ -79,6 +79,7 @@ class Partition(TypedDict, total=False):
     label_counts: list[list[int]]
     measures: Part
     skew: dict[str, list[Any]]
+    groups: list[list[str]]
 
 
 class Density(TypedDict, total=False):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from fedsam.measure.names import split_of
+from fedsam.measure.names import further_of, split_of
 from fedsam.measure.score import Score, in_unit
 from fedsam.measure.score import digits as rounded
 from fedsam.report.figure import Axis, Figure
@@ -99,6 +99,12 @@ def split_shown(settings: Sequence[Setting]) -> str:
     """On what the settings were measured: `test`, `validation`, or both."""
     records = (record for setting in settings for run in setting.runs.values() for record in run.metrics)
     return " or ".join(sorted({split_of(record) for record in records}))
+
+
+def further_shown(settings: Sequence[Setting]) -> list[str]:
+    """More test splits that a setting was measured on: `unseen`."""
+    lasts = (run.metrics[-1] for setting in settings for run in setting.runs.values())
+    return list(dict.fromkeys(split for record in lasts for split in further_of(record)))
 
 
 def score_of(settings: Sequence[Setting]) -> Score:

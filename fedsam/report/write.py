@@ -96,7 +96,7 @@ def _lead(settings: Sequence[Setting]) -> str:
     }
     said = []
     for key, form in words.items():
-        values = {setting.keys.get(key) for setting in settings}
+        values = {_clients(s) if key == "data.clients" else s.keys.get(key) for s in settings}
         if len(values) == 1 and (value := values.pop()) is not None:
             said.append(form.format(f"{value:,}" if isinstance(value, int) else value))
     counts = sorted({len(setting.runs) for setting in settings})
@@ -105,6 +105,12 @@ def _lead(settings: Sequence[Setting]) -> str:
     said.append(f"{many} seed{'s' * (counts[-1] > 1)}{each}")
     text = ", ".join(said)
     return f"{text[:1].upper()}{text[1:]}."
+
+
+def _clients(setting: Setting) -> object:
+    """How many there are, which a partition by users makes of the data."""
+    first = next(iter(setting.runs.values()))
+    return (first.partition or {}).get("clients", setting.keys.get("data.clients"))
 
 
 def replace(path: Path, text: str) -> None:

@@ -46,12 +46,18 @@ class RunDirectory:
 
     @classmethod
     def create(
-        cls, path: Path, run: Run, environment: Mapping[str, Any], fingerprint: Mapping[str, Any] | None = None
+        cls,
+        path: Path,
+        run: Run,
+        environment: Mapping[str, Any],
+        fingerprint: Mapping[str, Any] | None = None,
+        splits: Mapping[str, int] | None = None,
     ) -> RunDirectory:
         """Make a new run directory.
 
         Args:
             fingerprint: of data and model; see `fedsam.runs.fingerprint`.
+            splits: on which examples it is measured, and how many they are.
 
         Raises:
             InputError: there is something at `path` already.
@@ -59,6 +65,7 @@ class RunDirectory:
         must_be_free(path)
         description = {"format": FORMAT, "keys": run.keys(), "digest": run.digest(), "environment": environment}
         description |= {"metrics": [asdict(score) for score in run.learnt.scores]}
+        description |= {"splits": dict(splits)} if splits else {}
         description |= {"fingerprint": fingerprint} if fingerprint else {}
         with on_disk(path):
             path.mkdir(parents=True, exist_ok=True)

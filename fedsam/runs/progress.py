@@ -20,7 +20,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
-from fedsam.measure.names import loss_of, split_of, value_of
+from fedsam.measure.names import further_of, loss_of, split_of, value_of
 from fedsam.measure.score import ACCURACY
 from fedsam.run import Run, describe_keys
 from fedsam.runs.records import Record
@@ -142,7 +142,9 @@ class Progress(Listener):
 
     def recorded(self, record: Record) -> None:
         """Show the latest headline metric."""
-        self.note = f"{split_of(record)} {self.score.words} {self.score.text(value_of(record))}"
+        splits = [split_of(record), *further_of(record)]
+        values = {split: self.score.text(record[f"{split}_{self.score.name}"]) for split in splits}
+        self.note = ", ".join(f"{split} {self.score.words} {value}" for split, value in values.items())
         self.bar.update(self.task, note=self.note)
 
 
@@ -191,6 +193,8 @@ def show_result(result: Result) -> None:
     spec |= {"without averaging": score.text(summary[f"raw_{split}_{score.name}"])} if averaged else {}
     robust = f"robust_{score.name}"
     spec |= {f"robust {score.words}": score.text(summary[robust])} if robust in summary else {}
+    for other in further_of(summary):
+        spec[f"{other} {score.words}"] = score.text(summary[f"{other}_{score.name}"])
     spec |= {f"{split} loss": f"{loss_of(summary):.4f}", "seconds per round": f"{summary['seconds_per_round']:.4g}"}
     where = {"run directory": summary["out"] or "none"}
     if result.out:

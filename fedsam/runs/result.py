@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from fedsam.measure.names import headline_of, loss_of, split_of, value_of
+from fedsam.measure.names import further_of, headline_of, loss_of, split_of, value_of
 from fedsam.run import Run
 from fedsam.runs.records import Record
 
@@ -61,6 +61,7 @@ class Result:
             f"{split}_{name}": value_of(last),
             f"raw_{split}_{name}": last.get(f"raw_{split}_{name}", value_of(last)),
             f"{split}_loss": loss_of(last),
+            **{key: last[key] for other in further_of(last) for key in (f"{other}_{name}", f"{other}_loss")},
             **{robust: last[robust] for robust in (f"robust_{name}",) if robust in last},
             "seconds_per_round": self.seconds_per_round,
             "engine": self.engine,

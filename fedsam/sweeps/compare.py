@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from fedsam.errors import Damaged, FedsamError, InputError, Interrupted, RunError
-from fedsam.measure.names import split_of, value_of
+from fedsam.measure.names import further_of, split_of, value_of
 from fedsam.measure.score import Score
 from fedsam.run import Run
 from fedsam.runs.directory import fresh
@@ -77,9 +77,24 @@ class Comparison:
                     "seconds_per_round": float(np.mean(seconds)),
                 }
             )
+            if more := _further(by_seed, rounds - self.last, self.score.name):
+                rows[-1]["further"] = more
             reference = reference or final
             rows[-1] |= _paired(final, reference) if len(rows) > 1 else {}
         return rows
+
+
+def _further(by_seed: Mapping[int, list[Record]], after: int, headline: str) -> dict[str, dict[str, Any]]:
+    """The same of each further test split that every record has, such as `unseen`: values by seed, mean, `std`."""
+    found = {}
+    every = [record for records in by_seed.values() for record in records]
+    for split in further_of(every[-1]):
+        name = f"{split}_{headline}"
+        if all(name in record for record in every):
+            values = [float(np.mean([r[name] for r in records if r["round"] > after])) for records in by_seed.values()]
+            std = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+            found[split] = {"values": values, "mean": float(np.mean(values)), "std": std}
+    return found
 
 
 def _paired(final: dict[int, float], first: dict[int, float]) -> dict[str, float | None]:
@@ -283,11 +298,13 @@ def show(comparison: Comparison) -> None:
         f" {seeds} seed{'s' * (seeds > 1)}",
         title_justify="left",
     )
-    for header in ("setting", "mean", "std", "less the first", "seconds per round"):
+    more = tables.further(rows)
+    for header in ("setting", "mean", "std", "less the first", *more, "seconds per round"):
         table.add_column(header, justify="left" if header == "setting" else "right", overflow="fold")
     for row in rows:
         numbers = score.text(row["mean"]), score.text(row["std"]), tables.less(row, score)
-        table.add_row(row["setting"], *numbers, f"{row['seconds_per_round']:.4f}")
+        others = [tables.of_further(row, split, score) for split in more]
+        table.add_row(row["setting"], *numbers, *others, f"{row['seconds_per_round']:.4f}")
     console = Console()
     console.print(table, highlight=False)
     if any(row.get("interval") is not None for row in rows):

@@ -41,9 +41,9 @@ def draw(metrics: Metrics, first: Run, path: Path) -> None:
         lowest = min(lowest, float(mean[len(mean) // 4 :].min()))
     seeds = len(next(iter(metrics.values())))
     spread = f"mean and standard deviation of {seeds} seeds" if seeds > 1 else "one seed"
-    axes.set_title(
-        f"{first.data.name}, {first.data.clients} clients, {first.cohort} per round: {spread}", loc="left", fontsize=11
-    )
+    clients = first.data.fixed_clients
+    who = f"{clients} clients, {first.cohort}" if clients else f"a client for each group, {first.cohort}"
+    axes.set_title(f"{first.data.name}, {who} per round: {spread}", loc="left", fontsize=11)
     axes.set_xlabel("round")
     axes.set_ylabel(score.label(split))
     axes.set_xlim(0, None)

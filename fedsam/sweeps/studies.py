@@ -189,6 +189,7 @@ def show(found: Found) -> None:
     score = found.points[0].score
     numbers = [name for name in quantities(score) if any(name in point.values for point in found.points)]
     headers = {score.name: score.words, "lambda_max": "λ₁", "worst_before": "worst decile", "worst_after": "trained"}
+    headers[f"unseen_{score.name}"] = f"unseen {score.words}"
     words = {"js": "JS (bits)", "emd": "EMD", "classes": "classes", "gini": "Gini"}
     axis = words.get(found.against, found.against)
     unit = "shares in %: " if score.share else ""

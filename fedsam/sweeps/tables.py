@@ -40,35 +40,54 @@ def as_csv(rows: Sequence[dict[str, Any]]) -> str:
     """One line a setting, all digits; a column for each seed's value."""
     seeds = sorted({seed for row in rows for seed in row["seeds"]})
     fields = ("setting", "mean", "std", "difference", "interval", "seconds_per_round")
+    parts = [(split, part) for split in further(rows) for part in ("mean", "std")]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*fields, *(f"seed {seed}" for seed in seeds)])
+    writer.writerow([*fields, *("_".join(part) for part in parts), *(f"seed {seed}" for seed in seeds)])
     for row in rows:
         by_seed = dict(zip(row["seeds"], value_of(row), strict=True))
-        writer.writerow([*(row.get(field) for field in fields), *(by_seed.get(seed) for seed in seeds)])
+        more = [row.get("further", {}).get(split, {}).get(part) for split, part in parts]
+        writer.writerow([*(row.get(field) for field in fields), *more, *(by_seed.get(seed) for seed in seeds)])
     return text.getvalue()
 
 
 def as_markdown(rows: Sequence[dict[str, Any]], caption: str, score: Score) -> str:
     """A table of pipes, and what its numbers are."""
-    lines = [f"| setting | {_piped(score.words)} | less the first |", "|---|---|---|"]
-    lines += [f"| {_piped(row['setting'])} | {_value(row, score)} | {less(row, score)} |" for row in rows]
+    more = further(rows)
+    head = ["setting", score.words, "less the first", *more]
+    lines = [f"| {' | '.join(map(_piped, head))} |", f"|{'---|' * len(head)}"]
+    for row in rows:
+        others = [of_further(row, split, score) for split in more]
+        lines.append(f"| {' | '.join([_piped(row['setting']), _value(row, score), less(row, score), *others])} |")
     return "\n".join([*lines, "", caption]) + "\n"
 
 
 def as_latex(rows: Sequence[dict[str, Any]], caption: str, score: Score) -> str:
     """A tabular between rules of booktabs, and what its numbers are as a comment."""
+    more = further(rows)
     lines = [
         f"% {caption}",
-        r"\begin{tabular}{lrr}",
+        rf"\begin{{tabular}}{{lrr{'r' * len(more)}}}",
         r"\toprule",
-        rf"setting & {_escaped(score.words)} & less the first \\",
+        " & ".join(["setting", _escaped(score.words), "less the first", *map(_escaped, more)]) + r" \\",
         r"\midrule",
     ]
     for row in rows:
-        numbers = " & ".join(f"${text}$" if text else "" for text in (_value(row, score), less(row, score)))
+        texts = _value(row, score), less(row, score), *(of_further(row, split, score) for split in more)
+        numbers = " & ".join(f"${text}$" if text else "" for text in texts)
         lines.append(f"{_escaped(row['setting'])} & {numbers.replace('±', chr(92) + 'pm')} \\\\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+def further(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """The further test splits of a comparison, such as `unseen`."""
+    return list(dict.fromkeys(split for row in rows for split in row.get("further", {})))
+
+
+def of_further(row: dict[str, Any], split: str, score: Score) -> str:
+    """The headline metric of a row on such a split; nothing where it has none."""
+    found = row.get("further", {}).get(split)
+    return score.cell(found["mean"], found["std"] if len(row["seeds"]) > 1 else None) if found else ""
 
 
 def _value(row: dict[str, Any], score: Score) -> str:

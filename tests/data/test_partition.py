@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fedsam.errors import InputError
 from fedsam.rng import stream
-from tests.support.partitions import ALL, EXTREMES, OUTCOME, balanced, conforms, counts, make, of, same
+from tests.support.partitions import ALL, BY_GROUPS, EXTREMES, OUTCOME, balanced, conforms, counts, make, of, same
 
 # every partition that is discovered
 
@@ -37,7 +37,7 @@ def test_every_example_goes_to_at_most_one_client(
     assert same(assignment, partition.assign(labels, clients, size, stream(seed, "partition")))
 
 
-@pytest.mark.parametrize("name", [n for n in ALL if n != "file"])
+@pytest.mark.parametrize("name", [n for n in ALL if n not in ("file", "natural")])
 def test_another_seed_is_another_partition(name: str, tmp_path: Path) -> None:
     labels = balanced(200, 5)
     partition = make(name, tmp_path, labels, 10, None)
@@ -83,7 +83,7 @@ def test_too_few_examples_are_refused(name: str, tmp_path: Path) -> None:
         partition.assign(labels, 101, None, stream(0, "partition"))
 
 
-@pytest.mark.parametrize("name", sorted(OUTCOME))
+@pytest.mark.parametrize("name", sorted(OUTCOME - BY_GROUPS))
 def test_sizes_that_are_an_outcome_cannot_be_asked_for(name: str) -> None:
     with pytest.raises(InputError, match=f"samples_per_client = 3: sizes are an outcome of partition {name}"):
         counts(name, balanced(100, 5), 10, 3)

@@ -17,7 +17,8 @@ from fedsam.rng import stream
 REAL = os.environ.get("FEDSAM_DATA")  # read before a fixture can touch it
 KIND: Any = Partition
 ALL = names(Partition)
-OUTCOME = {"dirichlet_class", "quantity"}  # sizes are an outcome of the rule
+BY_GROUPS = {"natural", "grouped"}  # clients are made of users or domains
+OUTCOME = {"dirichlet_class", "quantity"} | BY_GROUPS  # sizes are an outcome of the rule
 EXTREMES = [
     ("iid", {}),
     ("dirichlet", {"alpha": 5e-324}),
@@ -41,13 +42,14 @@ def of(chosen: Any) -> Partition:
 
 
 def make(name: str, folder: Path, labels: np.ndarray, clients: int, size: int | None, **keys: Any) -> Partition:
-    """The partition; `file` reads one that is written here."""
+    """The partition; `file` reads one that is written here, and there is a group for each client."""
     if name == "file" and not keys:
         parts = np.array_split(np.arange(len(labels))[::-1], clients)
         path = folder / "split.json"
         path.write_text(json.dumps([part[:size].tolist() for part in parts]))
         keys = {"split_file": str(path)}
-    return of({"name": name, **keys})
+    groups = np.arange(len(labels)) % clients
+    return of({"name": name, **keys}).of_groups(groups, tuple(map(str, range(clients))))
 
 
 def counts_of(assignment: Assignment, labels: np.ndarray) -> np.ndarray:

@@ -77,8 +77,7 @@ class ImageIntake(Intake):
         found_NHWC = self._images(images, which, part)
         plain = self.spec.classes is None or self.spec.target_shape
         found_N = self._targets(labels, which) if plain else self._labels(labels, which, len(images))
-        same = isinstance(given, Split) and found_NHWC is given.inputs and found_N is given.targets
-        return given if same else Split(found_NHWC, found_N)
+        return self._same(given, Split(found_NHWC, found_N, self._groups(given, which, len(images))))
 
     def _begin(self, images: np.ndarray) -> None:
         """Decide what floats are."""
@@ -205,6 +204,7 @@ class ImageIntake(Intake):
                 self._refuse_fact(field, given, f"must be that of pixels / {scale:g}, {least} to {most:g}")
         height, width, channels = shape
         mean, std = self._fact(spec, "mean"), self._fact(spec, "std")
+        self._check_groups(spec)
         others = {
             "target_shape": spec.target_shape,
             "names": spec.names,

@@ -26,7 +26,7 @@ class _Rotated(Partitioned):
 
     def _turned(self, split: Split) -> Split:
         images = np.ascontiguousarray(np.rot90(split.inputs, self.turns, axes=(1, 2)))
-        return Split(images, split.targets.copy()).read_only()
+        return Split(images, split.targets.copy(), split.groups).read_only()
 
 
 class RotatedDigits(_Rotated, Digits):

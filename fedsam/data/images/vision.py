@@ -88,16 +88,26 @@ def spec_of(train: Split) -> ImageSpec:
     if classes_L[-1] != len(classes_L) - 1:
         missing = int(np.argmax(classes_L != np.arange(len(classes_L))))
         raise ValueError(f"labels must be 0 to L - 1: the highest is {classes_L[-1]}, but no image has {missing}")
-    height, width, channels = train.inputs.shape[1:]
+    return image_spec(train.inputs, len(classes_L))
+
+
+def image_spec(images: np.ndarray, classes: int | None, **more: Any) -> ImageSpec:
+    """Shape, and mean and standard deviation of each channel, of images as bytes [N, H, W, C].
+
+    Args:
+        classes: as in `Spec`.
+        more: further fields of it.
+    """
+    height, width, channels = images.shape[1:]
     counts = np.zeros((channels, 256), dtype=np.int64)
-    for begin in range(0, len(train), 1000):  # bincount copies to int64
-        part = train.inputs[begin : begin + 1000]
+    for begin in range(0, len(images), 1000):  # bincount copies to int64
+        part = images[begin : begin + 1000]
         counts += np.stack([np.bincount(part[..., c].ravel(), minlength=256) for c in range(channels)])
     share, levels = counts / counts.sum(axis=1, keepdims=True), np.arange(256) / 255
     mean = share @ levels
     std = np.sqrt(np.maximum(share @ levels**2 - mean**2, 0.0))
     std[(counts > 0).sum(axis=1) == 1] = 1.0
-    return ImageSpec(len(classes_L), (height, width, channels), tuple(mean.tolist()), tuple(std.tolist()))
+    return ImageSpec(classes, (height, width, channels), tuple(mean.tolist()), tuple(std.tolist()), **more)
 
 
 def check_fit(split: Split, spec: ImageSpec, key: str, given: str) -> None:
@@ -123,4 +133,4 @@ def alike(train: Split, test: Split) -> tuple[Split, Split]:
 def _in_channels(split: Split, channels: int) -> Split:
     if split.inputs.shape[3] == channels:
         return split
-    return Split(np.repeat(split.inputs, channels, axis=3), split.targets).read_only()
+    return Split(np.repeat(split.inputs, channels, axis=3), split.targets, split.groups).read_only()

@@ -61,11 +61,26 @@ class Partition(Component):
     kind: ClassVar[str] = "partition"
     package: ClassVar[str] = "fedsam.data.partition"
 
+    counts: ClassVar[bool] = False
+    """Whether the data say how many clients there are; what `data.clients` has then no say in."""
+
     def looking_in(self, *folders: Path) -> Partition:
         """This rule, where files that it reads are looked for in these folders too.
 
         Raises:
             InputError: a file is in none of these places.
+        """
+        return self
+
+    def of_groups(self, groups: np.ndarray | None, names: tuple[str, ...]) -> Partition:
+        """This rule, where it is known which user or domain each example comes from.
+
+        Args:
+            groups: of each example, positions in `names`, int64 [N]; None where it is not known.
+            names: of the users or domains.
+
+        Raises:
+            InputError: the rule needs to know.
         """
         return self
 
@@ -77,7 +92,7 @@ class Partition(Component):
 
         Args:
             labels: class of each example, int64, from 0.
-            clients: how many clients there are.
+            clients: how many clients there are; of a rule that `counts` 0 if that was not said.
             samples_per_client: examples of each client; None divides all examples, as evenly as the rule allows.
             rng: the only source of chance.
 
