@@ -85,7 +85,7 @@ class Component(Config):
     kind: ClassVar[str]
     package: ClassVar[str]
     requires: ClassVar[frozenset[str]] = frozenset()
-    """What it needs of the data and the task of a run: `images`, `classes`, `single labels`; see
+    """What it needs of the data and the task of a run: `images`, `classes`, `masks`, ...; see
     `fedsam.border.requirements`.
     """
 

@@ -24,6 +24,16 @@ def unlabelled(dtype: np.dtype | torch.dtype) -> int:
     return int(info.max)
 
 
+def are_masks(inputs: torch.Tensor, targets: torch.Tensor) -> bool:
+    """Whether the targets [B, H, W] of images [B, H, W, C] are such, so that they move with them."""
+    return inputs.dim() == 4 and targets.dim() == 3 and targets.shape == inputs.shape[:3]
+
+
+def outside(masks: torch.Tensor) -> int:
+    """What a pixel holds that an image was padded with: no label, and 0 where targets are no classes."""
+    return 0 if masks.is_floating_point() else unlabelled(masks.dtype)
+
+
 def stored(masks_NHW: np.ndarray, classes: int, ignore: int | None) -> np.ndarray:
     """Masks in the type in which they are stored, uint8 up to 255 classes and else int32; the same object if they are.
 

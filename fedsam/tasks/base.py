@@ -73,7 +73,7 @@ class Task(Component):
 
     offers: ClassVar[frozenset[str]] = frozenset()
     """What other components may need of it: `classes`, if examples can be divided by class (`strata`); `single labels`,
-    if every target is one class.
+    if every target is one class; `masks`, if it is one for each pixel.
     """
 
     metrics: ClassVar[tuple[Metric, ...]] = ()

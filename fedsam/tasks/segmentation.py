@@ -35,7 +35,7 @@ class Segmentation(Task):
     The loss of evaluation and of what is measured of the loss (Hessian, sharpness) is this one, too.
     """
 
-    offers: ClassVar[frozenset[str]] = frozenset({"classes"})
+    offers: ClassVar[frozenset[str]] = frozenset({"classes", "masks"})
     metrics: ClassVar[tuple[Metric, ...]] = (MeanIoU(), PixelAccuracy(), PerClassIoU(), PixelConfusion())
     loss_unit: ClassVar[str] = "nats"
 

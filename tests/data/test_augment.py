@@ -21,7 +21,7 @@ from fedsam.data.augment.mixup import Mixup
 from fedsam.data.augment.none import NoAugment
 from fedsam.data.augment.smoothing import Smoothing
 from fedsam.data.digits import Digits
-from fedsam.data.spec import Spec
+from fedsam.data.images.spec import ImageSpec
 from fedsam.federated.simulate import simulate
 from fedsam.rng import stream
 
@@ -31,10 +31,11 @@ ALL = [
     {"name": "cutout", "cutout_size": 5, "cutout_after": "none"},
     {"name": "cutout", "cutout_size": 3, "cutout_after": "mixup", "mixup_alpha": 0.4},
     {"name": "mixup", "mixup_after": "cutout"},
+    {"name": "colour_jitter", "jitter_after": "scale_crop", "scale_least": 0.7},
     {"name": "smoothing", "smoothing_after": "mixup", "smoothing_over": "other"},
 ]
 BATCH, HEIGHT, WIDTH, CHANNELS, CLASSES = 7, 12, 10, 3, 4
-SPEC = Spec(CLASSES, (4, 5, 3))
+SPEC = ImageSpec(CLASSES, (4, 5, 3), (120 / 255,) * 3, (60 / 255,) * 3)
 NONE = torch.zeros(0)
 
 

@@ -12,12 +12,14 @@ from torch.nn import functional as F  # noqa: N812
 
 from fedsam.config import key
 from fedsam.data.augment.base import Augment, Draws
+from fedsam.data.masks import are_masks, outside
 
 
 class CropFlip(Augment):
     """Pad with zero bytes, cut H x W at a uniform offset, and mirror left to right with probability 1/2.
 
-    Torchvision's RandomCrop(H, padding) and RandomHorizontalFlip, before normalisation (Caldarola et al. 2022).
+    Torchvision's RandomCrop(H, padding) and RandomHorizontalFlip, before normalisation (Caldarola et al. 2022). A mask
+    is cut and mirrored as its image is; what was padded has no label.
     """
 
     requires = frozenset({"images"})
@@ -31,7 +33,7 @@ class CropFlip(Augment):
         return {"crop_offset": offsets_TB2, "crop_mirror": rng.random(shape) < 0.5}
 
     def stored(self, inputs: Tensor, targets: Tensor, draws: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Cut and mirror: one gather of whole pixels from the padded images."""
+        """Cut and mirror: one gather of whole pixels from the padded images, and one from masks."""
         batch, height, width, channels = inputs.shape
         pad, device = self.crop_padding, inputs.device
         padded = F.pad(inputs, (0, 0, pad, pad, pad, pad))
@@ -44,5 +46,9 @@ class CropFlip(Augment):
         # and under it as fast as a gather
         rows_BH = rows_BH + (torch.arange(batch, device=device) * (height + 2 * pad))[:, None]
         places_BHW = (rows_BH * (width + 2 * pad))[:, :, None] + columns_BW[:, None, :]
-        cut_NC = padded.reshape(-1, channels).index_select(0, places_BHW.reshape(-1))
+        places_N = places_BHW.reshape(-1)
+        if are_masks(inputs, targets):
+            wide = F.pad(targets, (pad, pad, pad, pad), value=outside(targets))
+            targets = wide.reshape(-1).index_select(0, places_N).reshape(targets.shape)
+        cut_NC = padded.reshape(-1, channels).index_select(0, places_N)
         return cut_NC.reshape(batch, height, width, channels), targets
