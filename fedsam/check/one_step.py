@@ -26,6 +26,7 @@ from fedsam.engine.train_client import TrainedClient
 from fedsam.federated.round_loop import Simulation
 from fedsam.models.batchnorm import NAME as BATCHNORM
 from fedsam.models.compared import gap, load, plain
+from fedsam.models.dropout import KeyedDraws
 from fedsam.models.initialise import Form, prepared
 from fedsam.models.outputs import outputs_of
 from fedsam.optim.sgd import SGD
@@ -110,6 +111,7 @@ class _Step:
         sent: State = {BATCHNORM: self.statistics[0]} if self.statistics else {}
         self.order = replace(order, lr=1.0, sent=sent, client_state={}, weight_K=np.ones(1), steps_K=None)
         (step,) = steps_of(self.plan, context.device)
+        self.key = step.key
         self.inputs, self.targets = context.batch(*step.of(store), step.draws, block=False)
 
     def in_torch(self) -> tuple[Tensor, Tensor]:
@@ -117,7 +119,8 @@ class _Step:
         context, module = self.context, self.theirs
         optimizer = torch.optim.SGD([tensor for tensor in module.parameters() if tensor.requires_grad], lr=1.0)
         narrow = context.precision == "bf16"
-        with torch.autocast(context.device.type, dtype=torch.bfloat16) if narrow else nullcontext():
+        autocast = torch.autocast(context.device.type, dtype=torch.bfloat16) if narrow else nullcontext()
+        with autocast, nullcontext() if self.key is None else KeyedDraws(self.key):
             main, *auxiliary = (each.to(context.dtype) for each in outputs_of(module(self.inputs)))
         loss = self._mean(main) + context.task.auxiliary_weight * sum(map(self._mean, auxiliary))
         loss.backward()  # type: ignore[no-untyped-call]

@@ -29,6 +29,7 @@ class ClientPlan:
         index_TB: positions in the store; behind a step's valid samples its first one is repeated.
         count_T: valid samples of each step, from 1 to B.
         draws: of the augmentation and of the client optimiser, [T, B, ...].
+        key_T2: of dropout, for a model that has some, [T, 2].
     """
 
     client: int
@@ -36,11 +37,13 @@ class ClientPlan:
     index_TB: np.ndarray
     count_T: np.ndarray
     draws: Draws
+    key_T2: np.ndarray | None = None
 
     def first(self, steps: int) -> ClientPlan:
         """The same cut short after so many local steps; what is drawn for them does not change."""
         draws = {name: each[:steps] for name, each in self.draws.items()}
-        return replace(self, index_TB=self.index_TB[:steps], count_T=self.count_T[:steps], draws=draws)
+        key_T2 = None if self.key_T2 is None else self.key_T2[:steps]
+        return replace(self, index_TB=self.index_TB[:steps], count_T=self.count_T[:steps], draws=draws, key_T2=key_T2)
 
 
 def sample_cohort(seed: int, round: int, clients: int, cohort: int) -> list[int]:

@@ -29,7 +29,8 @@ class ClientBatch:
 
     Args:
         rows: `index` [K, T, B], `count` [K, T], `valid` [K, T, B], `active` [K, T], the draws [K, T, B, ...] by
-            their names after "draw ", and `inputs` and `targets` [K, T, B, ...] if they are not too large.
+            their names after "draw ", `key` [K, T, 2] if the model has dropout, and `inputs` and `targets`
+            [K, T, B, ...] if they are not too large.
         batch_T: the largest batch of each step.
         ragged_T: whether some client's batch is smaller in this step.
         missing_T: whether some client has no such step.
@@ -50,6 +51,8 @@ class ClientBatch:
         batch_T = np.where(active_KT, count_KT, 0).max(axis=0)
         valid_KTB = np.arange(batch) < count_KT[:, :, None]
         arrays = {"index": _stacked([plan.index_TB for plan in plans], steps, batch)}
+        if plans[0].key_T2 is not None:
+            arrays["key"] = np.stack([lengthened(plan.key_T2, steps) for plan in plans if plan.key_T2 is not None])
         for name in plans[0].draws:
             arrays[f"draw {name}"] = _stacked([plan.draws[name] for plan in plans], steps, batch)
         arrays |= {"valid": valid_KTB, "active": active_KT}
@@ -77,6 +80,7 @@ class ClientBatch:
                 of("valid") if self.ragged_T[t] else None,
                 of("active") if self.missing_T[t] else None,
                 (of("inputs"), of("targets")) if "inputs" in rows else None,
+                rows["key"].select(dim, t) if "key" in rows else None,
             )
 
     def times(self, runs: int) -> ClientBatch:

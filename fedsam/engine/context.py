@@ -8,7 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -29,6 +29,7 @@ from fedsam.engine.kernels.dispatch import kernels_of
 from fedsam.engine.messages import Order
 from fedsam.models.batchnorm import NAME as BATCHNORM
 from fedsam.models.batchnorm import BatchNorms
+from fedsam.models.dropout import keys
 from fedsam.models.functional import Network
 from fedsam.optim.base import ClientOptimizer
 from fedsam.params import Layout
@@ -137,6 +138,8 @@ class RunContext:
         draws = type(self.optimizer).draw is not ClientOptimizer.draw
         draw = partial(self.optimizer.draw, shape=self.spec.shape) if draws else None
         store, plans = plan_clients(federation, order.ids, *parts, draw)
+        if self.network.draws:
+            plans = [replace(p, key_T2=keys(self.seed, order.round, p.client, len(p.count_T))) for p in plans]
         if order.steps_K is not None:
             plans = [plan.first(int(steps)) for plan, steps in zip(plans, order.steps_K, strict=True)]
         return store, plans
@@ -154,10 +157,17 @@ class RunContext:
         inputs, targets = self.augment.stored(inputs, targets, draws)
         return self.augment.prepared(self.prepare(inputs), targets, self.spec, draws)
 
-    def gradient(self, theta: Tensor, inputs: Tensor, head: Head, *statistics: Tensor) -> tuple[Tensor, ...]:
+    def gradient(
+        self, theta: Tensor, inputs: Tensor, head: Head, *statistics: Tensor, key: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
         """(∇L, L) of a mini-batch by theta [P], or of a block's by [K, P], and after them the statistics of batch
         normalisation, if there are any; by the first kernel that takes it.
+
+        Args:
+            key: of what the network draws, [2] or [K, 2]; None = it draws nothing.
         """
+        if key is not None:
+            return self.autograd.gradient(theta, inputs, head, *statistics, key=key)
         for kernel in self.kernels:
             if kernel.takes(theta, head):
                 return kernel.gradient(theta, inputs, head, *statistics)

@@ -102,5 +102,7 @@ def steps_of(plan: ClientPlan, device: torch.device) -> Iterator[Step]:
     """The steps of one client, each batch at its own size."""
     index_TB = torch.from_numpy(plan.index_TB).to(device)
     draws = {name: torch.from_numpy(array).to(device) for name, array in plan.draws.items()}
+    key_T2 = None if plan.key_T2 is None else torch.from_numpy(plan.key_T2).to(device)
     for t, count in enumerate(plan.count_T.tolist()):
-        yield Step(index_TB[t, :count], float(count), {name: draw[t, :count] for name, draw in draws.items()})
+        draw = {name: each[t, :count] for name, each in draws.items()}
+        yield Step(index_TB[t, :count], float(count), draw, key=None if key_T2 is None else key_T2[t])

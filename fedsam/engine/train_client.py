@@ -33,6 +33,7 @@ class Step:
         valid_B: which samples are valid; None = all.
         active: whether the client has this step at all; None = it has. Only in a block whose clients differ.
         examples: the batch's images and labels, where they were gathered beforehand.
+        key: of dropout, [2], for a model that has some; the same in each pass over the batch.
     """
 
     index_B: Tensor | None
@@ -41,6 +42,7 @@ class Step:
     valid_B: Tensor | None = None
     active: Tensor | None = None
     examples: tuple[Tensor, Tensor] | None = None
+    key: Tensor | None = None
 
     def of(self, store: DeviceSplit) -> tuple[Tensor, Tensor]:
         """Its images and labels."""
@@ -119,17 +121,19 @@ class BatchOracle:
 
     def __call__(self, theta_P: Tensor) -> Tensor:
         """∇L_B(theta), [P]."""
-        gradient_P, loss, *statistics = self._context.gradient(theta_P, self._inputs, self._head, *self.statistics)
+        gradient_P, loss, *statistics = self._context.gradient(
+            theta_P, self._inputs, self._head, *self.statistics, key=self._step.key
+        )
         if self.loss is None:
             self.loss, self.statistics = loss, tuple(statistics)
         return gradient_P
 
     def change(self, theta_P: Tensor, attack: Attack) -> None:
         """Go on with the images that an attack makes of the batch's at theta; their labels stay."""
-        context, start = self._context, self._step.draws.get(START)
+        context, start, key = self._context, self._step.draws.get(START), self._step.key
 
         def gradient(inputs: Tensor) -> Tensor:
-            return context.autograd.by_inputs(theta_P, inputs, self._head, *self.statistics)
+            return context.autograd.by_inputs(theta_P, inputs, self._head, *self.statistics, key=key)
 
         assert isinstance(context.prepare, Normalise)  # whatever attacks says that it needs images
         self._inputs = attack.changed(self._inputs, context.prepare.mean_C, context.prepare.std_C, gradient, start)

@@ -13,6 +13,7 @@ from fedsam.algorithm.client_hooks import State
 from fedsam.data.base import Federation
 from fedsam.engine.context import RunContext, shared
 from fedsam.models.batchnorm import NAME, BatchNorms
+from fedsam.models.dropout import keys
 from fedsam.rng import stream
 
 BATCH = 256
@@ -103,8 +104,11 @@ def estimated(context: RunContext, theta_P: Tensor, images: Tensor) -> Tensor:
     norms = context.batchnorms
     assert norms is not None
     mean_S = torch.zeros_like(norms.initial(theta_P))
-    for number, batch in enumerate(torch.split(images, BATCH)):
+    batches = torch.split(images, BATCH)
+    key_N2 = torch.from_numpy(keys(context.seed, 0, 0, len(batches))).to(theta_P.device)
+    for number, batch in enumerate(batches):
+        key = key_N2[number] if context.network.draws else None
         with norms.training(mean_S, None, share=1 / (number + 1)) as done:
-            context.network.trained(theta_P, context.prepare(batch))
+            context.network.trained(theta_P, context.prepare(batch), key)
         mean_S = norms.after(done)
     return mean_S

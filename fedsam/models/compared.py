@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from fedsam.errors import InputError
+from fedsam.models.dropout import KeyedDraws
 from fedsam.models.functional import Network
 from fedsam.models.outputs import outputs_of
 from fedsam.params import layout_of, theta_of
@@ -51,9 +52,12 @@ def plain(theirs: nn.Module) -> nn.Module:
     return theirs
 
 
-def compare(module: nn.Module, theirs: nn.Module, name: str, images_BCHW: Tensor) -> None:
+def compare(module: nn.Module, theirs: nn.Module, name: str, images_BCHW: Tensor, key: Tensor) -> None:
     """Refuse a module whose outputs, in training or in evaluation, are not those of its untouched copy; at weights and
     statistics other than the initial ones, among which there may be zeros that hide a difference.
+
+    Args:
+        key: of what both draw in training, [2].
 
     Raises:
         InputError: they differ by more than rounding.
@@ -65,8 +69,10 @@ def compare(module: nn.Module, theirs: nn.Module, name: str, images_BCHW: Tensor
     load(theirs, network, theta_P, *statistics)
     given_P, norms = theta_P.clone(), network.norms
     with norms.training(statistics[0], None) if norms else nullcontext() as done:
-        ours = network.trained(theta_P, images_BCHW)
-    for place, (one, other) in enumerate(zip(ours, outputs_of(theirs(images_BCHW)), strict=True)):
+        ours = network.trained(theta_P, images_BCHW, key if network.draws else None)
+    with KeyedDraws(key):
+        their_outputs = outputs_of(theirs(images_BCHW))
+    for place, (one, other) in enumerate(zip(ours, their_outputs, strict=True)):
         _must_agree(one, other, name, f"auxiliary output {place} in training" if place else "output in training")
     if norms is not None and done is not None:
         statistics = (norms.after(done),)

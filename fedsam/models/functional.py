@@ -6,13 +6,14 @@ Shapes: B batch, P parameters, S statistics of batch normalisation.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from fedsam.models.batchnorm import batchnorms_of
+from fedsam.models.dropout import KeyedDraws, draws
 from fedsam.models.outputs import outputs_of
 from fedsam.params import Layout
 
@@ -28,15 +29,21 @@ class Network:
 
     def __init__(self, module: nn.Module, layout: Layout) -> None:
         self.module, self.layout = module, layout
-        self.norms = batchnorms_of(module)
+        self.norms, self.draws = batchnorms_of(module), draws(module)
         self._names = list(_names(module, layout))
         self._training = training_parts(module)
 
-    def trained(self, theta_P: Tensor, inputs: Tensor) -> tuple[Tensor, ...]:
+    def trained(self, theta_P: Tensor, inputs: Tensor, key: Tensor | None = None) -> tuple[Tensor, ...]:
         """The outputs in training, the main one first; see `BatchNorms.training` for what is around a call of a module
         with such layers.
+
+        Args:
+            key: of dropout and other draws, [2]; of a module that draws.
         """
-        return outputs_of(self._call(self._tensors(theta_P), inputs))
+        if self.draws and key is None:
+            raise TypeError("this module draws random numbers in training, so a key is needed")
+        with KeyedDraws(key) if key is not None else nullcontext():
+            return outputs_of(self._call(self._tensors(theta_P), inputs))
 
     def evaluated(self, theta_P: Tensor, inputs: Tensor, *statistics: Tensor) -> Tensor:
         """The main output in evaluation.

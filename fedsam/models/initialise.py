@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._ops import OpOverload
-from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -26,6 +25,7 @@ from fedsam.data.spec import Spec
 from fedsam.errors import InputError
 from fedsam.models.batchnorm import Keyed, replace_layers
 from fedsam.models.compared import compare, copied
+from fedsam.models.dropout import MARK, KeyedDraws, keys
 from fedsam.models.functional import evaluating, training_parts
 from fedsam.models.outputs import UnreadError, outputs_of
 from fedsam.rng import stream
@@ -186,16 +186,19 @@ def initialised(
 
     Raises:
         InputError: building it fails, it is no module, it has a state besides its weights that training would change,
-            it draws random numbers, has nothing to train, does not map inputs to outputs of this form in training and
-            in evaluation, or these are not what the untouched module gives.
+            it draws random numbers in evaluation or otherwise than `KeyedDraws`, has nothing to train, does not map
+            inputs to outputs of this form in training and in evaluation, or these are not what the untouched module
+            gives.
     """
     form = form or Form.of_images(shape, classes)
     module = built(build, name, form.inputs, seed)
     theirs = None if ours else copied(module, name)
-    module = replace_layers(module)
+    module, key = replace_layers(module), torch.from_numpy(keys(seed, 0, 0, 1)[0])
     _check_layers(module, name)
     _check_parameters(module, name)
-    _check_forward(module, name, form)
+    with KeyedDraws(key) as drawn:
+        _check_forward(module, name, form)
+    vars(module)[MARK] = drawn.calls > 0
     if theirs is not None:
         if not training_parts(module):
             log.warning(
@@ -204,7 +207,7 @@ def initialised(
         with evaluating(training_parts(module)):
             _check_forward(module, name, form, "in evaluation ")
         with keyed_generator(None), torch.no_grad(), _described(name, "a forward pass of its untouched copy"):
-            compare(module, prepared(theirs, module), name, form.inputs)
+            compare(module, prepared(theirs, module), name, form.inputs, key)
     return module
 
 
@@ -236,9 +239,6 @@ def _check_layers(module: nn.Module, name: str) -> None:
         if isinstance(layer, _InstanceNorm) and layer.track_running_stats:
             why = "its running statistics would be a state of each client, which is supported for BatchNorm alone"
             raise InputError("name", name, f"{_label(path, layer)}: {why}; {NORMS}")
-        if isinstance(layer, _DropoutNd) and layer.p > 0:
-            why = "it draws from torch's global generator, so the run could not be reproduced"
-            raise InputError("name", name, f"{_label(path, layer)}: {why}; set p=0 or leave it out")
 
 
 def _check_parameters(module: nn.Module, name: str) -> None:
@@ -333,7 +333,7 @@ def _described(name: str, action: str) -> Iterator[None]:
     except InputError:
         raise
     except UnkeyedDrawError as error:
-        raise InputError("name", name, f"{action} is not reproducible: {error}; set dropout to 0") from error
+        raise InputError("name", name, f"{action} is not reproducible: {error}; leave that out") from error
     except (Exception, SystemExit) as error:  # code that ends the process would end it without a word
         first = (str(error).strip() or "no message").splitlines()[0]
         raise InputError("name", name, f"{action} failed ({type(error).__name__}: {first})") from error

@@ -222,7 +222,7 @@ class Counting(Bare):
 
 class Noisy(Bare):
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(F.dropout(x, 0.1))
+        return super().forward(x + torch.randn_like(x))
 
 
 class Listing(Bare):
@@ -243,8 +243,7 @@ REFUSED: dict[str, tuple[Callable[..., Any], str]] = {
         lambda classes: nn.Sequential(nn.InstanceNorm2d(3, track_running_stats=True), Bare(classes)),
         "InstanceNorm2d",
     ),
-    "dropout": (lambda classes: flat(classes, nn.Dropout(0.3)), r"'1' is Dropout.*set p=0"),
-    "functional dropout": (Noisy, "not reproducible.*set dropout to 0"),
+    "noise": (Noisy, "not reproducible.*randn_like.*leave that out"),
     "changing buffer": (Counting, "buffer 'seen' is no constant"),
     "nothing trainable": (frozen, "nothing to train"),
     "complex": (
@@ -265,6 +264,7 @@ ACCEPTED: dict[str, Callable[..., Any]] = {
     "batch norm": lambda classes: flat(classes, nn.BatchNorm1d(768)),
     "batch norm without statistics": lambda classes: flat(classes, nn.BatchNorm1d(768, track_running_stats=False)),
     "batch norm whose size is yet unknown": lambda classes: flat(classes, nn.LazyBatchNorm1d()),
+    "dropout": lambda classes: flat(classes, nn.Dropout(0.3)),
     "dropout of 0": lambda classes: flat(classes, nn.Dropout(0.0)),
     "instance norm without statistics": lambda classes: nn.Sequential(nn.InstanceNorm2d(3), Bare(classes)),
     "constant buffer": Bare,

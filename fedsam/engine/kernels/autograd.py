@@ -46,41 +46,50 @@ class Autograd:
         """Everything."""
         return True
 
-    def gradient(self, theta: Tensor, inputs: Tensor, head: Head, *statistics: Tensor) -> tuple[Tensor, ...]:
-        """By theta."""
+    def gradient(
+        self, theta: Tensor, inputs: Tensor, head: Head, *statistics: Tensor, key: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        """By theta.
+
+        Args:
+            key: of what the network draws, [2] or of a block [K, 2].
+        """
         with torch.enable_grad():
             leaf = theta.detach().requires_grad_()
-            loss, *after = self._loss(leaf, inputs, head, *statistics)
+            loss, *after = self._loss(leaf, inputs, head, key, *statistics)
             (gradient,) = torch.autograd.grad(loss.sum(), leaf)
         return gradient, loss.detach(), *after
 
-    def by_inputs(self, theta: Tensor, inputs: Tensor, head: Head, *statistics: Tensor) -> Tensor:
+    def by_inputs(
+        self, theta: Tensor, inputs: Tensor, head: Head, *statistics: Tensor, key: Tensor | None = None
+    ) -> Tensor:
         """The gradient by the inputs instead."""
         with torch.enable_grad():
             leaf = inputs.detach().requires_grad_()
-            loss, *_ = self._loss(theta, leaf, head, *statistics)
+            loss, *_ = self._loss(theta, leaf, head, key, *statistics)
             return torch.autograd.grad(loss.sum(), leaf)[0]
 
     def outputs(
-        self, theta_P: Tensor, inputs: Tensor, valid_B: Tensor | None, *statistics: Tensor
+        self, theta_P: Tensor, inputs: Tensor, valid_B: Tensor | None, key: Tensor | None, *statistics: Tensor
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """What the network gives in training for one client's batch, the main output first; and the statistics after
         it, [S].
 
         Args:
             valid_B: which examples are valid, for batch normalisation; None = all.
+            key: of what the network draws, [2].
             statistics: [S] before this batch, of a model with batch normalisation.
         """
         norms = self.network.norms
         if norms is None:
-            return self._called(theta_P, inputs), ()
+            return self._called(theta_P, inputs, key), ()
         with norms.training(statistics[0], valid_B) as done:
-            outputs = self._called(theta_P, inputs)
+            outputs = self._called(theta_P, inputs, key)
         return outputs, (norms.after(done),)
 
-    def _called(self, theta_P: Tensor, inputs: Tensor) -> tuple[Tensor, ...]:
+    def _called(self, theta_P: Tensor, inputs: Tensor, key: Tensor | None) -> tuple[Tensor, ...]:
         with self._autocast():
-            outputs = self.network.trained(theta_P, inputs)
+            outputs = self.network.trained(theta_P, inputs, key)
         return tuple(each.to(theta_P.dtype) for each in outputs)
 
     def _autocast(self) -> AbstractContextManager[object]:
@@ -88,15 +97,23 @@ class Autograd:
             return nullcontext()
         return torch.autocast(self.narrow, dtype=torch.bfloat16, cache_enabled=False)
 
-    def _loss(self, theta: Tensor, inputs: Tensor, head: Head, *statistics: Tensor) -> tuple[Tensor, ...]:
+    def _loss(
+        self, theta: Tensor, inputs: Tensor, head: Head, key: Tensor | None, *statistics: Tensor
+    ) -> tuple[Tensor, ...]:
         def one(
-            theta_P: Tensor, inputs: Tensor, targets: Tensor, count: Tensor, valid_B: Tensor | None, *statistics: Tensor
+            theta_P: Tensor,
+            inputs: Tensor,
+            targets: Tensor,
+            count: Tensor,
+            valid_B: Tensor | None,
+            key: Tensor | None,
+            *statistics: Tensor,
         ) -> tuple[Tensor, ...]:
             own = replace(head, targets=targets, count=count, valid=valid_B, block=False)
-            outputs, after = self.outputs(theta_P, inputs, valid_B, *statistics)
+            outputs, after = self.outputs(theta_P, inputs, valid_B, key, *statistics)
             return own.loss(*outputs), *after
 
-        given = theta, inputs, head.targets, head.count, head.valid, *statistics
+        given = theta, inputs, head.targets, head.count, head.valid, key, *statistics
         if not head.block:
             return one(*given)  # type: ignore[arg-type]
         rows = tuple(0 if isinstance(each, Tensor) else None for each in given)

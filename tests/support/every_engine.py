@@ -1,0 +1,65 @@
+"""One description through every engine, and through a stop and a resumption."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from fedsam import Run, resume, simulate
+from fedsam.engine.flower import Flower
+from fedsam.errors import Interrupted
+from fedsam.runs.result import Listener, Result
+from tests.support.flower_grid import Nodes
+
+
+def weights(result: Result) -> Tensor:
+    """All numbers of the served model, [P]."""
+    return torch.cat([tensor.double().reshape(-1) for tensor in result.state.values()])
+
+
+def on(engine: str, run: Run, **settings: object) -> Result:
+    """A run on an engine with its own settings, at one thread."""
+    precision = {"engine.precision": run.engine.precision, "engine.threads": 1}
+    keys = {key: value for key, value in run.keys().items() if not key.startswith("engine.")}
+    return simulate(Run.from_keys({**keys, **precision, "engine.name": engine, **settings}))
+
+
+def on_flower(run: Run, clients: int) -> Result:
+    """A run over Flower's messages."""
+    return simulate(run.replace(engine=Flower(threads=1, precision=run.engine.precision).over(Nodes(clients, 0))))
+
+
+class StopAt(Listener):
+    """Asks for an end after so many rounds."""
+
+    def __init__(self, at: int) -> None:
+        self.at, self.stop = at, threading.Event()
+
+    def round(self, done: int) -> None:
+        """Told of a round."""
+        if done == self.at:
+            self.stop.set()
+
+
+def stopped_and_resumed(run: Run, out: Path, at: int) -> Result:
+    """A run that is stopped after so many rounds, and goes on."""
+    listener = StopAt(at)
+    with pytest.raises(Interrupted):
+        simulate(run.replace(out=str(out)), listener, listener.stop)
+    return resume(out)
+
+
+def same_everywhere(run: Run, clients: int, close: float = 1e-10) -> None:
+    """The weights of the loop are those of the cohort, of Ray and of Flower, to rounding; and none of them stands for
+    another.
+    """
+    loop = on("loop", run)
+    for name, other in (("cohort", on("cohort", run, **{"engine.block": 3})), ("flower", on_flower(run, clients))):
+        assert other.engine == name
+        assert float((weights(other) - weights(loop)).abs().max()) <= close
+    ray = on("ray", run, **{"engine.workers": 2})
+    assert float((weights(ray) - weights(loop)).abs().max()) <= close
