@@ -15,7 +15,7 @@ import numpy as np
 
 from fedsam.cli import streams
 from fedsam.experiments.digits import COMMON
-from fedsam.report.palette import COLOURS
+from fedsam.reports.palette import COLOURS
 from fedsam.run import Run
 from fedsam.runs.progress import Progress
 from fedsam.sweeps.compare import Comparison, compare

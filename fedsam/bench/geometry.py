@@ -21,10 +21,10 @@ from fedsam.data.synthetic import Synthetic
 from fedsam.engine.auto import Auto
 from fedsam.engine.context import numerics
 from fedsam.federated.round_loop import Simulation
-from fedsam.geometry.directions import random_direction
-from fedsam.geometry.landscape import Landscape, examples_of
-from fedsam.geometry.spectrum import top_eigenvalues
-from fedsam.geometry.surface import plane
+from fedsam.flatness.directions import random_direction
+from fedsam.flatness.landscape import Landscape, examples_of
+from fedsam.flatness.spectrum import top_eigenvalues
+from fedsam.flatness.surface import plane
 from fedsam.optim.sgd import SGD
 from fedsam.params import named
 from fedsam.run import Run

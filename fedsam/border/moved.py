@@ -4,7 +4,6 @@ from __future__ import annotations
 
 MOVED = {
     "fedsam.client_half": "fedsam.algorithm.client_hooks",
-    "fedsam.compare": "fedsam.sweeps.compare",
     "fedsam.evaluate": "fedsam.measure.evaluate",
     "fedsam.grid": "fedsam.sweeps.grid",
     "fedsam.record": "fedsam.runs.directory",
@@ -17,6 +16,5 @@ MOVED = {
     "fedsam.strategies.swa": "fedsam.strategies.averages.swa",
     "fedsam.strategies.wima": "fedsam.strategies.averages.wima",
     "fedsam.strategy": "fedsam.algorithm.strategy",
-    "fedsam.sweep": "fedsam.sweeps.sweep",
 }
 """From the old name to the new one."""

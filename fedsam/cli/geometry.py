@@ -31,9 +31,9 @@ def geometry(
 
     Writes geometry.json into the run directory and renews its report. For example: fedsam geometry runs/demo
     """
-    from fedsam.geometry.show import show
-    from fedsam.geometry.study import Settings, study
-    from fedsam.report.write import write_report
+    from fedsam.flatness.show import show
+    from fedsam.flatness.study import Settings, study
+    from fedsam.reports.write import write_report
     from fedsam.runs.directory import RunDirectory
 
     settings = Settings(images=images, clients=clients, surface=surface, plane=surface, hours=hours)

@@ -39,7 +39,7 @@ def partition(
 
     from fedsam.data.heterogeneity import describe
     from fedsam.data.validation import federation_of
-    from fedsam.report.label_figure import draw
+    from fedsam.reports.label_figure import draw
     from fedsam.runs.progress import show_facts
 
     with under("data"):

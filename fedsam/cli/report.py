@@ -28,7 +28,7 @@ def report(
 
     For example: fedsam report runs/compare-digits --figures figures
     """
-    from fedsam.report.write import write_report
+    from fedsam.reports.write import write_report
 
     page = run_dirs[0] / "report.html" if out is None else file_to_write("--out", out)
     with no_imports("a report imports nothing"):

@@ -52,7 +52,7 @@ def run(
             with nullcontext(named) if named else fresh(Path("runs"), described.title()) as out:
                 result = simulate(described.replace(out=str(out)), progress, stop)
     if result.out:
-        from fedsam.report.write import write_report
+        from fedsam.reports.write import write_report
 
         write_report([result.out], result.out / "report.html")
     if as_json:

@@ -41,9 +41,9 @@ def tune(
     named = given.pop("out", None)
     place = out or (Path(named) if named else None)
     from fedsam.runs.progress import Progress, graceful
-    from fedsam.tune.show import show
-    from fedsam.tune.tune import Settings
-    from fedsam.tune.tune import tune as tuned
+    from fedsam.tuning.show import show
+    from fedsam.tuning.tune import Settings
+    from fedsam.tuning.tune import tune as tuned
 
     asked = Settings(given, search=search, trials=trials, rounds=rounds, seeds=seeds, workers=workers, grace=grace)
     with graceful() as stop, Progress(quiet) as progress:

@@ -80,7 +80,7 @@ class ClientBatch:
                 of("valid") if self.ragged_T[t] else None,
                 of("active") if self.missing_T[t] else None,
                 (of("inputs"), of("targets")) if "inputs" in rows else None,
-                rows["key"].select(dim, t) if "key" in rows else None,
+                rows["key"].select(1, t) if "key" in rows else None,
             )
 
     def times(self, runs: int) -> ClientBatch:

@@ -14,7 +14,7 @@ class Hessian(Probe):
     trace.
 
     The global loss is the mean over a sample of all clients' training images, the same in every round, without
-    augmentation. Caldarola et al., ECCV 2022; see `fedsam.geometry.spectrum`.
+    augmentation. Caldarola et al., ECCV 2022; see `fedsam.flatness.spectrum`.
     """
 
     images: int = key(500, "training images of all clients on which the loss is measured", "convention", ge=1)
@@ -34,8 +34,8 @@ class Hessian(Probe):
 
     def measure(self, snapshot: Snapshot) -> dict[str, Any]:
         """Eigenvalues, their ratio, the trace, loss and norm of the gradient, and what it cost."""
-        from fedsam.geometry.landscape import Landscape, examples_of
-        from fedsam.geometry.measure import measure
+        from fedsam.flatness.landscape import Landscape, examples_of
+        from fedsam.flatness.measure import measure
 
         seed = snapshot.context.seed
         split = examples_of(snapshot.federation, seed, self.images)

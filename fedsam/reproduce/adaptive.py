@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from fedsam.errors import InputError
-from fedsam.geometry.loaded_run import LoadedRun
-from fedsam.geometry.sharpness import worst_in_ball
+from fedsam.flatness.loaded_run import LoadedRun
+from fedsam.flatness.sharpness import worst_in_ball
 from fedsam.optim.asam import ASAM
 from fedsam.optim.sam import SAM
 from fedsam.params import Layout
@@ -21,7 +21,7 @@ from fedsam.reproduce.measurements import Measure
 @dataclass(frozen=True)
 class BallSharpness(Measure):
     """max L(w + ε) − L(w) over ‖T_w⁻¹ ε‖₂ ≤ ρ, with T_w of `ascent` (1 for SAM; the adaptive sharpness of Kwon et al.,
-    ICML 2021, for ASAM), as `fedsam.geometry.sharpness.worst_in_ball` finds it.
+    ICML 2021, for ASAM), as `fedsam.flatness.sharpness.worst_in_ball` finds it.
 
     Args:
         ascent: gives T_w; its radius is ρ.

@@ -10,8 +10,8 @@ import torch
 
 from fedsam.data.images.corruptions import CORRUPTIONS, SEVERITIES
 from fedsam.data.images.spec import ImageSpec
-from fedsam.geometry.landscape import Landscape
-from fedsam.geometry.loaded_run import LoadedRun
+from fedsam.flatness.landscape import Landscape
+from fedsam.flatness.loaded_run import LoadedRun
 from fedsam.reproduce.measurements import Measure
 from fedsam.rng import stream
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fedsam.report.palette import COLOURS
+from fedsam.reports.palette import COLOURS
 from fedsam.storage.files import on_disk, replace_file
 from fedsam.storage.text import encoded
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fedsam.geometry.loaded_run import LoadedRun
+from fedsam.flatness.loaded_run import LoadedRun
 from fedsam.reproduce.measurements import Measure
 
 

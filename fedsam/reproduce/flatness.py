@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from fedsam.geometry.directions import random_direction
-from fedsam.geometry.loaded_run import LoadedRun
-from fedsam.geometry.spectrum import Eigen, top_eigenvalues
-from fedsam.geometry.surface import plane
+from fedsam.flatness.directions import random_direction
+from fedsam.flatness.loaded_run import LoadedRun
+from fedsam.flatness.spectrum import Eigen, top_eigenvalues
+from fedsam.flatness.surface import plane
 from fedsam.reproduce.figures import Panel
 from fedsam.reproduce.measurements import Measure
 

@@ -14,17 +14,17 @@ import torch
 
 from fedsam.engine.context import numerics
 from fedsam.engine.loop import LoopTrainer
-from fedsam.geometry.loaded_run import LoadedRun
-from fedsam.geometry.sharpness import noise, worst_in_ball
-from fedsam.geometry.spectrum import top_eigenvalues
-from fedsam.geometry.surface import between
+from fedsam.flatness.loaded_run import LoadedRun
+from fedsam.flatness.sharpness import noise, worst_in_ball
+from fedsam.flatness.spectrum import top_eigenvalues
+from fedsam.flatness.surface import between
 from fedsam.optim.base import ClientOptimizer
 from fedsam.optim.sam import SAM
 
 
 @dataclass(frozen=True)
 class Measure(ABC):
-    """A measurement on the training loss of a run's served model; the loss is as `fedsam.geometry.landscape` has it."""
+    """A measurement on the training loss of a run's served model; the loss is as `fedsam.flatness.landscape` has it."""
 
     @property
     def others(self) -> tuple[str, ...]:
@@ -84,7 +84,7 @@ class NoisyAccuracy(Measure):
 
     def of(self, loaded: LoadedRun, others: Sequence[LoadedRun]) -> list[float]:
         """One number a σ."""
-        from fedsam.geometry.landscape import Landscape
+        from fedsam.flatness.landscape import Landscape
 
         test, theta_P, seed = loaded.federation.test, loaded.served.theta_P, loaded.run.seed
         landscape = Landscape(loaded.context, test.inputs, test.targets, loaded.served.statistics)
@@ -105,7 +105,7 @@ class TestAccuracy(Measure):
 
     def of(self, loaded: LoadedRun, others: Sequence[LoadedRun]) -> float:
         """From 0 to 1."""
-        from fedsam.geometry.landscape import Landscape
+        from fedsam.flatness.landscape import Landscape
 
         test = others[0].federation.test
         landscape = Landscape(loaded.context, test.inputs, test.targets, loaded.served.statistics)

@@ -17,7 +17,7 @@ from fedsam.storage.files import on_disk, replace_file
 from fedsam.sweeps.sweep import Job, finished
 
 if TYPE_CHECKING:
-    from fedsam.geometry.loaded_run import LoadedRun
+    from fedsam.flatness.loaded_run import LoadedRun
     from fedsam.reproduce.measurements import Measure
 
 KEPT = "measured.json"
@@ -110,7 +110,7 @@ class Results:
 
     @staticmethod
     def _open(path: Path) -> LoadedRun:
-        from fedsam.geometry.loaded_run import LoadedRun
+        from fedsam.flatness.loaded_run import LoadedRun
 
         return LoadedRun(path)
 

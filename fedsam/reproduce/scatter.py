@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import cycle
 from typing import Any
 
-from fedsam.report.palette import COLOURS
+from fedsam.reports.palette import COLOURS
 from fedsam.reproduce.figures import Panel
 
 

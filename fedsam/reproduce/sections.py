@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fedsam.report.section import Maker, Picture, Section, Table
-from fedsam.report.settings import Setting
+from fedsam.reports.section import Maker, Picture, Section, Table
+from fedsam.reports.settings import Setting
 
 
 def sections(out: Path, names: Sequence[str], claims: Sequence[Mapping[str, Any]]) -> tuple[Maker, Maker]:

@@ -47,7 +47,7 @@ def write(outcome: Outcome, paper: Paper, tell: Callable[[str], None] = lambda l
         with on_disk(out / name):
             replace_file(out / name, encoded(text))
     if outcome.results.jobs:
-        from fedsam.report.write import MAKERS, write_report
+        from fedsam.reports.write import MAKERS, write_report
         from fedsam.reproduce.sections import sections
 
         names = [name for name in paper.figures(outcome.preset) if name not in left_out]

@@ -259,7 +259,7 @@ def _side_by_side(
     workers: int,
     address: str | None,
 ) -> None:
-    from fedsam.tune.parallel import side_by_side
+    from fedsam.tuning.parallel import side_by_side
 
     finished = 0
 
@@ -275,7 +275,7 @@ def _side_by_side(
 
 
 def _write(comparison: Comparison) -> None:
-    from fedsam.report.write import write_report
+    from fedsam.reports.write import write_report
     from fedsam.sweeps.curves import draw
 
     out, rows = comparison.out, comparison.rows()

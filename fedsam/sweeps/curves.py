@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from fedsam.measure.names import split_of, value_of
-from fedsam.report.palette import COLOURS
+from fedsam.reports.palette import COLOURS
 from fedsam.run import Run
 from fedsam.runs.records import Record
 

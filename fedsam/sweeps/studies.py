@@ -20,7 +20,7 @@ from typing import Any
 from fedsam.config import find, owned_keys
 from fedsam.data.base import Dataset
 from fedsam.errors import InputError, RunError, under
-from fedsam.report.heterogeneity import (
+from fedsam.reports.heterogeneity import (
     ALLOWED,
     MEASURES,
     Point,
@@ -34,11 +34,11 @@ from fedsam.report.heterogeneity import (
     quantities,
     stated,
 )
-from fedsam.report.numbers import number, spread
-from fedsam.report.read import gather
-from fedsam.report.section import significant
-from fedsam.report.settings import differing, group
-from fedsam.report.write import MAKERS, write_report
+from fedsam.reports.numbers import number, spread
+from fedsam.reports.read import gather
+from fedsam.reports.section import significant
+from fedsam.reports.settings import differing, group
+from fedsam.reports.write import MAKERS, write_report
 from fedsam.run import Run
 from fedsam.runs.progress import Progress
 from fedsam.storage.files import on_disk, replace_file

@@ -20,7 +20,7 @@ from fedsam.errors import DivergedError, InputError, one_line
 from fedsam.run import Run
 from fedsam.sweeps.grid import settings
 from fedsam.torture.inputs import Input, inputs, judged, survey
-from fedsam.tune.space import space_of
+from fedsam.tuning.space import space_of
 
 SAMPLE = 40  # every so many inputs are tried here; `make torture` tries all
 

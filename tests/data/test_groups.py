@@ -304,7 +304,7 @@ def test_records_tell_of_each_split_what_was_measured_there(tmp_path: Path) -> N
     last = result.metrics[-1]
     measured = {"accuracy", "macro_f1", "loss"}
     assert {f"{s}_{name}" for s in ("test", "unseen") for name in measured} | {"raw_unseen_accuracy"} <= set(last)
-    from fedsam.geometry.loaded_run import LoadedRun
+    from fedsam.flatness.loaded_run import LoadedRun
 
     loaded = LoadedRun(out)
     for split_, data in {"test": loaded.federation.test, **loaded.federation.further}.items():

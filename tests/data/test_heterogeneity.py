@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from fedsam.data.heterogeneity import classes_per_client, describe, earth_movers_distance, gini, js_divergence
-from fedsam.report.label_figure import MUTED, draw
+from fedsam.reports.label_figure import MUTED, draw
 from fedsam.rng import stream
 
 tables = arrays(np.int64, array_shapes(min_dims=2, max_dims=2, max_side=6), elements=st.integers(0, 50))
@@ -166,7 +166,7 @@ def test_figures_of_every_size(clients: int, classes: int, tmp_path: Path) -> No
 def test_figure_leaves_pyplot_alone(tmp_path: Path) -> None:
     code = (
         "import sys, pathlib, numpy as np\n"
-        "from fedsam.report.label_figure import draw\n"
+        "from fedsam.reports.label_figure import draw\n"
         "assert 'matplotlib' not in sys.modules\n"
         "draw(np.ones((3, 4), dtype=int), pathlib.Path('labels.png'), 't')\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"

@@ -17,14 +17,14 @@ from fedsam.algorithm.client_hooks import ClientContext
 from fedsam.engine.blocks import why_not, why_not_together
 from fedsam.errors import DivergedError, RunError
 from fedsam.federated.round_loop import Simulation
-from fedsam.geometry.landscape import Landscape
+from fedsam.flatness.landscape import Landscape
 from fedsam.measure.hessian import Hessian
-from fedsam.report.write import write_report
+from fedsam.reports.write import write_report
 from fedsam.runs.directory import RunDirectory
 from fedsam.runs.progress import Progress
 from fedsam.strategies.fedavg import FedAvg
 from fedsam.sweeps.compare import compare
-from fedsam.tune.trial import follow
+from fedsam.tuning.trial import follow
 from tests.support.ragged import Ragged
 
 HERE = __name__

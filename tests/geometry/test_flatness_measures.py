@@ -11,9 +11,9 @@ import torch
 from fedsam import Run
 from fedsam.data.images.corruptions import CORRUPTIONS
 from fedsam.federated.simulate import simulate
-from fedsam.geometry.directions import random_direction
-from fedsam.geometry.loaded_run import LoadedRun
-from fedsam.geometry.spectrum import dense
+from fedsam.flatness.directions import random_direction
+from fedsam.flatness.loaded_run import LoadedRun
+from fedsam.flatness.spectrum import dense
 from fedsam.reproduce.corrupted import CorruptedAccuracy, mean_accuracy
 from fedsam.reproduce.figures import as_csv, save
 from fedsam.reproduce.flatness import Contours, Eigenvalues, Surface, rise

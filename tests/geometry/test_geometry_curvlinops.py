@@ -12,8 +12,8 @@ from torch import nn
 
 from fedsam import Run
 from fedsam.federated.round_loop import Simulation
-from fedsam.geometry.landscape import Landscape, examples_of
-from fedsam.geometry.spectrum import top_eigenvalues, trace
+from fedsam.flatness.landscape import Landscape, examples_of
+from fedsam.flatness.spectrum import top_eigenvalues, trace
 
 curvlinops = pytest.importorskip("curvlinops", exc_type=ImportError)
 

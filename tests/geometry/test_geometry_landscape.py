@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from fedsam.geometry.landscape import Landscape, examples_of
+from fedsam.flatness.landscape import Landscape, examples_of
 from fedsam.measure.evaluate import evaluate
 from tests.oracles.geometry import hessian_of, loss_of, task_of, whole
 from tests.support.ragged import Ragged, RaggedFederation

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from fedsam.geometry.landscape import Landscape
-from fedsam.geometry.sharpness import flatness_distance, m_sharpness, noise, scale_squared, worst_in_ball
+from fedsam.flatness.landscape import Landscape
+from fedsam.flatness.sharpness import flatness_distance, m_sharpness, noise, scale_squared, worst_in_ball
 from fedsam.optim.asam import ASAM
 from fedsam.optim.base import Perturbed
 from fedsam.optim.sam import SAM

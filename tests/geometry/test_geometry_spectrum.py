@@ -12,11 +12,11 @@ from torch import Tensor
 
 from fedsam import Run, RunError
 from fedsam.federated.round_loop import Simulation
-from fedsam.geometry import spectrum
-from fedsam.geometry.draws import normal, signs
-from fedsam.geometry.landscape import Landscape, examples_of
-from fedsam.geometry.measure import measure
-from fedsam.geometry.spectrum import TINY, dense, density, hutchinson, top_eigenvalues, trace
+from fedsam.flatness import spectrum
+from fedsam.flatness.draws import normal, signs
+from fedsam.flatness.landscape import Landscape, examples_of
+from fedsam.flatness.measure import measure
+from fedsam.flatness.spectrum import TINY, dense, density, hutchinson, top_eigenvalues, trace
 from fedsam.params import theta_of
 from tests.oracles.geometry import Quadratic, hessian_of, task_of, whole
 

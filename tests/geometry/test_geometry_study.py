@@ -19,11 +19,11 @@ import torch
 from fedsam import InputError, Run, simulate
 from fedsam.errors import Interrupted
 from fedsam.federated.round_loop import Simulation
-from fedsam.geometry.directions import random_direction
-from fedsam.geometry.loaded_run import LoadedRun
-from fedsam.geometry.sharpness import worst_in_ball
-from fedsam.geometry.spectrum import dense
-from fedsam.geometry.study import Settings, study
+from fedsam.flatness.directions import random_direction
+from fedsam.flatness.loaded_run import LoadedRun
+from fedsam.flatness.sharpness import worst_in_ball
+from fedsam.flatness.spectrum import dense
+from fedsam.flatness.study import Settings, study
 from fedsam.optim.asam import ASAM
 from fedsam.optim.sam import SAM
 from fedsam.runs.directory import RunDirectory

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from fedsam import RunError
-from fedsam.geometry import landscape as module
-from fedsam.geometry.directions import filter_normalised, random_direction
-from fedsam.geometry.draws import normal
-from fedsam.geometry.surface import between, line, plane, through
+from fedsam.flatness import landscape as module
+from fedsam.flatness.directions import filter_normalised, random_direction
+from fedsam.flatness.draws import normal
+from fedsam.flatness.surface import between, line, plane, through
 from tests.oracles.geometry import Quadratic, task_of, whole
 
 

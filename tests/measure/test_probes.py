@@ -15,7 +15,7 @@ from experiments import flatness
 from fedsam import InputError, Run, resume, simulate
 from fedsam.errors import Interrupted
 from fedsam.federated.round_loop import Simulation
-from fedsam.geometry.landscape import examples_of
+from fedsam.flatness.landscape import examples_of
 from tests.support.interrupted import StopAt, outcome
 from tests.support.ragged import Ragged
 

@@ -12,7 +12,7 @@ from fedsam.data.base import Federation
 from fedsam.data.synthetic import Synthetic
 from fedsam.engine.context import RunContext
 from fedsam.federated.build import assemble
-from fedsam.geometry.landscape import Landscape
+from fedsam.flatness.landscape import Landscape
 from fedsam.params import theta_of
 
 DATA = Synthetic(clients=4, size=4, channels=1, classes=3, samples_per_client=11, noise=2.0, test_samples=3)

@@ -15,24 +15,24 @@ import pytest
 from fedsam import Run
 from fedsam.errors import InputError
 from fedsam.measure.score import ACCURACY, LOSS, Score
-from fedsam.report.clients import to_the
-from fedsam.report.figure import Figure
-from fedsam.report.learning import results
-from fedsam.report.metrics import metrics_section
-from fedsam.report.parallel import Parallel, Upright, viridis
-from fedsam.report.read import gather
-from fedsam.report.schema import Clients, Geometry, check
-from fedsam.report.section import Table
-from fedsam.report.settings import Setting, group
-from fedsam.report.tuning import write_tuning
-from fedsam.report.write import write_report
-from fedsam.tune import outputs
-from fedsam.tune.halving import Halving
-from fedsam.tune.ledger import Ledger, Report
-from fedsam.tune.result import Tuned
-from fedsam.tune.search.grid import Grid
-from fedsam.tune.space import space_of
-from fedsam.tune.trial import write
+from fedsam.reports.clients import to_the
+from fedsam.reports.figure import Figure
+from fedsam.reports.learning import results
+from fedsam.reports.metrics import metrics_section
+from fedsam.reports.parallel import Parallel, Upright, viridis
+from fedsam.reports.read import gather
+from fedsam.reports.schema import Clients, Geometry, check
+from fedsam.reports.section import Table
+from fedsam.reports.settings import Setting, group
+from fedsam.reports.tuning import write_tuning
+from fedsam.reports.write import write_report
+from fedsam.tuning import outputs
+from fedsam.tuning.halving import Halving
+from fedsam.tuning.ledger import Ledger, Report
+from fedsam.tuning.result import Tuned
+from fedsam.tuning.search.grid import Grid
+from fedsam.tuning.space import space_of
+from fedsam.tuning.trial import write
 from tests.support.report_runs import everything, figures, geometry, partition, table, write_run
 from tests.support.report_runs import records as accurate
 

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from fedsam.report.figure import Axis, Figure
-from fedsam.report.marks import Line, Map, rich
-from fedsam.report.numbers import Reached, final, paired, reach
-from fedsam.report.page import _json
-from fedsam.report.read import Loaded, load
-from fedsam.report.settings import group
-from fedsam.report.write import write_report
+from fedsam.reports.figure import Axis, Figure
+from fedsam.reports.marks import Line, Map, rich
+from fedsam.reports.numbers import Reached, final, paired, reach
+from fedsam.reports.page import _json
+from fedsam.reports.read import Loaded, load
+from fedsam.reports.settings import group
+from fedsam.reports.write import write_report
 from fedsam.runs.naming import directory_names
 from tests.support.report_runs import (
     EVIL,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fedsam.report.write import write_report
+from fedsam.reports.write import write_report
 from tests.support.report_runs import EVIL, everything, figures, records, write_run
 
 BROWSER = next(

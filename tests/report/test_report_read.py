@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from fedsam import InputError, Run, RunError
-from fedsam.report.read import gather, load
-from fedsam.report.settings import group
-from fedsam.report.write import write_report
+from fedsam.reports.read import gather, load
+from fedsam.reports.settings import group
+from fedsam.reports.write import write_report
 from fedsam.runs.progress import Progress
 from fedsam.sweeps.compare import compare
 from tests.support.report_runs import figures, records, table, write_run

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedsam.report.write import write_report
+from fedsam.reports.write import write_report
 from tests.support.report_runs import anchors, figures, lines, records, table, write_run
 
 

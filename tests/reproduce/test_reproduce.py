@@ -19,7 +19,7 @@ from fedsam import InputError, Run
 from fedsam.federated.batchnorm import estimated
 from fedsam.federated.round_loop import Simulation
 from fedsam.federated.simulate import simulate
-from fedsam.geometry.loaded_run import LoadedRun
+from fedsam.flatness.loaded_run import LoadedRun
 from fedsam.optim.sgd import SGD
 from fedsam.reproduce.carry_out import Outcome
 from fedsam.reproduce.claim import Answer, Claim

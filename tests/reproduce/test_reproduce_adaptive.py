@@ -16,7 +16,7 @@ from torch.func import functional_call
 from experiments.kwon2021 import answers, settings
 from fedsam import InputError, Run
 from fedsam.federated.simulate import simulate
-from fedsam.geometry.loaded_run import LoadedRun
+from fedsam.flatness.loaded_run import LoadedRun
 from fedsam.models.resnet20 import ResNet20
 from fedsam.models.wide_resnet import WideResNet
 from fedsam.optim.asam import ASAM

@@ -15,11 +15,11 @@ import pytest
 
 from fedsam import InputError, RunError, resume, simulate
 from fedsam.errors import Damaged, Interrupted
-from fedsam.geometry.loaded_run import LoadedRun
-from fedsam.geometry.study import Settings, study
-from fedsam.report.read import load
-from fedsam.report.settings import group
-from fedsam.report.write import MAKERS
+from fedsam.flatness.loaded_run import LoadedRun
+from fedsam.flatness.study import Settings, study
+from fedsam.reports.read import load
+from fedsam.reports.settings import group
+from fedsam.reports.write import MAKERS
 from fedsam.run import Run
 from fedsam.runs.directory import RunDirectory
 from tests.support.damages import Damage, of_bytes, of_json, rewritten

@@ -20,7 +20,7 @@ from fedsam.data.images.spec import ImageSpec
 from fedsam.data.synthetic import Synthetic, SyntheticFederation
 from fedsam.data.validation import federation_of
 from fedsam.errors import Damaged, Interrupted
-from fedsam.geometry.loaded_run import LoadedRun
+from fedsam.flatness.loaded_run import LoadedRun
 from fedsam.runs.progress import Progress
 from fedsam.sweeps.compare import compare
 from fedsam.sweeps.sweep import plan

@@ -11,7 +11,7 @@ import pytest
 
 from fedsam import InputError, RunError, resume, simulate
 from fedsam.errors import Damaged, Interrupted
-from fedsam.report.read import load
+from fedsam.reports.read import load
 from fedsam.runs.directory import RunDirectory
 from fedsam.runs.progress import Progress
 from fedsam.sweeps.compare import compare

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from fedsam import InputError, RunError
-from fedsam.report.heterogeneity import default_against, heterogeneity, points
-from fedsam.report.read import load
-from fedsam.report.settings import group
-from fedsam.report.write import write_report
+from fedsam.reports.heterogeneity import default_against, heterogeneity, points
+from fedsam.reports.read import load
+from fedsam.reports.settings import group
+from fedsam.reports.write import write_report
 from fedsam.runs.progress import Progress
 from fedsam.sweeps.studies import Found, settings, study
 from tests.support.commands import ending

@@ -28,15 +28,15 @@ from fedsam.data.stored import Partitioned
 from fedsam.engine.kernels.mlp import Perceptron
 from fedsam.errors import InputError
 from fedsam.federated.round_loop import Simulation
-from fedsam.report.write import write_report
+from fedsam.reports.write import write_report
 from fedsam.rng import stream
 from fedsam.runs.progress import Progress
 from fedsam.sweeps.compare import compare
 from fedsam.tasks.base import Metric, Task, Weight
-from fedsam.tune.ledger import Report
-from fedsam.tune.trial import follow
-from fedsam.tune.tune import Plan
-from fedsam.tune.tune import Settings as TuneSettings
+from fedsam.tuning.ledger import Report
+from fedsam.tuning.trial import follow
+from fedsam.tuning.tune import Plan
+from fedsam.tuning.tune import Settings as TuneSettings
 
 HERE = "tests.tasks.test_own_task"
 FEATURES, OUTPUTS = 5, 2

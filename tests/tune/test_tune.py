@@ -18,20 +18,20 @@ pytest.importorskip("optuna")
 from fedsam import InputError, Run, simulate
 from fedsam.config import find, names
 from fedsam.errors import Busy, Damaged
-from fedsam.report.tuning import write_tuning
+from fedsam.reports.tuning import write_tuning
 from fedsam.runs.progress import Progress
 from fedsam.storage.lock import locked
-from fedsam.tune import outputs
-from fedsam.tune.halving import Halving
-from fedsam.tune.ledger import Ledger, Report, Trial
-from fedsam.tune.result import Tuned
-from fedsam.tune.search.base import Search
-from fedsam.tune.search.random import Random
-from fedsam.tune.search.tpe import Tpe
-from fedsam.tune.space import Range, Space, space_of
-from fedsam.tune.study import importance
-from fedsam.tune.trial import follow, write, written
-from fedsam.tune.tune import FIRST, Plan, Settings, _claim, _claimed, _require, default_out, tune
+from fedsam.tuning import outputs
+from fedsam.tuning.halving import Halving
+from fedsam.tuning.ledger import Ledger, Report, Trial
+from fedsam.tuning.result import Tuned
+from fedsam.tuning.search.base import Search
+from fedsam.tuning.search.random import Random
+from fedsam.tuning.search.tpe import Tpe
+from fedsam.tuning.space import Range, Space, space_of
+from fedsam.tuning.study import importance
+from fedsam.tuning.trial import follow, write, written
+from fedsam.tuning.tune import FIRST, Plan, Settings, _claim, _claimed, _require, default_out, tune
 from tests.support.commands import failing
 
 SPACE = {"client.name": "sgd,sam", "client.rho": "log:1e-3..1", "client.lr": "log:1e-3..0.3", "client.epochs": "1..4"}

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from fedsam.measure.score import ACCURACY, Score
-from fedsam.tune.halving import Halving
-from fedsam.tune.ledger import Ledger, Report
-from fedsam.tune.search.grid import Grid
-from fedsam.tune.search.tpe import Tpe
-from fedsam.tune.space import space_of
+from fedsam.tuning.halving import Halving
+from fedsam.tuning.ledger import Ledger, Report
+from fedsam.tuning.search.grid import Grid
+from fedsam.tuning.search.tpe import Tpe
+from fedsam.tuning.space import space_of
 
 RMSE = Score("rmse", "lower")
 

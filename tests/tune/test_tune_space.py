@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("optuna")
 
 from fedsam import InputError
-from fedsam.tune.space import Choices, Range, space_of
+from fedsam.tuning.space import Choices, Range, space_of
 
 SPACE = {"client.name": "sgd,sam", "client.rho": "log:1e-3..1", "client.lr": "log:1e-3..0.3", "client.epochs": "1..4"}
 

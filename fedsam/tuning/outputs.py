@@ -1,0 +1,55 @@
+"""What a tuning leaves for other programs: all trials as CSV, and the best settings as TOML."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fedsam.measure.score import Score
+from fedsam.run import Run
+from fedsam.storage.files import on_disk, replace_file
+from fedsam.storage.text import encoded
+from fedsam.tuning.ledger import Trial
+from fedsam.tuning.space import Space, Values
+
+
+def write_trials(trials: Sequence[Trial], space: Space, score: Score, out: Path) -> None:
+    """Write trials.csv: a line a trial, with its number, what it tried, and its outcome; metric and loss are those on
+    the validation examples. A key that the trial's parts do not have is empty.
+    """
+    keys = [dimension.key for dimension in space.dimensions]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    columns = (score.name, "loss", "state", "seconds", "error")
+    writer.writerow(["trial", *keys, "rounds", *columns])
+    for trial in trials:
+        own = [trial.came.as_json()[name] for name in ("round", *columns)]
+        writer.writerow([trial.number, *(trial.values.get(key) for key in keys), *own])
+    _write(out / "trials.csv", text.getvalue())
+
+
+def write_best(keys: Values, best: Trial, out: Path) -> None:
+    """Write best.toml, which `fedsam run` takes: the keys that were given, with the best trial's values."""
+    resolved = Run.from_keys(keys).keys()
+    score, value = best.came.score, best.came.value
+    said = f"{value:.4f}" if score.share else score.text(value)
+    head = f"# Trial {best.number}: {score.words} {said} on the validation examples.\n"
+    lines = [f"{_name(key)} = {_toml(resolved[key])}\n" for key in sorted(keys, key=lambda key: ("." in key, key))]
+    _write(out / "best.toml", head + "".join(lines))
+
+
+def _name(key: str) -> str:
+    return ".".join(part if part.replace("_", "").isalnum() else json.dumps(part) for part in key.split("."))
+
+
+def _toml(value: Any) -> str:
+    return json.dumps("none" if value is None else value, ensure_ascii=False)
+
+
+def _write(path: Path, text: str) -> None:
+    with on_disk(path):
+        replace_file(path, encoded(text))
