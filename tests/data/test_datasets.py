@@ -19,6 +19,7 @@ from fedsam.data import digits as digits_module
 from fedsam.data import synthetic as synthetic_module
 from fedsam.data.base import Dataset, Split
 from fedsam.data.digits import Digits
+from fedsam.data.embedded_table import embedded_table
 from fedsam.data.partition.base import Assignment, Partition, log_dirichlet, normalised
 from fedsam.data.stored import held_out_size, hold_out
 from fedsam.data.synthetic import Synthetic, SyntheticFederation
@@ -201,7 +202,7 @@ def test_the_split_of_digits_is_fixed_and_shared() -> None:
 def test_without_scikit_learn_digits_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"^name = digits: needs scikit-learn"):
-        digits_module._read.__wrapped__()
+        embedded_table.__wrapped__("digits", "digits.csv.gz")
 
 
 # synthetic
