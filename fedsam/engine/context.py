@@ -5,6 +5,7 @@ Shapes: B batch, P parameters, S statistics of batch normalisation.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,6 +39,7 @@ from fedsam.tasks.base import Task
 
 KEPT = "client "  # before the name of a vector of the client optimiser's state, among those a client keeps
 LIMIT = 2**17  # parameters of a model without convolutions whose kernels are still short
+OUTPUTS = 2**26  # numbers that a model gives in an evaluation at once
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,12 @@ class RunContext:
         local = self.batchnorms is not None and self.strategy.batchnorm == "local"
         statistics = {BATCHNORM: self.batchnorms.total} if local and self.batchnorms else {}
         return dict.fromkeys(names, self.layout.total) | statistics
+
+    def at_once(self, most: int) -> int:
+        """How many examples are evaluated at once, at most so many: fewer where an output has many numbers, as one for
+        each pixel.
+        """
+        return max(1, min(most, OUTPUTS // math.prod(self.task.output_shape(self.spec))))
 
     @property
     def dtype(self) -> torch.dtype:

@@ -60,7 +60,7 @@ class Landscape:
     def _set(
         self, context: RunContext, inputs_N: Tensor, targets_N: Tensor, statistics: tuple[Tensor, ...], batch: int
     ) -> None:
-        self.context, self.statistics, self.batch = context, statistics, batch
+        self.context, self.statistics, self.batch = context, statistics, context.at_once(batch)
         self.inputs_N, self.targets_N = inputs_N, targets_N
         self.examples = len(targets_N)
         self.evaluations = 0.0

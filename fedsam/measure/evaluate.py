@@ -16,7 +16,7 @@ from fedsam.data.images.normalise import Normalise
 from fedsam.engine.context import DeviceSplit, RunContext
 from fedsam.tasks.base import Metric, Weight
 
-BATCH = 512  # fixed: another batch could round otherwise
+BATCH = 512  # fixed for a model and its data: another batch could round otherwise
 
 
 def evaluate(context: RunContext, theta_P: Tensor, store: DeviceSplit, *statistics: Tensor) -> tuple[float, float]:
@@ -84,8 +84,9 @@ def robust_score(
     prepare, metric = context.prepare, context.task.headline
     assert isinstance(prepare, Normalise)  # whatever attacks says that it needs images
     total: Tensor | None = None
-    for begin in range(0, len(store.targets), BATCH):
-        targets = store.targets[begin : begin + BATCH]
+    batch = context.at_once(BATCH)
+    for begin in range(0, len(store.targets), batch):
+        targets = store.targets[begin : begin + batch]
 
         def gradient(inputs: Tensor, targets: Tensor = targets) -> Tensor:
             with torch.enable_grad():
@@ -95,7 +96,7 @@ def robust_score(
                     return torch.zeros_like(leaf)
                 return torch.autograd.grad(loss, leaf, allow_unused=True, materialize_grads=True)[0]
 
-        changed = attack.changed(prepare(store.inputs[begin : begin + BATCH]), prepare.mean_C, prepare.std_C, gradient)
+        changed = attack.changed(prepare(store.inputs[begin : begin + batch]), prepare.mean_C, prepare.std_C, gradient)
         with torch.no_grad():
             more = metric.total(context.outputs(theta_P, changed, *statistics), targets)
             total = more if total is None else metric.joined(total, more)
@@ -108,9 +109,10 @@ def _outputs(
     context: RunContext, theta_P: Tensor, store: DeviceSplit, statistics: Sequence[Tensor]
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Batches of outputs and targets."""
-    for begin in range(0, len(store.targets), BATCH):
-        inputs = context.prepare(store.inputs[begin : begin + BATCH])
-        yield context.outputs(theta_P, inputs, *statistics), store.targets[begin : begin + BATCH]
+    batch = context.at_once(BATCH)
+    for begin in range(0, len(store.targets), batch):
+        inputs = context.prepare(store.inputs[begin : begin + batch])
+        yield context.outputs(theta_P, inputs, *statistics), store.targets[begin : begin + batch]
 
 
 def _sum(weight: Weight, examples: int) -> Tensor | float:

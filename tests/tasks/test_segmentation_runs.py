@@ -20,9 +20,10 @@ from torch.nn import functional as F  # noqa: N812
 from fedsam import Run, resume, simulate
 from fedsam.errors import InputError, Interrupted
 from fedsam.federated.round_loop import Simulation
+from fedsam.measure.evaluate import evaluate
 from fedsam.measure.local_tests import LocalTests
 from fedsam.runs.result import Listener
-from tests.support.scenes import Scenes
+from tests.support.scenes import CLASSES, Scenes
 
 KEYS: dict[str, Any] = {
     "data.name": "tests.support.scenes:Scenes",
@@ -157,3 +158,13 @@ def test_shapes_are_divided_by_what_they_show() -> None:
     assert counts.sum() == 80
     assert (counts.max(axis=1) / counts.sum(axis=1)).mean() > 0.6
     assert counts[:, 0].sum() < 10
+
+
+def test_fewer_large_outputs_are_evaluated_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    simulation = Simulation(described(**{"model.name": "unet", "model.width": 4, "model.groups": 2}))
+    context, store = simulation.context, simulation.context.place(simulation.federation.test)
+    whole = evaluate(context, simulation.theta_P, store)
+    assert context.at_once(512) == 512
+    monkeypatch.setattr("fedsam.engine.context.OUTPUTS", 4 * CLASSES * 16 * 12 + 1)
+    assert context.at_once(512) == 4
+    assert evaluate(context, simulation.theta_P, store) == pytest.approx(whole, rel=1e-12)
