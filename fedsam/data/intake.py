@@ -14,6 +14,7 @@ from fedsam.data.base import Split
 from fedsam.data.masks import MaskError, stored
 from fedsam.data.plain_array import Unfit, as_array, as_numbers
 from fedsam.data.spec import Spec
+from fedsam.data.tokens import UNCOUNTED
 from fedsam.errors import InputError
 
 
@@ -94,7 +95,10 @@ class Intake:
         wanted = np.dtype(self.spec.dtype)
         if wanted.kind == "f":
             return np.ascontiguousarray(self._finite(inputs, which, "inputs").astype(wanted, copy=False))
-        return np.ascontiguousarray(self._whole(inputs, which, "inputs").astype(wanted, copy=False))
+        found = self._whole(inputs, which, "inputs")
+        if self.spec.vocabulary is not None:
+            self._check_whole_range(found, self.spec.vocabulary, which, "token", "Spec.vocabulary")
+        return np.ascontiguousarray(found.astype(wanted, copy=False))
 
     def _targets(self, targets: np.ndarray, which: str) -> np.ndarray:
         """Classes from 0 on where the spec has classes, else finite numbers; masks as `fedsam.data.masks` has them."""
@@ -104,11 +108,14 @@ class Intake:
         if self.spec.classes is None:
             return np.ascontiguousarray(self._finite(targets, which, "targets"))
         found = self._whole(targets, which, "targets")
-        if found.size and not 0 <= found.min() <= found.max() < self.spec.classes:
-            wrong = found.min() if found.min() < 0 else found.max()
-            told = f"has the class {wrong}, must be from 0 to {self.spec.classes - 1} (Spec.classes)"
-            self._refuse(which, told)
+        counted = found[found != UNCOUNTED] if self.spec.sequences else found
+        self._check_whole_range(counted, self.spec.classes, which, "class", "Spec.classes")
         return np.ascontiguousarray(found)
+
+    def _check_whole_range(self, found: np.ndarray, number: int, which: str, what: str, field: str) -> None:
+        if found.size and not 0 <= found.min() <= found.max() < number:
+            wrong = found.min() if found.min() < 0 else found.max()
+            self._refuse(which, f"has the {what} {wrong}, must be from 0 to {number - 1} ({field})")
 
     def _masks(self, masks: np.ndarray, which: str) -> np.ndarray:
         if masks.shape[1:] == (*self.spec.target_shape, 1):

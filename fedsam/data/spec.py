@@ -22,6 +22,8 @@ class Spec:
         target_shape: of one target; () for one number.
         names: of the classes, if they have any.
         ignore: what a pixel of a mask holds that has no class, as the data set hands it in; None = each has one.
+        vocabulary: how many tokens there are, where inputs are tokens from 0 on; else None. Where targets are tokens,
+            too, `classes` is the same number and `names` are the tokens' texts.
         groups: the names of the users, domains or cities that examples come from, if that is known.
     """
 
@@ -32,11 +34,17 @@ class Spec:
     names: tuple[str, ...] = field(default=(), kw_only=True)
     groups: tuple[str, ...] = field(default=(), kw_only=True)
     ignore: int | None = field(default=None, kw_only=True)
+    vocabulary: int | None = field(default=None, kw_only=True)
 
     @property
     def masks(self) -> bool:
         """Whether a target is a mask, a class for each pixel [H, W]; see `fedsam.data.masks` for how it is stored."""
         return self.classes is not None and len(self.target_shape) == 2
+
+    @property
+    def sequences(self) -> bool:
+        """Whether a target is a class for each place of a sequence [T]; see `fedsam.data.tokens`."""
+        return self.classes is not None and len(self.target_shape) == 1
 
     def plain(self) -> tuple[object, ...]:
         """What must be the same for a run to go on, as Python's own numbers."""

@@ -6,6 +6,7 @@ Shapes: N examples, B batch, P parameters, S statistics: of batch normalisation,
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -40,12 +41,13 @@ def scores(
     """
     loss, weights = (torch.zeros((), dtype=torch.float64, device=context.device) for _ in range(2))
     totals: list[Tensor] = []
+    model = partial(_given, context, theta_P, statistics)
     with torch.no_grad():
-        for outputs, targets in _outputs(context, theta_P, store, statistics):
+        for inputs, outputs, targets in _outputs(context, theta_P, store, statistics):
             losses_B, weight = context.task.losses(outputs, targets)
             loss += losses_B.double().sum()
             weights += _sum(weight, len(targets))
-            found = [metric.total(outputs, targets) for metric in metrics]
+            found = [metric.judged(model, inputs, outputs, targets) for metric in metrics]
             pairs = zip(metrics, totals or found, found, strict=True)
             totals = [metric.joined(one, more) for metric, one, more in pairs] if totals else found
     values = [metric.value(total_S.cpu().numpy()) for metric, total_S in zip(metrics, totals, strict=True)]
@@ -63,7 +65,7 @@ def per_example(
     """
     found: list[tuple[Tensor, Tensor, Tensor]] = []
     with torch.no_grad():
-        for outputs, targets in _outputs(context, theta_P, store, statistics):
+        for _, outputs, targets in _outputs(context, theta_P, store, statistics):
             losses_B, weight = context.task.losses(outputs, targets)
             weight_B = weight if isinstance(weight, Tensor) else torch.full_like(losses_B, weight)
             terms_BS = context.task.headline.statistics(outputs, targets)
@@ -107,12 +109,16 @@ def robust_score(
 
 def _outputs(
     context: RunContext, theta_P: Tensor, store: DeviceSplit, statistics: Sequence[Tensor]
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches of outputs and targets."""
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Batches of inputs, outputs and targets."""
     batch = context.at_once(BATCH)
     for begin in range(0, len(store.targets), batch):
         inputs = context.prepare(store.inputs[begin : begin + batch])
-        yield context.outputs(theta_P, inputs, *statistics), store.targets[begin : begin + batch]
+        yield inputs, context.outputs(theta_P, inputs, *statistics), store.targets[begin : begin + batch]
+
+
+def _given(context: RunContext, theta_P: Tensor, statistics: Sequence[Tensor], inputs: Tensor) -> Tensor:
+    return context.outputs(theta_P, inputs, *statistics)
 
 
 def _sum(weight: Weight, examples: int) -> Tensor | float:

@@ -32,6 +32,12 @@ class Model(Component):
             InputError: the model does not fit such inputs.
         """
 
+    def build_for(self, form: Form) -> nn.Module:
+        """The module for what `form` says: `build` of its shape and classes. A recipe that has to know more, such as
+        the vocabulary of tokens, overrides this.
+        """
+        return self.build(form.shape, form.classes)
+
     def module(self, shape: tuple[int, ...], classes: int, seed: int, form: Form | None = None) -> nn.Module:
         """The module on the CPU, its initial weights keyed by `seed`, and checked to be one that can be trained here.
 
@@ -44,19 +50,19 @@ class Model(Component):
         Raises:
             InputError: it cannot; see `fedsam.models.initialise.initialised`.
         """
-        ours = ":" not in self.name
+        ours, form = ":" not in self.name, form or Form.of_images(shape, classes)
         if ours:  # others' code is called once only, since it may do more than build
-            number = self._parameters(shape, classes)
+            number = self._parameters(form)
             key, given = next(iter(outsized(self).items()), ("name", self.name))
             must_fit([Need(key, given, f"{number:,} parameters", 4 * number)])
-        return initialised(lambda: self.build(shape, classes), self.name, shape, classes, seed, ours, form)
+        return initialised(lambda: self.build_for(form), self.name, shape, classes, seed, ours, form)
 
     def untouched(self, shape: tuple[int, ...], classes: int, seed: int, form: Form | None = None) -> nn.Module:
         """The same module with torch's own layers, as `build` returns it."""
         form = form or Form.of_images(shape, classes)
-        return built(lambda: self.build(shape, classes), self.name, form.inputs, seed)
+        return built(lambda: self.build_for(form), self.name, form.inputs, seed)
 
-    def _parameters(self, shape: tuple[int, ...], classes: int) -> int:
+    def _parameters(self, form: Form) -> int:
         """Parameters of the module, without memory for them."""
         with torch.device("meta"), torch.no_grad():
-            return sum(tensor.numel() for tensor in self.build(shape, classes).parameters())
+            return sum(tensor.numel() for tensor in self.build_for(form).parameters())

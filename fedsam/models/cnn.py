@@ -19,6 +19,8 @@ class CNN(Model):
     where a quarter of the numbers is left: max and ReLU commute, so the function is the same.
     """
 
+    requires = frozenset({"images"})
+
     channels: int = key(64, "channels of each convolution", "Caldarola et al. 2022", ge=1, le=2**16)
 
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:

@@ -130,10 +130,16 @@ class Form:
     Args:
         inputs: two made-up examples, [2, ...].
         outputs: the shape of what it must give for one.
+        shape: of one input as it is stored, of an image H, W, C.
+        classes: L, or the other numbers that it must give.
+        vocabulary: how many tokens there are, where inputs are tokens.
     """
 
     inputs: Tensor
     outputs: tuple[int, ...]
+    shape: tuple[int, ...]
+    classes: int
+    vocabulary: int | None = None
 
     @classmethod
     def of_images(cls, shape: tuple[int, ...], classes: int) -> Form:
@@ -141,17 +147,20 @@ class Form:
         and logits of so many classes.
         """
         numbers = torch.linspace(-1.0, 1.0, 2 * math.prod(shape), device="cpu")
-        return cls(numbers.view(2, *shape).movedim(-1, 1), (classes,))
+        return cls(numbers.view(2, *shape).movedim(-1, 1), (classes,), shape, classes)
 
     @classmethod
     def of(cls, spec: Spec, outputs: tuple[int, ...]) -> Form:
         """Inputs of a data set, in the type in which a model is given them."""
+        classes = spec.classes or outputs[0]
         if isinstance(spec, ImageSpec):
-            return replace(cls.of_images(spec.shape, 0), outputs=outputs)
+            return replace(cls.of_images(spec.shape, classes), outputs=outputs)
+        elements = 2 * math.prod(spec.shape)
         if spec.dtype.startswith("float"):
-            numbers = torch.linspace(-1.0, 1.0, 2 * math.prod(spec.shape), device="cpu")
-            return cls(numbers.view(2, *spec.shape), outputs)
-        return cls(torch.zeros(2, *spec.shape, dtype=torch.int64, device="cpu"), outputs)
+            numbers = torch.linspace(-1.0, 1.0, elements, device="cpu")
+        else:
+            numbers = torch.arange(elements, dtype=torch.int64, device="cpu") % (spec.vocabulary or 1)
+        return cls(numbers.view(2, *spec.shape), outputs, spec.shape, classes, spec.vocabulary)
 
     @property
     def noun(self) -> str:

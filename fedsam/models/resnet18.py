@@ -17,6 +17,8 @@ class ResNet18(Model):
     10 classes. Initialisation is torch's.
     """
 
+    requires = frozenset({"images"})
+
     norm: Kind = key(
         "group", "normalisation: GroupNorm, BatchNorm or none", "Reddi et al. 2021, after Hsieh et al. 2020"
     )

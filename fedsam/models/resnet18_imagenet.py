@@ -18,6 +18,8 @@ class ResNet18ImageNet(Model):
     He, ECCV 2018) is in place of it unless chosen otherwise.
     """
 
+    requires = frozenset({"images"})
+
     norm: Kind = key(
         "group", "normalisation: GroupNorm, BatchNorm or none", "Reddi et al. 2021, after Hsieh et al. 2020"
     )

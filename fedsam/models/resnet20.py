@@ -16,6 +16,8 @@ class ResNet20(Model):
     2018) in place of BatchNorm unless chosen otherwise. 269,722 parameters for 10 classes. Initialisation is torch's.
     """
 
+    requires = frozenset({"images"})
+
     channels: int = key(
         16,
         "channels of the first stage; the next ones have two and four times as many",

@@ -17,6 +17,8 @@ class ResNet34(Model):
     parameters for 10 classes.
     """
 
+    requires = frozenset({"images"})
+
     norm: Kind = key(
         "group", "normalisation: GroupNorm, BatchNorm or none", "Reddi et al. 2021, after Hsieh et al. 2020"
     )

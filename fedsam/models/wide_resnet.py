@@ -78,6 +78,8 @@ class WideResNet(Model):
     36,479,194 of WRN-28-10. Initialisation is torch's.
     """
 
+    requires = frozenset({"images"})
+
     depth: int = key(16, "d, convolutions on the way; 6 n + 4", "Zhou et al. 2025, for CIFAR-10", ge=10, le=1000)
     width: int = key(8, "k, how many times as wide as a thin network", "Zhou et al. 2025, for CIFAR-10", ge=1, le=2**12)
     norm: Kind = key(

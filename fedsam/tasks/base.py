@@ -6,6 +6,7 @@ Shapes: N examples, S statistics of a metric, P parameters; `...` is what the ta
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -55,6 +56,14 @@ class Metric(ABC):
     def joined(self, one: Tensor, other: Tensor) -> Tensor:
         """What `total` gives of two parts together."""
         return one + other
+
+    def judged(self, model: Callable[[Tensor], Tensor], inputs: Tensor, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The sums over these examples, of a metric that may ask the model for more than its outputs, [S].
+
+        Args:
+            model: gives outputs for inputs, in evaluation.
+        """
+        return self.total(outputs, targets)
 
     @abstractmethod
     def value(self, total_S: np.ndarray) -> Any:
@@ -133,6 +142,14 @@ class Task(Component):
 
     def of(self, own: str | Task) -> Task:
         """The task in force, given the data set's own: this one."""
+        return self
+
+    def on(self, spec: Spec) -> Task:
+        """The task with what it has to know of the data; itself, if that is nothing.
+
+        Raises:
+            InputError: what it is to record cannot be measured on such data.
+        """
         return self
 
     @abstractmethod

@@ -6,6 +6,7 @@ Shapes: B batch, C channels, H height, W width, L classes.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -52,7 +53,7 @@ def recipe(name: str) -> Model:
 
 
 def make(name: str, seed: int = 0, shape: tuple[int, int, int] = (H, W, 3)) -> nn.Module:
-    form = Form(Form.of_images(shape, L).inputs, (L, *shape[:2]))
+    form = replace(Form.of_images(shape, L), outputs=(L, *shape[:2]))
     return recipe(name).module(shape, L, seed, form)
 
 
