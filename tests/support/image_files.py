@@ -43,3 +43,25 @@ def folders(root: Path, **pictures: np.ndarray | bytes) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(image if isinstance(image, bytes) else encoded(image))
     return root
+
+
+def write_image(path: Path, number: int, size: tuple[int, int] = (4, 5), colour: bool = True) -> np.ndarray:
+    """A PNG of height and width whose pixels are drawn from its number; the pixels, uint8 [H, W, C]."""
+    pixels = np.random.default_rng(number).integers(0, 256, (*size, 3 if colour else 1), dtype=np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    from PIL import Image
+
+    Image.fromarray(pixels if colour else pixels[..., 0]).save(path)
+    return pixels
+
+
+def write_mask(path: Path, number: int, size: tuple[int, int] = (4, 5), classes: int = 3) -> np.ndarray:
+    """A PNG of classes, of which about a fifth of the pixels has none (255); the pixels, uint8 [H, W]."""
+    rng = np.random.default_rng(1000 + number)
+    pixels = rng.integers(0, classes, size, dtype=np.uint8)
+    pixels[rng.random(size) < 0.2] = 255
+    path.parent.mkdir(parents=True, exist_ok=True)
+    from PIL import Image
+
+    Image.fromarray(pixels).save(path)
+    return pixels

@@ -68,8 +68,9 @@ def decode(sources: Sequence[bytes | Path], name: Callable[[int], str], size: in
     return decoded
 
 
-def pixels_of(image: object, size: int | None) -> np.ndarray:
-    """A PIL image as uint8 [H, W, C], C = 3 if it has colour, else 1; resized to size x size unless that is None.
+def pixels_of(image: object, size: int | tuple[int, int] | None) -> np.ndarray:
+    """A PIL image as uint8 [H, W, C], C = 3 if it has colour, else 1; resized to size x size, or to height and width,
+    unless that is None.
 
     Raises:
         ValueError: it has not 8 bits a channel.
@@ -82,7 +83,8 @@ def pixels_of(image: object, size: int | None) -> np.ndarray:
     wanted = "L" if image.mode in GREY else "RGB"
     plain = image if image.mode == wanted else image.convert(wanted)
     if size is not None:
-        plain = plain.resize((size, size), Image.Resampling.BILINEAR)
+        height, width = (size, size) if isinstance(size, int) else size
+        plain = plain.resize((width, height), Image.Resampling.BILINEAR)
     pixels = np.asarray(plain)
     return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
