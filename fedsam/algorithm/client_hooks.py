@@ -58,7 +58,7 @@ class ClientHooks(Component):
 
     In each local step, with g the gradient of the mini-batch's mean loss:
 
-        ε = perturbation(w, ascent(g(w)))                        of a client optimiser that perturbs
+        ε = perturbed(perturbation(w, ascent(g(w))))             of a client optimiser that perturbs
         w ← base(w, descent(g(w + ε)))                           or descent(g(point(w))) of one that does not
     """
 
@@ -68,13 +68,25 @@ class ClientHooks(Component):
         "as released by Caldarola et al. 2022; local: Andreux et al. 2020",
     )
 
-    HOOKS: ClassVar[tuple[str, ...]] = ("begin", "point", "ascent", "ascended", "descent", "rate", "finish")
+    HOOKS: ClassVar[tuple[str, ...]] = (
+        "begin",
+        "point",
+        "ascent",
+        "perturbed",
+        "ascended",
+        "descent",
+        "rate",
+        "finish",
+    )
 
     rowwise: ClassVar[bool] = True
     """Has no meaning any more: all code is tried with rows, whatever it says."""
 
     client_state: ClassVar[tuple[str, ...]] = ()
     """Names of the vectors that a client keeps from round to round."""
+
+    client_numbers: ClassVar[tuple[str, ...]] = ()
+    """Names of single numbers, [1], that it keeps beside them, zeros at first."""
 
     averaged: ClassVar[tuple[str, ...]] = ()
     """Names of uploads of which the server gets the mean over the clients that delivered, Σ p_k x_k / Σ p_k with p_k
@@ -100,6 +112,10 @@ class ClientHooks(Component):
     def ascent(self, gradient_P: Tensor, theta_P: Tensor, client: ClientContext) -> Tensor:
         """What a perturbation is made of: g."""
         return gradient_P
+
+    def perturbed(self, epsilon_P: Tensor, theta_P: Tensor, client: ClientContext) -> Tensor:
+        """The perturbation that is taken at theta, given the client optimiser's: ε."""
+        return epsilon_P
 
     def ascended(self, epsilon_P: Tensor, client: ClientContext) -> ClientContext:
         """After the perturbation."""

@@ -106,13 +106,14 @@ class RunContext:
 
     @property
     def client_state(self) -> dict[str, int]:
-        """The vectors that a client keeps from round to round, for the strategy, for its optimiser and of its model's
-        batch normalisation: how long they are, by name.
+        """The vectors and numbers that a client keeps from round to round, for the strategy, for its optimiser and of
+        its model's batch normalisation: how long they are, by name.
         """
         names = *self.strategy.client_state, *(KEPT + name for name in self.optimizer.kept)
         local = self.batchnorms is not None and self.strategy.batchnorm == "local"
         statistics = {BATCHNORM: self.batchnorms.total} if local and self.batchnorms else {}
-        return dict.fromkeys(names, self.layout.total) | statistics
+        numbers = dict.fromkeys(self.strategy.client_numbers, 1)
+        return dict.fromkeys(names, self.layout.total) | numbers | statistics
 
     def at_once(self, most: int) -> int:
         """How many examples are evaluated at once, at most so many: fewer where an output has many numbers, as one for

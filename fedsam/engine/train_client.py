@@ -146,6 +146,10 @@ class BatchOracle:
         """What a perturbation at theta is to be made of."""
         return self._context.strategy.ascent(gradient_P, theta_P, self.client)
 
+    def perturbed(self, epsilon_P: Tensor, theta_P: Tensor) -> Tensor:
+        """Which perturbation is taken at theta."""
+        return self._context.strategy.perturbed(epsilon_P, theta_P, self.client)
+
     def ascended(self, epsilon_P: Tensor) -> None:
         """Tell the strategy of a perturbation."""
         self.client = self._context.strategy.ascended(epsilon_P, self.client)

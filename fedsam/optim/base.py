@@ -45,6 +45,10 @@ class Oracle(Protocol):
         """What a perturbation at theta is to be made of, given the gradient there; from the strategy."""
         return gradient_P
 
+    def perturbed(self, epsilon_P: Tensor, theta_P: Tensor) -> Tensor:
+        """Which perturbation is taken at theta, given the optimiser's; from the strategy."""
+        return epsilon_P
+
     def ascended(self, epsilon_P: Tensor) -> None:
         """Tell the strategy of a perturbation."""
         return
@@ -223,6 +227,7 @@ class Perturbed(Wrapper):
     def ascend(self, theta_P: Tensor, gradient_P: Tensor, oracle: Oracle) -> Tensor:
         """ε at theta, of the gradient there, with what the strategy makes of both; [P]."""
         epsilon_P = self.perturbation(theta_P, oracle.ascent(gradient_P, theta_P), oracle.layout)
+        epsilon_P = oracle.perturbed(epsilon_P, theta_P)
         oracle.ascended(epsilon_P)
         return epsilon_P
 

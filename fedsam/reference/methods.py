@@ -29,6 +29,7 @@ ACTS = {
     "sent": "the model that is sent",
     "point": "where gradients are taken",
     "ascent": "the perturbation",
+    "perturbed": "the perturbation",
     "descent": "the descent",
     "rate": "the learning rate of a step",
     "update": "the server's step",

@@ -7,7 +7,11 @@ Server:  σ ← σ − (1/(β N)) Σ_S (w_k − w̃);   Δ ← Σ_S p_k (w̃ −
 
 Δ is of the gradient's sign (it climbs) and is measured from w̃; the step leaves from w. The algorithm divides by |C|, C
 all the clients and C^t the sampled: N. The released code divides by |C^t| besides. No server learning rate. `rho` is
-the server's radius, with no warm-up; the models given back are the w, not the w̃.
+the server's radius; the models given back are the w, not the w̃.
+
+Warm-up (release, T_s > 0): in round t, from 0, both radii are ρ_0 + (ρ − ρ_0) t/T_s, from t = T_s on ρ; clients with
+ρ_l = 0 take plain steps throughout. Of the server's the released code adds its step to the clients' last radius
+instead, surely by mistake.
 """
 
 from __future__ import annotations
@@ -28,6 +32,8 @@ def run(
     *,
     beta: float,
     rho_l: float = 0.0,
+    rho_0: float = 0.0,
+    T_s: int = 0,
 ) -> list[Tensor]:
     """The global model after each round."""
     theta = problem.theta.clone()
@@ -37,15 +43,19 @@ def run(
     for r in range(rounds):
         cohort = problem.cohort(r)
         p = shares(problem, cohort)
+        rho_t, rho_l_t = rho, rho_l
+        if r < T_s:
+            rho_t = rho_0 + (rho - rho_0) * r / T_s
+            rho_l_t = rho_0 + (rho_l - rho_0) * r / T_s if rho_l > 0 else 0.0
         sent = theta.clone()
         if norm(delta) > 0:
-            sent = theta + rho * delta / norm(delta)
+            sent = theta + rho_t * delta / norm(delta)
         delta = torch.zeros_like(theta)
         moved = torch.zeros_like(theta)  # Σ_S (w_k − w̃)
         for k in cohort:
             w, b = sent.clone(), torch.zeros_like(theta)
             for gradient in problem.batches(r, k):
-                d = sharp(gradient, w, rho_l) - sigma_k[k] + (w - sent) / beta
+                d = sharp(gradient, w, rho_l_t) - sigma_k[k] + (w - sent) / beta
                 b = momentum * b + d + weight_decay * w
                 w = w - lr * b
             sigma_k[k] = sigma_k[k] - (w - sent) / beta

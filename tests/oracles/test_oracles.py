@@ -9,14 +9,20 @@ import torch
 from torch import Tensor
 
 from tests.oracles import (
+    adabest,
     adaptive,
     averages,
+    fedacg,
     fedavgm,
     fedcm,
     feddyn,
+    fedexp,
+    fedgf,
     fedgloss,
     fedlesam,
     fedmoswa,
+    fednova,
+    fednsam,
     fedprox,
     fedsmoo,
     fedspeed,
@@ -32,6 +38,7 @@ SHARP = BASE | {"rho": 0.3}
 RAGGED = Quadratics()
 EVERYONE = Quadratics(participants=5)
 SAME = Quadratics(participants=5, identical=True)
+EQUAL = Quadratics(steps=3)
 ALONE = Quadratics(clients=1, participants=1)
 ONE = Quadratics(clients=1, participants=1, steps=1)
 
@@ -50,6 +57,26 @@ LIMITS = {  # problem, settings, one method and its own settings, the other and 
     "fedlesam-d(rho 0) = feddyn": (RAGGED, BASE, fedlesam.run, {"variant": "dual"}, feddyn.run, {"alpha": 0.1}),
     "fedgloss(rho 0) = feddyn": (RAGGED, BASE, fedgloss.run, {"beta": 4}, feddyn.run, {"alpha": 0.25}),
     "fedmoswa = scaffold": (EVERYONE, SHARP, fedmoswa.run, {"rho_lr": 1, "alpha": 1, "gamma": 1}, scaffold.run, {}),
+    "fedgloss(warm from its radii) = fedgloss": (
+        RAGGED,
+        BASE,
+        fedgloss.run,
+        {"beta": 4, "rho": 0.3, "rho_l": 0.3, "rho_0": 0.3, "T_s": 5},
+        fedgloss.run,
+        {"beta": 4, "rho": 0.3, "rho_l": 0.3},
+    ),
+    "fedacg(0, 0) = fedavg": (RAGGED, SHARP, fedacg.run, {"lam": 0}, fedavg, {}),
+    "fedacg(0) = fedprox": (RAGGED, SHARP, fedacg.run, {"lam": 0, "beta": 0.7}, fedprox.run, {"mu": 0.7}),
+    "fednsam(0) = fedsam": (RAGGED, SHARP, fednsam.run, {"gamma": 0}, fedavg, {}),
+    "fednsam as released(0) = fedsam": (RAGGED, SHARP, fednsam.run, {"gamma": 0, "accumulate": False}, fedavg, {}),
+    "fednsam = fedacg of sam": (RAGGED, SHARP, fednsam.run, {"gamma": 0.6}, fedacg.run, {"lam": 0.6}),
+    "fedgf without divergence = fedsam": (RAGGED, SHARP, fedgf.run, {"rho_g": 0.5, "threshold": 1e9}, fedavg, {}),
+    "fednova of equal steps = fedavg": (EQUAL, SHARP, fednova.run, {}, fedavg, {}),
+    "fednova alone = fedavg": (ALONE, SHARP, fednova.run, {"eta_g": 0.8}, fedavg, {"eta_g": 0.8}),
+    "fedexp alone = fedavg": (ALONE, SHARP, fedexp.run, {"epsilon": 1e-3}, fedavg, {}),
+    "fedexp of the same clients = fedavg": (SAME, SHARP, fedexp.run, {"epsilon": 1e-3}, fedavg, {}),
+    "fedexp(inf) = fedavg": (RAGGED, SHARP, fedexp.run, {"epsilon": 1e12}, fedavg, {}),
+    "adabest(0, 0) = fedavg": (RAGGED, SHARP, adabest.run, {"mu": 0, "beta": 0}, fedavg, {}),
     "fedwmsam(rho 0) = fedcm": (ALONE, BASE, fedwmsam.run, {"alpha": 0.4, "lam": 0}, fedcm.run, {"alpha": 0.4}),
 }
 

@@ -5,8 +5,24 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tests.oracles import adaptive, fedcm, fedgloss, fedlesam, fedmoswa, fedprox, fedsmoo, fedswa, fedwmsam
-from tests.oracles.federated import norm
+from tests.oracles import (
+    adabest,
+    adaptive,
+    fedacg,
+    fedcm,
+    fedexp,
+    fedgf,
+    fedgloss,
+    fedlesam,
+    fedmoswa,
+    fednova,
+    fednsam,
+    fedprox,
+    fedsmoo,
+    fedswa,
+    fedwmsam,
+)
+from tests.oracles.federated import Gradient, norm
 from tests.oracles.quadratics import Quadratics
 
 ONE = Quadratics(clients=1, participants=1, steps=1)
@@ -92,3 +108,93 @@ def test_fedwmsam_weighs_by_agreement() -> None:
         D = (w1 - w2) / 0.02
         half = w2 - 0.01 * (alpha * g0(w2) + (1 - alpha) * D)
         same([w3], [half - 0.01 * (alpha * g1(half) + (1 - alpha) * D)])
+
+
+def test_fedgloss_warms_up_by_hand() -> None:
+    """As above, where the second of four rounds has a quarter of the way from 0.1 to 0.5."""
+    w0, (w1, w2) = ONE.theta, fedgloss.run(ONE, 2, 0.1, rho=0.5, beta=4, rho_0=0.1, T_s=4)
+    u1 = -0.1 * g(0, w0)
+    u2 = -0.1 * (g(1, w1 - 0.2 * u1 / norm(u1)) + u1 / 4)
+    same([w1, w2], [w0 + 2 * u1, w1 + u2 + (u1 + u2)])
+
+
+def test_look_ahead_by_hand() -> None:
+    w0, (w1, w2, w3) = TWO.theta, fedacg.run(TWO, 3, 0.1, lam=0.6, beta=0.7)
+    m, w = torch.zeros(4).double(), w0
+    for r, model in enumerate([w1, w2, w3]):
+        (g0, g1), ahead = TWO.batches(r, 0), w + 0.6 * m
+        half = ahead - 0.1 * g0(ahead)
+        end = half - 0.1 * (g1(half) + 0.7 * (half - ahead))
+        m, w = end - w, end  # alone, w + m is the client's model
+        same([model], [w])
+
+
+def test_fednsam_as_released_by_hand() -> None:
+    w0, (w1, w2) = ONE.theta, fednsam.run(ONE, 2, 0.1, gamma=0.6, accumulate=False)
+    u1 = -0.1 * g(0, w0)
+    same([w1, w2], [w0 + u1, w1 - 0.1 * 1.6 * g(1, w1 + 0.6 * u1)])
+
+
+def test_fedgf_by_hand() -> None:
+    """A client that always diverges takes its gradient at the server's point, one that never does at its own."""
+    for threshold, share in {0.0: 1.0, 1e9: 0.0}.items():
+        w0, (w1, w2) = ONE.theta, fedgf.run(ONE, 2, 0.1, rho=0.2, rho_g=0.5, threshold=threshold)
+        same([w1], [w0 - 0.1 * g(0, w0 + 0.2 * g(0, w0) / norm(g(0, w0)))])
+        along = 0.5 * (w0 - w1) / norm(w0 - w1) if share else 0.2 * g(1, w1) / norm(g(1, w1))
+        same([w2], [w1 - 0.1 * g(1, w1 + along)])
+
+
+def test_fednova_by_hand() -> None:
+    """Clients of 3 steps and 1 step, with 13 and 2 examples: 41/15 steps along each one's mean gradient."""
+    pair = Quadratics(clients=2, participants=2, noise=0)
+    w0, (f, h) = pair.theta, (pair.batches(0, k)[0] for k in (0, 1))
+    w = w0
+    for _ in range(3):
+        w = w - 0.1 * f(w)
+    mean = 13 / 15 * (w - w0) / 3 + 2 / 15 * (-0.1 * h(w0))
+    same(fednova.run(pair, 1, 0.1), [w0 + 41 / 15 * mean])
+    w = w0 - 0.1 * f(w0)  # with momentum 1/2 they count 1 + 1.5 + 1.75 gradients, and 1
+    velocity = 0.5 * f(w0) + f(w)
+    w = w - 0.1 * velocity
+    w = w - 0.1 * (0.5 * velocity + f(w))
+    mean = 13 / 15 * (w - w0) / 4.25 + 2 / 15 * (-0.1 * h(w0))
+    same(fednova.run(pair, 1, 0.1, momentum=0.5), [w0 + (13 * 4.25 + 2) / 15 * mean])
+
+
+def test_fedexp_by_hand() -> None:
+    """Three clients whose updates are at right angles: the step is half as long again, but for ε."""
+    updates = torch.diag(torch.tensor([3.0, 4.0, 5.0]).double())
+
+    class Straight:
+        theta, clients = torch.zeros(3).double(), 3
+
+        def cohort(self, round: int) -> list[int]:
+            return [0, 1, 2]
+
+        def examples(self, client: int) -> int:
+            return 7
+
+        def batches(self, round: int, client: int) -> list[Gradient]:
+            return [lambda theta: -updates[client]]
+
+    mean = updates.mean(dim=0)
+    same(fedexp.run(Straight(), 1, 1, epsilon=1e-12), [1.5 * mean])
+    same(fedexp.run(Straight(), 1, 1, epsilon=1.0), [50 / 3 / 2 / (50 / 9 + 1) * mean])
+
+
+def test_adabest_by_hand() -> None:
+    """One of two takes part: what is known of a client's drift is divided by the rounds it was away."""
+    problem = Quadratics(clients=2, participants=1, steps=1)
+    (first, *others), rounds = [problem.cohort(r)[0] for r in range(20)], 20
+    again = next(r for r, k in enumerate(others, 1) if k == first and r > 1 and first not in others[: r - 1])
+    models = [problem.theta, *adabest.run(problem, rounds, 0.1, mu=0.5, beta=0.6)]
+    means, h = [models[0]], dict.fromkeys((0, 1), torch.zeros(4).double())
+    last: dict[int, int] = {}
+    for r in range(again + 1):
+        k = problem.cohort(r)[0]
+        mean = models[r] - 0.1 * (problem.batches(r, k)[0](models[r]) - h[k])
+        h[k] = h[k] / (r - last.get(k, r - 1)) + 0.5 * (models[r] - mean)
+        last[k] = r
+        same([models[r + 1]], [mean + 0.6 * (mean - means[-1])])
+        means.append(mean)
+    assert again > 1

@@ -147,6 +147,45 @@ SAME: dict[str, tuple[str, dict[str, Any], dict[str, Any], str, dict[str, Any], 
     "FedLESAM(rho=0) is FedAvg": ("fedlesam", {"rho": 0.0}, {}, "fedavg", {}, {}),
     "FedLESAM-S(rho=0) is SCAFFOLD": ("fedlesam_s", {"rho": 0.0}, {}, "scaffold", {}, {}),
     "FedLESAM-D(rho=0) is FedDyn": ("fedlesam_d", {"rho": 0.0}, {}, "feddyn", {}, {}),
+    "FedGloSS(warm from its radii) is FedGloSS": (
+        "fedgloss",
+        {"rho": 0.1, "warmup": 3, "initial_rho": 0.1},
+        SAM,
+        "fedgloss",
+        {"rho": 0.1},
+        SAM,
+    ),
+    "FedACG(0, 0) is FedAvg": ("fedacg", {"momentum": 0.0, "proximal_weight": 0.0}, {}, "fedavg", {}, {}),
+    "FedACG(0) is FedProx": ("fedacg", {"momentum": 0.0, "proximal_weight": 0.5}, {}, "fedprox", {"mu": 0.5}, {}),
+    "FedNSAM(0) is FedSAM": ("fednsam", {"momentum": 0.0}, SAM, "fedavg", {}, SAM),
+    "FedNSAM as released(0) is FedSAM": ("fednsam", {"momentum": 0.0, "accumulate": False}, SAM, "fedavg", {}, SAM),
+    "FedNSAM(rho=0) is FedACG": (
+        "fednsam",
+        {"momentum": 0.6},
+        {"name": "sam", "rho": 0.0},
+        "fedacg",
+        {"momentum": 0.6, "proximal_weight": 0.0},
+        {},
+    ),
+    "FedGF without divergence is FedSAM": ("fedgf", {"threshold": 1e9}, SAM, "fedavg", {}, SAM),
+    "FedGF(rho=0) of one step is FedAvg": (
+        "fedgf",
+        {"rho": 0.0, "threshold": 0.0},
+        {"name": "sam", "rho": 0.0, "batch_size": 100, "epochs": 1},
+        "fedavg",
+        {},
+        {"batch_size": 100, "epochs": 1},
+    ),
+    "FedNova of equal steps is FedAvg": (
+        "fednova",
+        {},
+        {"batch_size": 100, "momentum": 0.6},
+        "fedavg",
+        {},
+        {"batch_size": 100, "momentum": 0.6},
+    ),
+    "FedExP(inf) is FedAvg": ("fedexp", {"epsilon": 1e15}, {}, "fedavg", {}, {}),
+    "AdaBest(0, 0) is FedAvg": ("adabest", {"mu": 0.0, "beta": 0.0}, {}, "fedavg", {}, {}),
     "FedProx(0) is FedAvg": ("fedprox", {"mu": 0.0}, {}, "fedavg", {}, {}),
     "FedAvgM(0) is FedAvg": ("fedavgm", {"beta": 0.0}, {}, "fedavg", {}, {}),
     "FedCM(1) is FedAvg": ("fedcm", {"alpha": 1.0}, {}, "fedavg", {}, {}),
@@ -200,10 +239,25 @@ def test_fedadam_is_torchs_adam_on_the_negative_update() -> None:
         ("fedcm", {"name": "sam", "base": "adamw"}, r"client\.base = adamw: server\.name=fedcm takes .* use sgd"),
         ("fedlesam", {"name": "sam"}, r"client\.name = sam: server\.name=fedlesam perturbs by itself"),
         ("fedwmsam", {"name": "asam"}, r"client\.name = asam: server\.name=fedwmsam perturbs by itself"),
+        ("fednsam", {"name": "sgd"}, r"client\.name = sgd: server\.name=fednsam needs a client that perturbs"),
+        ("fedgf", {"name": "adamw"}, r"client\.name = adamw: server\.name=fedgf needs a client that perturbs"),
+        ("fednova", {"name": "adamw"}, r"client\.name = adamw: server\.name=fednova takes .* use sgd"),
+        (
+            "fednova",
+            {"name": "sgd", "momentum": 0.9, "persistent": True},
+            r"client\.persistent = True: server\.name=fednova counts the gradients of one round",
+        ),
+        (
+            {"name": "fedgloss", "warmup": 5},
+            {"name": "gsam"},
+            r"client\.name = gsam: server\.warmup warms up the radius",
+        ),
         ("fedsmoo", {"name": "asam"}, r"client\.name = asam: server\.name=fedsmoo needs client\.name=sam"),
     ],
 )
-def test_combinations_without_meaning_are_refused(server: str, client: dict[str, Any], said: str) -> None:
+def test_combinations_without_meaning_are_refused(
+    server: str | dict[str, Any], client: dict[str, Any], said: str
+) -> None:
     with pytest.raises(InputError, match=said):
         Run(server=server, client=client)  # type: ignore[arg-type]
 
