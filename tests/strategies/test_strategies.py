@@ -22,7 +22,7 @@ from tests.oracles import (
     averages,
     federated,
 )
-from tests.support.algorithms import CASES, DECAY, LR, ROUNDS, described
+from tests.support.algorithms import CASES, DECAY, LR, ROUNDS, SAM, described
 from tests.support.unruly import Refusing
 
 
