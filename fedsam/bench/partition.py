@@ -15,11 +15,13 @@ from fedsam.rng import stream
 
 
 def rows(rounds: int, versus: bool = False) -> Iterator[Row]:
-    """Each partition with its defaults; one that needs a file is left out."""
+    """Each partition with its defaults; one that needs a file or groups is left out."""
     labels = stream(0, "bench").permutation(np.arange(50_000) % 10)
     for clients in (1_000, 10_000):
         parts: dict[str, Callable[[], object]] = {}
         for name in names(Partition):
+            if "groups" in find(Partition, name).requires:
+                continue
             partition = find(Partition, name)()
             try:
                 partition.assign(labels, clients, None, stream(0, "partition"))

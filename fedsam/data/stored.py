@@ -137,6 +137,10 @@ class Partitioned(Dataset):
         spec, train, test = self._taken()
         train, test, further = self._parted(spec, train, test, seed)
         partition = partition.of_groups(train.groups, spec.groups)
+        try:
+            self.learnt.check_targets(train.targets)
+        except InputError as error:
+            raise InputError("name", self.name, f"task.name={self.learnt.name} {error.allowed}") from None
         strata = self.learnt.strata(train.targets)
         classes = np.zeros(len(train), dtype=np.int64) if strata is None else strata
         said = self.clients != type(self).model_fields["clients"].default

@@ -42,8 +42,7 @@ def assemble(run: Run, federation: Federation | None = None) -> tuple[Federation
         check_requirements(run, offered, f"what data.name={run.data.name} loads")
     with under("task"):
         outputs = task.output_shape(spec)
-        for targets in (federation.test.targets, federation.examples([0])[0].targets):
-            task.check_targets(targets)
+        task.check_targets(federation.test.targets)
         task = task.on(spec)
     with under("model"):
         module = run.model.module(spec.shape, spec.classes or outputs[0], run.seed, Form.of(spec, outputs))

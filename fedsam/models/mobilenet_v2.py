@@ -19,6 +19,8 @@ class MobileNetV2(Model):
     section 4). 2,236,682 parameters for 10 classes. Made for large images: of 32×32 its last stage sees one pixel.
     """
 
+    requires = frozenset({"images"})
+
     width: float = key(1.0, "factor of the channels", "Sandler et al. 2018", gt=0.0, le=16.0)
     norm: Literal["group", "batch"] = key(
         "group", "normalisation: GroupNorm or BatchNorm", "Hsu et al. 2020, after Hsieh et al. 2020"

@@ -227,7 +227,7 @@ class Noisy(Bare):
 
 class Listing(Bare):
     def forward(self, x: Tensor) -> Tensor:
-        return [super().forward(x)]
+        return {"features": [super().forward(x)]}
 
 
 def frozen(classes: int) -> nn.Module:
@@ -251,7 +251,7 @@ REFUSED: dict[str, tuple[Callable[..., Any], str]] = {
         "complex64",
     ),
     "wrong classes": (lambda classes: Bare(classes + 1), r"gave \[2, 6\].*must give logits \[2, 5\]"),
-    "no tensor": (Listing, "gave list"),
+    "no tensor": (Listing, "gave dict"),
     "wrong input": (
         lambda classes: nn.Linear(7, classes),
         r"forward pass on images \[2, 3, 16, 16\] failed \(RuntimeError",

@@ -85,7 +85,9 @@ def test_labels_are_learnt(engine: str) -> None:
 
 
 def test_other_targets_are_refused() -> None:
-    with pytest.raises(InputError, match=r"task\.name = multilabel: needs targets of zeros and ones, and .* has 2"):
+    with pytest.raises(
+        InputError, match=r"data\.name = .*Signs: task\.name=multilabel needs targets of zeros and ones, and .* has 2"
+    ):
         simulate(Run.from_keys({**KEYS, "data.wrong": True}))
     with pytest.raises(InputError, match=r"needs targets \[N, L\] of zeros and ones"):
         Multilabel().output_shape(Spec(3, (4,)))

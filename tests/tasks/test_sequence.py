@@ -223,7 +223,7 @@ def test_batches_of_evaluation_are_smaller_where_outputs_are_large(monkeypatch: 
 
     monkeypatch.setattr(simulation.context.network, "evaluated", evaluated)
     whole = scores(simulation.context, simulation.theta_P, store, (), [Perplexity()])
-    monkeypatch.setattr("fedsam.measure.evaluate.OUTPUTS", 6 * T * V + 1)
+    monkeypatch.setattr("fedsam.engine.context.OUTPUTS", 6 * T * V + 1)
     parts = scores(simulation.context, simulation.theta_P, store, (), [Perplexity()])
     assert given == [20, 6, 6, 6, 2]
     assert parts[0] == pytest.approx(whole[0])
@@ -237,7 +237,7 @@ def test_a_sequence_has_a_class() -> None:
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "images": (
-        {"data.name": "digits", "data.partition": "iid", "task.name": "sequence"},
+        {"data.name": "digits", "data.partition": "iid", "model.name": "mlp", "task.name": "sequence"},
         r"task\.name = sequence: needs tokens",
     ),
     "a model of images": ({"model.name": "cnn"}, r"model\.name = cnn: needs images.*use lstm, mlp, transformer"),
