@@ -28,7 +28,7 @@ CLIENTS = ("{}_clients", "{}_groups", "{}_users")
 
 
 class Npz(Partitioned):
-    """Arrays by name:
+    """A NumPy file with arrays by name:
 
         pathmnist.npz
           train_images   [N, H, W] or [N, H, W, C] bytes, or numbers [N, ...]

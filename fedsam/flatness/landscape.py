@@ -165,6 +165,7 @@ class Landscape:
                 # scalars, because `grad_outputs` would load torch's symbolic shapes first (1.5 s)
                 slopes_K = [torch.dot(gradient_P, vectors_PK[:, k]) for k in range(columns)]
             for k, slope in enumerate(slopes_K):
+                # the recorded gradient is freed with the last column
                 (product_P,) = torch.autograd.grad(slope, leaf_P, retain_graph=k < columns - 1)
                 products_PK[:, k] += product_P
         self.evaluations += 2 * columns
@@ -204,6 +205,7 @@ def examples_of(
     total = int(ends_K[-1])
     chosen = np.arange(total)
     if images is not None and images < total:
+        # 0 is the federation's own stream
         rng = stream(seed, "landscape", client=0 if clients is None else int(ids[0]) + 1)
         chosen = np.sort(rng.choice(total, size=images, replace=False, shuffle=False))
     owner = np.searchsorted(ends_K, chosen, side="right")

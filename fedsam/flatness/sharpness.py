@@ -66,6 +66,7 @@ def worst_in_ball(landscape: Landscape, theta_P: Tensor, ascent: Perturbed, rho:
         return Worst(landscape.loss(theta_P), 0.0, epsilon_P)
     layout = landscape.context.layout
     scale_P = scale_squared(theta_P, ascent, layout)
+    # a weight that is not perturbed adds nothing to the length
     within_P = torch.where(scale_P > 0, scale_P, torch.inf)
     stride = ascent.replace(rho=min(1.0, STRIDE / steps) * rho)
     before, gradient_P = landscape.loss_and_gradient(theta_P)
@@ -196,6 +197,7 @@ def flatness_distance(
     clients = []
     for client_P, own in zip(thetas, landscapes, strict=True):
         worst = worst_in_ball(own, client_P, ascent, rho, steps)
+        # on the global loss, too, the client's model normalises by its own statistics
         everywhere = landscape.given(*own.statistics)
         away_P = client_P - theta_P
         clients.append(

@@ -195,6 +195,7 @@ def _quadrature(landscape: Landscape, probe_P: Tensor, theta_P: Tensor, steps: i
         for _ in range(2):  # twice is enough (Parlett, 1980)
             next_P = next_P - basis_KP[:made].T @ (basis_KP[:made] @ next_P)
         beside[step] = float(torch.linalg.vector_norm(next_P))
+        # the probe's part of the space is exhausted; what is left is rounding
         if beside[step] <= 100 * torch.finfo(theta_P.dtype).eps * scale:
             break
         vector_P = next_P / beside[step]

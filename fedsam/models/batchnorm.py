@@ -83,6 +83,7 @@ class Keyed(_BatchNorm):
         full = x.float() if x.dtype == torch.bfloat16 else x
         kept = mask.view(shape)
         number = mask.sum() * (values // x.shape[0])
+        # by selection: what fills a batch up may be infinite, and 0 times that is not a number
         mean_C = torch.where(kept, full, 0.0).sum(over) / number
         each = [1, -1, *[1] * (x.dim() - 2)]
         centred = full - mean_C.view(each)

@@ -39,6 +39,7 @@ GENERATED = (
     Generated("pyproject.toml", "[tool.flwr.app.config]", "", toml),
     Generated("README.md", "<!-- parts -->", "<!-- end of parts -->", parts.markdown),
     Generated("docs/concepts/methods.md", "<!-- methods -->", "<!-- end of methods -->", methods.markdown),
+    Generated("docs/reference/parts.md", "<!-- parts -->", "<!-- end of parts -->", parts.catalogue),
     Generated("docs/reference/keys.md", "<!-- keys -->", "<!-- end of keys -->", keys.markdown),
 )
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from itertools import groupby
 
+from fedsam.reference.tables import table
 from fedsam.run import describe_keys
 
+HEADER = "key", "of", "default", "allowed", "what it is", "default from"
 ABOUT = {
     "": "The run itself",
     "data": "Data sets, partitions, skews and augmentations",
@@ -28,14 +30,9 @@ def markdown() -> str:
     lines = []
     rows = sorted(describe_keys(), key=lambda row: "." in row.key)  # the run's own first, else in their order
     for group, members in groupby(rows, key=lambda row: row.key.rpartition(".")[0]):
-        lines += [f"## {ABOUT.get(group, group.capitalize())}", ""]
-        lines += [
-            "| key | of | default | allowed | what it is | default from |",
-            "| --- | --- | --- | --- | --- | --- |",
-        ]
+        cells = []
         for row in members:
             default = "none" if row.default is None else str(row.default)
-            cells = f"`{row.key}`", " ".join(row.of), f"`{default}`", row.allowed, row.help, row.source
-            lines.append("| " + " | ".join(cell.replace("|", "\\|").replace("<", "&lt;") for cell in cells) + " |")
-        lines.append("")
+            cells.append([f"`{row.key}`", " ".join(row.of), f"`{default}`", row.allowed, row.help, row.source])
+        lines.append(f"## {ABOUT.get(group, group.capitalize())}\n\n{table(HEADER, cells)}")
     return "\n".join(lines)

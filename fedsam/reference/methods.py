@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import inspect
-import re
 from typing import Any
 
 import torch
@@ -21,10 +19,10 @@ from fedsam.federated.round_loop import Simulation
 from fedsam.models.mlp import MLP
 from fedsam.optim.base import ClientOptimizer, Oracle
 from fedsam.params import Layout
+from fedsam.reference.tables import paper, summary, table
 from fedsam.run import Run
 from fedsam.schedule.base import Clock
 
-PAPER = re.compile(r"([A-Z][\w-]+ (?:et al\.|and [A-Z]\w+)),? [^;]*?((?:19|20)\d\d)(?![\d.]\d)")
 ACTS = {
     "sent": "the model that is sent",
     "point": "where gradients are taken",
@@ -34,15 +32,6 @@ ACTS = {
     "rate": "the learning rate of a step",
     "update": "the server's step",
 }
-
-
-def paper(cls: type) -> str:
-    """The first paper that a class's docstring names: authors and year."""
-    for base in cls.__mro__:
-        found = PAPER.search(" ".join((base.__dict__.get("__doc__") or "").split()))
-        if found:
-            return f"{found[1]} {found[2]}"
-    return ""
 
 
 class _Counting(Oracle):
@@ -112,10 +101,7 @@ def _fits(server: str, client: str) -> bool:
 def averages() -> list[list[str]]:
     """Averages over rounds: name, paper, what they are."""
     found = [(name, find(Average, name)) for name in names(Average) if name != "none"]
-    return [
-        [f"`{name}`", paper(cls), (inspect.getdoc(cls) or "").split("\n\n")[0].replace("\n", " ")]
-        for name, cls in found
-    ]
+    return [[f"`{name}`", paper(cls), summary(cls)] for name, cls in found]
 
 
 def markdown() -> str:
@@ -128,9 +114,4 @@ def markdown() -> str:
         ),
         (["`average.name`", "paper", "what is served"], averages()),
     ]
-    return "\n".join(_table(header, rows) for header, rows in parts)
-
-
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    lines = ["| " + " | ".join(row) + " |" for row in [header, ["---"] * len(header), *rows]]
-    return "\n".join(lines) + "\n"
+    return "\n".join(table(header, rows) for header, rows in parts)

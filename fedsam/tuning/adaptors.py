@@ -49,7 +49,7 @@ class Book:
 
 class _Searcher(Searcher):  # type: ignore[misc]
     def __init__(self, book: Book) -> None:
-        super().__init__(metric="value", mode="max")
+        super().__init__(metric="value", mode="max")  # Ray wants them; it is the ledger that compares
         self.book = book
 
     def suggest(self, trial_id: str) -> Any:

@@ -72,6 +72,7 @@ class Ledger:
     ) -> None:
         self._suggester, self._halving, self._ended, self._score = suggester, halving, ended, score
         self.number, self.workers, self.last = trials, workers, last
+        # a trial waits only for those so far back, so that a slow one does not hold up the others
         self.lag = 1 if workers == 1 else 2 * workers
         self.trials: list[Trial] = []
         self._told = 0
@@ -83,6 +84,7 @@ class Ledger:
 
     def begin(self) -> Trial | None:
         """The next trial; None if others have to end first, or if there is none."""
+        # what it may know of must have ended, or what is tried would depend on who was faster
         known = self._known(len(self.trials))
         going = sum(trial.outcome is None for trial in self.trials)
         if self.complete or going >= self.workers or any(trial.outcome is None for trial in self.trials[:known]):
@@ -103,7 +105,7 @@ class Ledger:
         if report.round in trial.reports:
             return trial.stopping and report.round == max(trial.reports)
         trial.reports[report.round] = report
-        peers = range(self._known(number))
+        peers = range(self._known(number))  # the same ones whoever was faster
         trial.stopping = self._halving.stops(number, report.round, self._score.merit(report.value), peers)
         return trial.stopping
 

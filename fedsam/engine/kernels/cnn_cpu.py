@@ -69,6 +69,7 @@ class Linear:
         """The derivatives."""
         x, weight, y = kept
         d = relu_backward(d, y, 0) if self.relu else d
+        # a product in bfloat16 cannot be written where float32 is kept
         if d.dtype == out[0].dtype:
             torch.mm(d.T, x, out=out[0])
         else:
@@ -113,6 +114,7 @@ class CPUConvolutions:
 
     def gradient(self, theta: Tensor, inputs: Tensor, head: Head, *statistics: Tensor) -> tuple[Tensor, ...]:
         """(∇L, L) of the batch's mean loss, of inputs [B, C, H, W]."""
+        # each stage writes its own places, and together they are all of it
         out_P = torch.empty_like(theta)
         outs, weights = self._cut(out_P), self._cut(theta.bfloat16() if self.narrow else theta)
         x, passed = inputs.bfloat16() if self.narrow else inputs, []

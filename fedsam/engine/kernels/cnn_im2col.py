@@ -76,7 +76,9 @@ class Im2ColConvolutions:
         while passed:
             x_KNQ, shape, parts, y = passed.pop()
             stage, weight_KON, (dw_KON, db_KO) = self.stages[len(passed)], weights[len(passed)][0], outs[len(passed)]
+            # y is what ReLU has left, in place: above 0 just where its input was
             d = relu_backward(d, y, 0) if stage.relu else d
+            # before it is unpooled: the bias was added after the pooling
             torch.sum(d.flatten(2), dim=2, dtype=db_KO.dtype, out=db_KO)
             d_KOQ = (unpooled(d, *parts) if stage.pool else d).flatten(2)
             if narrow:
@@ -166,6 +168,7 @@ def unpooled(d: Tensor, across: Tensor, down: Tensor, sides: torch.Size) -> Tens
     """The derivative by what was pooled."""
     (height, width), pairs = sides, torch.empty_like(across)
     upper, lower = (pairs[:, :, i::2] for i in (0, 1))
+    # d where the lower is larger, strictly: of equal ones the first has it; the rest is the other's
     relu_backward.grad_input(d, down, 0, grad_input=lower)
     torch.sub(d, lower, out=upper)
     found = d.new_zeros(*d.shape[:2], height, width, d.shape[-1])

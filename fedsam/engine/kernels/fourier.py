@@ -134,13 +134,16 @@ def matrices(of: Fourier, dtype: torch.dtype) -> dict[str, Tensor]:
     along_h = torch.zeros(g, 2, n, dtype=torch.float64)
     along_h[0, 0] = 1
     if n % 2 == 0:
+        # of an odd n there is no frequency N/2, and this half of the group stays 0
         along_h[0, 1] = _wave(torch.cos, n // 2, n)
     for f in range(1, g):
         along_h[f] = torch.stack([_wave(torch.cos, f, n), -_wave(torch.sin, f, n)])
+    # a frequency stands for its mirror image too; 0 and N/2, the first group, are their own
     share = torch.full((g, 1, 1), 2 / n, dtype=torch.float64)
     share[0] = 1 / n
     ends = [row for part in range(2 - n % 2) for row in _real_rows(part, n)]
     others = [row for f in range(n) for row in _complex_rows(f, n)]
+    # the first group has fewer products; what it lacks stays 0, so that one bmm takes all groups
     image, kernel, back = torch.zeros(3, g, r, 2, n, dtype=torch.float64)
     for group, rows in enumerate([ends, *[others] * (g - 1)]):
         for place, row in enumerate(rows):
@@ -186,7 +189,7 @@ def _real_rows(part: int, n: int) -> list[Row]:
     for f in range(n // 2 + 1):
         cosine, sine = place * _wave(torch.cos, f, n), place * _wave(torch.sin, f, n)
         if 2 * f % n == 0:
-            rows.append((cosine, cosine, cosine / n))
+            rows.append((cosine, cosine, cosine / n))  # it is real: one product instead of three
         else:
-            rows += _three(cosine, -sine, 2 * cosine / n, -2 * sine / n)
+            rows += _three(cosine, -sine, 2 * cosine / n, -2 * sine / n)  # twice, for its mirror image
     return rows

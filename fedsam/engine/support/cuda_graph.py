@@ -87,6 +87,7 @@ class Captured:
 
         self._replay = capture(work)
         places = {id(leaf): place for place, leaf in enumerate(self._inputs)}
+        # an output that is an input as it came, such as what was sent, is handed through and not copied
         self._passed = [places.get(id(leaf)) for leaf in self._replay.outputs]
 
     def __call__(self, inputs: Tree, moving: set[int]) -> Tree:
@@ -98,6 +99,7 @@ class Captured:
         given = list(leaves(inputs))
         for place, (mine, leaf) in enumerate(zip(self._inputs, given, strict=True)):
             last = self._last[place]
+            # copied only where it is another tensor, or torch has counted a write since
             if last is None or last[0] is not leaf or last[1] != leaf._version:
                 mine.copy_(leaf)
                 self._last[place] = None if id(leaf) in moving else (leaf, leaf._version)

@@ -44,7 +44,7 @@ class SharedBuffer:
         self._file = os.memfd_create(name)
         os.ftruncate(self._file, rows * numbers * np.dtype(dtype).itemsize)
         self.place = Place(f"/proc/{os.getpid()}/fd/{self._file}", name, rows, numbers, dtype)
-        opened = self.place.open()
+        opened = self.place.open()  # by its path, as other processes will: where that fails nobody can use it
         assert opened is not None
         self.rows_RP = opened
 

@@ -29,6 +29,7 @@ def mapped(tree: T, change: Callable[[Any], Any]) -> T:
         return change(tree)  # type: ignore[no-any-return]
     branches = list(_branches(tree))
     made: Any = {name: mapped(branch, change) for name, branch in branches}
+    # not rebuilt where nothing changed: what has no leaf may be no record, or not one that can be made anew
     if all(made[name] is branch for name, branch in branches):
         return tree
     if isinstance(tree, dict):
@@ -74,4 +75,5 @@ def _branches(tree: Any) -> Iterator[tuple[Any, Any]]:
     elif isinstance(tree, tuple | list):
         yield from enumerate(tree)
     elif is_dataclass(tree) and not isinstance(tree, type):
+        # `replace` takes no field that is not given
         yield from ((field.name, getattr(tree, field.name)) for field in fields(tree) if field.init)
