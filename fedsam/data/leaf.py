@@ -117,7 +117,8 @@ class Leaf(Listed):
             at = int(np.flatnonzero(wrong_N)[0])
             told = f"from {pixels_ND[at].min():g} to {pixels_ND[at].max():g}, must be from 0 to 1"
             self.refuse(f"user {users[at]!r} has an x with pixels {told}")
-        return np.rint(pixels_ND * WHITE).astype(np.uint8)
+        found: np.ndarray = np.rint(pixels_ND * WHITE).astype(np.uint8)
+        return found
 
     def refuse(self, told: str) -> NoReturn:
         """Raises:
