@@ -78,9 +78,11 @@ class Leaf(Listed):
         )
         return spec, train_split, test_split
 
-    def listing(self) -> Listing:
-        """The images that are named."""
+    def listing(self) -> Listing | None:
+        """The images that are named, if any are."""
         train, test = self._parts()
+        if train.kind != "str":
+            return None
         if not self.image_folder:
             self.refuse("x is a text; say where images are with data.image_folder")
         names, (groups, _) = numbered([*train.users, *test.users], [])
