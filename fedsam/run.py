@@ -156,9 +156,13 @@ class Run(Groups):
         return title(self, ("data", "client", "server", "average"), self.seed)
 
 
+MEANS = ("memory", "disk", "disk_folder", "decoders")
+"""Keys of data sets that decide where images are kept, and nothing of the result."""
+
+
 def digest_of(keys: Mapping[str, Any]) -> str:
     """sha256 of every key that decides the result: all but where it is written and how often it is saved."""
-    aside = {"out", "checkpoint_every", "server.state_memory"}
+    aside = {"out", "checkpoint_every", "server.state_memory", *(f"data.{key}" for key in MEANS)}
     unsaid = {  # as before there were these keys
         "task.name": "auto",
         "task.extra_metrics": "",

@@ -75,6 +75,8 @@ class Federation(ABC):
     spec: Spec
     clients: int
     test: Split
+    ahead: bool = False
+    """Whether it is of use to say which clients will be asked for next; see `expect`."""
     task: str | Task = "classification"
     """The data set's own task, by whose `strata` examples are told apart."""
     measured: str = TEST
@@ -100,6 +102,23 @@ class Federation(ABC):
         Its labels are true whatever `data.label_noise` is.
         """
 
+    def expect(self, ids: Sequence[int]) -> None:  # noqa: B027
+        """These clients will be asked for soon, so that what takes long can begin; the default does nothing."""
+
+    def targets(self, ids: Sequence[int]) -> list[np.ndarray]:
+        """The targets that each of these clients trains on."""
+        store, index = self.examples(ids)
+        return [store.targets[own] for own in index]
+
+    def gathered(self, ids: Sequence[int], chosen: Sequence[np.ndarray]) -> Split:
+        """Some training examples of each of these clients, one client after the other.
+
+        Args:
+            chosen: of each client, which of its examples, bool [N].
+        """
+        store, index = self.examples(ids)
+        return store.at(np.concatenate([own[some] for own, some in zip(index, chosen, strict=True)]))
+
     def strata(self, targets: np.ndarray) -> np.ndarray:
         """The class of each example that hold-outs go by, int64 [N]; one for all where the task has none."""
         task: Task = resolve(Task, self.task)
@@ -111,9 +130,8 @@ class Federation(ABC):
 
         Counts the labels that clients train on: with `data.label_noise` the noisy ones.
         """
-        store, index = self.examples(ids)
         classes = self.spec.classes or 1
-        return np.stack([np.bincount(self.strata(store.targets[i]), minlength=classes) for i in index])
+        return np.stack([np.bincount(self.strata(own), minlength=classes) for own in self.targets(ids)])
 
     def groups_of(self, ids: Sequence[int]) -> list[list[str]]:
         """The names of the users or domains of which each of these clients is made; empty if clients are no such."""

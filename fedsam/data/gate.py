@@ -98,6 +98,15 @@ class Gate(Federation):
         """As of the federation, in the right form."""
         return self._looked_at(LOCAL, self._whole.local_test(ids), ids)
 
+    @property
+    def ahead(self) -> bool:  # type: ignore[override]
+        """As of the federation."""
+        return self._whole.ahead
+
+    def expect(self, ids: Sequence[int]) -> None:
+        """As of the federation."""
+        self._whole.expect(ids)
+
     def label_counts(self, ids: Sequence[int]) -> np.ndarray:
         """As of the federation; where it does not count itself, what it gives is counted."""
         own = type(self._whole).label_counts is not Federation.label_counts

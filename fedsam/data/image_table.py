@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from fedsam.config import key
@@ -56,8 +54,7 @@ class ImageTable(Listed):
         owners = table.texts(self.client_column) if self.client_column else None
         names, (groups,) = numbered(owners)
         targets, classes, words = self._targets(table)
-        rows = tuple(table.row(at) for at in range(table.rows))
-        found = Files(self.folder(), tuple(files), tuple(masks) if masks else None, Path(self.table).name, rows)
+        found = Files(self.folder(), tuple(files), tuple(masks) if masks else None, table.row_names)
         train, test = listed(found, tests, targets, groups)
         return Listing(found, train, test, classes, words, names)
 

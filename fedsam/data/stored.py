@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +89,31 @@ class StoredFederation(Federation):
         return self._skew.table(self._seed, ids, self.spec.shape[2]) if self._skew and images else {}
 
 
+Strata = Callable[[np.ndarray], np.ndarray | None]
+
+
+@dataclass(frozen=True)
+class Division:
+    """Examples, and which of them each client has.
+
+    Args:
+        train, test: as they are left, the training labels with noise.
+        further: more test sets, by name.
+        whole: all training examples of each client.
+        own: those that it trains on.
+        held_out: those of its local test set.
+        natural: whether each client is made of whole groups.
+    """
+
+    train: Split
+    test: Split
+    further: dict[str, Split]
+    whole: Assignment
+    own: Assignment
+    held_out: Assignment
+    natural: bool
+
+
 class Partitioned(Dataset):
     """A data set that is read whole and divided by a partition."""
 
@@ -135,22 +160,42 @@ class Partitioned(Dataset):
         """
         partition = self.dividing()
         spec, train, test = self._taken()
-        train, test, further = self._parted(spec, train, test, seed)
-        partition = partition.of_groups(train.groups, spec.groups)
         try:
             self.learnt.check_targets(train.targets)
         except InputError as error:
             raise InputError("name", self.name, f"task.name={self.learnt.name} {error.allowed}") from None
-        strata = self.learnt.strata(train.targets)
+        division = self.divided(partition, spec, train, test, self.learnt.strata, seed)
+        train, own = division.train, division.own
+        if isinstance(spec, ImageSpec):
+            images = self.skew.store(train.inputs, division.whole, seed, spec.scale)
+            if images is not train.inputs:
+                train = replace(train, inputs=images).read_only()
+        about = self.skew, seed, division.further, division.natural
+        return StoredFederation(spec, train, division.test, own, division.held_out, *about)
+
+    def divided(
+        self, partition: Partition, spec: Spec, train: Split, test: Split, strata_of: Strata, seed: int
+    ) -> Division:
+        """As for `load`, of examples of which only targets and groups are looked at.
+
+        Args:
+            partition: of `dividing`.
+            spec, train, test: as they were read.
+            strata_of: gives the class that examples are told apart by, from their targets.
+            seed: of the run.
+
+        Raises:
+            InputError: the partition, the hold-out or the label noise is impossible.
+        """
+        train, test, further = self._parted(spec, train, test, seed)
+        partition = partition.of_groups(train.groups, spec.groups)
+        strata = strata_of(train.targets)
         classes = np.zeros(len(train), dtype=np.int64) if strata is None else strata
         said = self.clients != type(self).model_fields["clients"].default
         clients = 0 if partition.counts and not said else self.clients
         own = partition.assign(classes, clients, self.samples_per_client, stream(seed, "partition"))
         self._check(own, len(train))
-        if isinstance(spec, ImageSpec):
-            images = self.skew.store(train.inputs, own, seed, spec.scale)
-            if images is not train.inputs:
-                train = replace(train, inputs=images).read_only()
+        whole = own
         held_out = Assignment(np.empty(0, dtype=np.int64), np.zeros(own.clients + 1, dtype=np.int64))
         if self.local_test:
             own, held_out = self._hold_out(classes, own, seed)
@@ -160,8 +205,7 @@ class Partitioned(Dataset):
             at, rng = np.sort(own.index), stream(seed, "label noise")
             labels = with_label_noise(strata, at, self.label_noise, self.label_noise_kind, spec.classes, rng)
             train = replace(train, targets=labels).read_only()
-        natural = "groups" in partition.requires
-        return StoredFederation(spec, train, test, own, held_out, self.skew, seed, further, natural)
+        return Division(train, test, further, whole, own, held_out, "groups" in partition.requires)
 
     def _taken(self) -> tuple[Spec, Split, Split]:
         """What is read, in the right form."""

@@ -41,6 +41,11 @@ class TableFile:
         """The number of a row by its place among the examples."""
         return self._first + at
 
+    @property
+    def row_names(self) -> tuple[str, ...]:
+        """What messages call the rows."""
+        return tuple(f"row {self.row(at)} of {self.path.name}" for at in range(self.rows))
+
     def refuse(self, told: str) -> NoReturn:
         """Raises:
         InputError: under the key that named the file.

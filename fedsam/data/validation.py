@@ -116,6 +116,20 @@ class HeldOut(Federation):
         out = [self._out(k, store.targets[own]) for k, own in zip(ids, index, strict=True)]
         return store, [own[held] for own, held in zip(index, out, strict=True)]
 
+    @property
+    def ahead(self) -> bool:  # type: ignore[override]
+        """As in the whole federation."""
+        return self._whole.ahead
+
+    def expect(self, ids: Sequence[int]) -> None:
+        """As in the whole federation."""
+        self._whole.expect(ids)
+
+    def targets(self, ids: Sequence[int]) -> list[np.ndarray]:
+        """Those of what is not held out."""
+        every = self._whole.targets(ids)
+        return [own[~self._out(k, own)] for k, own in zip(ids, every, strict=True)]
+
     def local_test(self, ids: Sequence[int]) -> tuple[Split, list[np.ndarray]]:
         """As in the whole federation."""
         return self._whole.local_test(ids)
@@ -147,8 +161,8 @@ class HeldOut(Federation):
         ids = np.arange(self.clients)
         if self.clients > MOST:
             ids = np.sort(stream(self._seed, "validation clients").permutation(self.clients)[:MOST])
-        store, index = self.validation(ids.tolist())
-        chosen = np.concatenate(index)
-        if not len(chosen):
+        every = self._whole.targets(ids.tolist())
+        chosen = [self._out(k, own) for k, own in zip(ids.tolist(), every, strict=True)]
+        if not any(some.any() for some in chosen):
             raise InputError(VALIDATION, self._share, "no client has two training examples; set 0")
-        return store.at(chosen)
+        return self._whole.gathered(ids.tolist(), chosen)

@@ -34,6 +34,9 @@ class Trainer(ABC):
     keeps_client_state = False
     """Whether clients keep their own vectors where they are trained, so that an order needs none."""
 
+    reads = True
+    """Whether it reads the clients' examples in this process."""
+
     def __init__(self, context: RunContext, federation: Federation) -> None:
         self.context, self.federation = context, federation
 

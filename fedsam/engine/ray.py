@@ -115,6 +115,8 @@ class _Actor:
 class RayTrainer(Trainer):
     """The Ray engine at work."""
 
+    reads = False
+
     def __init__(self, context: RunContext, federation: Federation, settings: Ray) -> None:
         super().__init__(context, federation)
         self.settings = settings

@@ -145,6 +145,10 @@ class Simulation:
         run, clock, began = self.run, self.clock(), time.perf_counter()
         lr = run.average.lr(run.client.base_optimizer.schedule.lr(run.client.base_optimizer.lr, clock), clock)
         participation, before_P = self.participation(clock), self.theta_P
+        if self.federation.ahead and self.trainer.reads:
+            self.federation.expect(participation.ids)
+            if self.done + 1 < run.rounds:
+                self.federation.expect(self.participation(Clock(self.done + 1, run.rounds)).ids)
         ids = self._train(self.order(clock, lr, participation), participation, clock)
         self.average = run.average.update(before_P, self.theta_P, self.average, clock)
         self.done += 1

@@ -53,6 +53,7 @@ class GridTrainer(Trainer):
     """
 
     keeps_client_state = True
+    reads = False
 
     def __init__(
         self,

@@ -140,6 +140,7 @@ class Measures:
         shown = min(SHOWN, self.federation.clients)
         counts_KL = self.federation.label_counts(range(shown))
         classes, described = self.federation.spec.classes, describe(counts_KL)
+        classes = classes if counts_KL.shape[1] == classes else None  # of masks that are not read none is known
         kept = [name for name, value in described.items() if isinstance(value, float) and (classes or name == "gini")]
         traits, groups = self.federation.traits(range(shown)), self.federation.groups_of(range(shown))
         return {

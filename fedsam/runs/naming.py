@@ -11,7 +11,12 @@ from typing import Any
 from fedsam.config import Component, Config
 
 LONGEST = 80  # letters
-UNNAMED = {"engine", "out", "checkpoint_every", "evaluate_every", "state_memory", "root", "seed"}
+UNNAMED = {"engine", "out", "checkpoint_every", "evaluate_every", "state_memory", "root", "seed"} | {
+    "memory",
+    "disk",
+    "disk_folder",
+    "decoders",
+}
 """Keys and groups that do not decide what a run ends in, and what stands at the end of its name."""
 
 

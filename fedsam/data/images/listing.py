@@ -33,20 +33,18 @@ class Files:
         root: from which on they are named.
         images: of each example.
         masks: of each example; None where targets are no masks.
-        source: the table that names them, if there is one.
-        rows: in which each is, from 1 on.
+        rows: where each is named, such as "row 4 of examples.csv", if in a table.
     """
 
     root: Path
     images: tuple[str, ...]
     masks: tuple[str, ...] | None = None
-    source: str = ""
-    rows: tuple[int, ...] = ()
+    rows: tuple[str, ...] = ()
 
     def name(self, at: int, mask: bool = False) -> str:
         """What a message calls a file."""
         file = self.masks[at] if mask and self.masks else self.images[at]
-        return f"{file} (row {self.rows[at]} of {self.source})" if self.source else file
+        return f"{file} ({self.rows[at]})" if self.rows else file
 
 
 @dataclass(frozen=True)
@@ -94,6 +92,24 @@ class Reader:
         self.masked = listing.masked
         first = self._opened(int(listing.train.inputs[0]), False, size)
         self.shape: tuple[int, int, int] = (first.shape[0], first.shape[1], first.shape[2])
+
+    @property
+    def about(self) -> tuple[object, ...]:
+        """What decides what is made of a file."""
+        return self.shape, self.size, self.classes, None if self.relabel is None else self.relabel.tobytes()
+
+    def state(self, at: int) -> tuple[object, ...]:
+        """The files of an example as they are now: names, sizes and times of change."""
+        names = [self.files.images[at], *([self.files.masks[at]] if self.files.masks else [])]
+        found: list[object] = []
+        for name in names:
+            path = self.files.root / name
+            try:
+                about = path.stat()
+            except OSError:
+                return (str(path),)
+            found += [str(path), about.st_size, about.st_mtime_ns]
+        return tuple(found)
 
     @property
     def bytes_each(self) -> int:
