@@ -22,24 +22,59 @@ from fedsam.border import beside
 
 if TYPE_CHECKING:
     from fedsam.errors import FedsamError, InputError, RunError
-    from fedsam.federated.simulate import resume, simulate
+    from fedsam.jobs.compare import compare
+    from fedsam.jobs.geometry import geometry
+    from fedsam.jobs.partition import partition
+    from fedsam.jobs.report import report
+    from fedsam.jobs.simulate import resume, simulate
+    from fedsam.jobs.study import study
+    from fedsam.jobs.sweep import sweep
+    from fedsam.jobs.tune import tune
     from fedsam.run import Run
-    from fedsam.runs.result import Result
+    from fedsam.runs.result import Listener, Result
 
 __version__ = "0.1.0"
-__all__ = ["FedsamError", "InputError", "Result", "Run", "RunError", "resume", "simulate"]
+__all__ = [
+    "FedsamError",
+    "InputError",
+    "Listener",
+    "Result",
+    "Run",
+    "RunError",
+    "compare",
+    "geometry",
+    "partition",
+    "report",
+    "resume",
+    "simulate",
+    "study",
+    "sweep",
+    "tune",
+]
 
 beside.install()
 
 _HOME = {
     "FedsamError": "errors",
     "InputError": "errors",
+    "Listener": "runs.result",
     "Result": "runs.result",
     "Run": "run",
     "RunError": "errors",
-    "resume": "federated.simulate",
-    "simulate": "federated.simulate",
+    "compare": "jobs.compare",
+    "geometry": "jobs.geometry",
+    "partition": "jobs.partition",
+    "report": "jobs.report",
+    "resume": "jobs.simulate",
+    "simulate": "jobs.simulate",
+    "study": "jobs.study",
+    "sweep": "jobs.sweep",
+    "tune": "jobs.tune",
 }
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def __getattr__(name: str) -> Any:

@@ -64,7 +64,7 @@ class Config(BaseModel):
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields changed, validated anew."""
-        return type(self)(**{**{f: getattr(self, f) for f in type(self).model_fields}, **changes})
+        return type(self)(**{**{f: getattr(self, f) for f in self.model_fields_set}, **changes})
 
     def keys(self) -> dict[str, Any]:
         """Every key of this object with its value, as plain JSON types; components appear by name, their fields

@@ -24,15 +24,12 @@ def compare(
     For example: fedsam compare data.alpha=0.5 rounds=50
     """
     given = parse(settings or [])
-    from fedsam.experiments.digits import settings as demonstration
-    from fedsam.runs.progress import Progress, graceful
-    from fedsam.sweeps import grid
-    from fedsam.sweeps.compare import compare as compare_runs
+    from fedsam.jobs.compare import compare as carry_out
+    from fedsam.runs.progress import graceful
     from fedsam.sweeps.compare import show
 
-    runs = grid.settings(given) if grid.is_grid(given) else demonstration(given)
-    with graceful() as stop, Progress(quiet) as progress:
-        comparison = compare_runs(runs, seeds, progress, stop)
+    with graceful() as stop:
+        comparison = carry_out(None, given, seeds=seeds, quiet=quiet, stop=stop)
     if as_json:
         print(json.dumps(comparison.rows()))
     else:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -32,18 +31,11 @@ def geometry(
     Writes geometry.json into the run directory and renews its report. For example: fedsam geometry runs/demo
     """
     from fedsam.flatness.show import show
-    from fedsam.flatness.study import Settings, study
-    from fedsam.reports.write import write_report
-    from fedsam.runs.directory import RunDirectory
+    from fedsam.jobs.geometry import geometry as measure
 
-    settings = Settings(images=images, clients=clients, surface=surface, plane=surface, hours=hours)
-    found = study(run_dir, settings, (lambda part: None) if quiet else _tell, to)
-    page = write_report([run_dir], run_dir / "report.html")
+    asked: dict[str, Any] = {"images": images, "clients": clients, "surface": surface, "hours": hours}
+    measured = measure(run_dir, **asked, to=to, quiet=quiet)
     if as_json:
-        print(json.dumps(found))
+        print(json.dumps(measured.found))
     else:
-        show(found, RunDirectory.open(run_dir)[1].learnt.score, run_dir, page)
-
-
-def _tell(part: str) -> None:
-    print(f"measuring: {part}", file=sys.stderr)
+        show(measured.found, measured.score, run_dir, measured.page)

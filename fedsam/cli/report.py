@@ -28,8 +28,8 @@ def report(
 
     For example: fedsam report runs/compare-digits --figures figures
     """
-    from fedsam.reports.write import write_report
+    from fedsam.jobs.report import report as write
 
-    page = run_dirs[0] / "report.html" if out is None else file_to_write("--out", out)
+    page = None if out is None else file_to_write("--out", out)
     with no_imports("a report imports nothing"):
-        print(write_report(run_dirs, page, figures=figures))
+        print(write(run_dirs, page, figures).path)

@@ -38,19 +38,19 @@ def run(
     from fedsam.run import Run
 
     described = None if resume else Run.from_keys(given)
-    from fedsam.federated.simulate import resume as go_on
-    from fedsam.federated.simulate import simulate
+    from fedsam.jobs.simulate import resume as go_on
+    from fedsam.jobs.simulate import simulate
     from fedsam.runs.directory import fresh
-    from fedsam.runs.progress import Progress, graceful, show_result
+    from fedsam.runs.progress import graceful, show_result
 
-    with graceful() as stop, Progress(quiet) as progress:
+    with graceful() as stop:
         if resume:
-            result = go_on(resume, progress, stop)
+            result = go_on(resume, stop=stop, quiet=quiet)
         else:
             assert described is not None
             named = described.out and Path(described.out)
             with nullcontext(named) if named else fresh(Path("runs"), described.title()) as out:
-                result = simulate(described.replace(out=str(out)), progress, stop)
+                result = simulate(described.replace(out=str(out)), stop=stop, quiet=quiet)
     if result.out:
         from fedsam.reports.write import write_report
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -49,17 +49,15 @@ def heterogeneity(
 
     For example: fedsam study heterogeneity data.partition=shards data.shards_per_client=1,2,5 --workers 0
     """
-    from fedsam.runs.progress import Progress, graceful
-    from fedsam.sweeps import studies as subject
+    from fedsam.jobs.study import study as carry_out
+    from fedsam.runs.progress import graceful
+    from fedsam.sweeps.studies import show
 
     given = parse(settings or [])
-    named = given.pop("out", None)
-    place = out or (Path(named) if named else None)
-    runs = subject.settings(given, hessian)
-    at_once = 0 if workers is None and address else workers
-    with graceful() as stop, Progress(quiet) as progress:
-        found = subject.study(runs, seeds, progress, stop, out=place, workers=at_once, address=address, against=against)
+    asked: dict[str, Any] = {"seeds": seeds, "workers": workers, "address": address, "out": out}
+    with graceful() as stop:
+        found = carry_out(None, given, **asked, against=against, hessian=hessian, quiet=quiet, stop=stop)
     if as_json:
         print(json.dumps(found.rows()))
     else:
-        subject.show(found)
+        show(found)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -29,19 +28,15 @@ def sweep(
 
     For example: fedsam sweep client.name=sgd,sam,asam data.alpha=0,0.1,1,100 --workers 0
     """
-    given = {"engine.threads": "1", **parse(settings or [])}
-    out = given.pop("out", None)
-    from fedsam.runs.progress import Progress, graceful
-    from fedsam.sweeps import grid
-    from fedsam.sweeps.compare import compare as compare_runs
+    given = parse(settings or [])
+    from fedsam.jobs.sweep import sweep as carry_out
+    from fedsam.runs.progress import graceful
     from fedsam.sweeps.compare import show
-    from fedsam.sweeps.sweep import default_out
 
-    runs = grid.settings(given)
-    place = Path(out) if out else default_out(runs, seeds)
-    at_once = 0 if workers is None and address else workers
-    with graceful() as stop, Progress(quiet) as progress:
-        comparison = compare_runs(runs, seeds, progress, stop, out=place, workers=at_once, address=address, apart=apart)
+    with graceful() as stop:
+        comparison = carry_out(
+            None, given, seeds=seeds, workers=workers, address=address, apart=apart, quiet=quiet, stop=stop
+        )
     if as_json:
         print(json.dumps(comparison.rows()))
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -38,16 +38,13 @@ def tune(
     For example: fedsam tune client.name=sam client.rho=log:1e-3..1 client.lr=log:1e-3..0.3 --trials 40 --rounds 100
     """
     given = parse(settings or [])
-    named = given.pop("out", None)
-    place = out or (Path(named) if named else None)
-    from fedsam.runs.progress import Progress, graceful
+    from fedsam.jobs.tune import tune as carry_out
+    from fedsam.runs.progress import graceful
     from fedsam.tuning.show import show
-    from fedsam.tuning.tune import Settings
-    from fedsam.tuning.tune import tune as tuned
 
-    asked = Settings(given, search=search, trials=trials, rounds=rounds, seeds=seeds, workers=workers, grace=grace)
-    with graceful() as stop, Progress(quiet) as progress:
-        found = tuned(asked, place, progress, stop, address)
+    asked: dict[str, Any] = {"search": search, "trials": trials, "rounds": rounds, "seeds": seeds, "grace": grace}
+    with graceful() as stop:
+        found = carry_out(None, given, **asked, workers=workers, address=address, out=out, quiet=quiet, stop=stop)
     if as_json:
         print(json.dumps(found.summary()))
     else:

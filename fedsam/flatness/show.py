@@ -10,7 +10,12 @@ from fedsam.runs.progress import show_facts
 
 
 def show(found: dict[str, Any], score: Score, run_dir: Path, page: Path) -> None:
-    """Print the main numbers of geometry.json, and where the rest is.
+    """Print `facts`."""
+    show_facts(facts(found, score, run_dir, page))
+
+
+def facts(found: dict[str, Any], score: Score, run_dir: Path, page: Path) -> dict[str, str]:
+    """The main numbers of geometry.json, and where the rest is, by what they are called.
 
     Args:
         found: what `fedsam.flatness.study.study` returns.
@@ -44,7 +49,7 @@ def show(found: dict[str, Any], score: Score, run_dir: Path, page: Path) -> None
         )
     if line := found.get("to"):
         spec[f"highest loss on the line to {line['to']}"] = _number(max(x for x in line["loss"] if x is not None))
-    show_facts({**spec, "all of it": str(run_dir / "geometry.json"), "report": str(page)})
+    return {**spec, "all of it": str(run_dir / "geometry.json"), "report": str(page)}
 
 
 def _number(value: float | None) -> str:

@@ -6,13 +6,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fedsam.reports.marks import Map, Mark, bare, rich
+
+if TYPE_CHECKING:
+    from fedsam.reports.sheet import Sheet
 
 INK, FAINT, LINE = "#1f2328", "#e4e7eb", "#9aa1ab"  # the page's script has their counterparts for a dark page
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 CLEAR = "rgba(0,0,0,0)"
+STYLE: Any = {"svg.hashsalt": "fedsam", "font.size": 9, "axes.unicode_minus": True}
+"""Of matplotlib, for what is drawn with it."""
 
 
 @dataclass(frozen=True)
@@ -161,12 +166,22 @@ class Figure:
     def save(self, folder: Path) -> list[Path]:
         """Write ID.png and ID.svg for a paper; the files."""
         from matplotlib import rc_context
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure as Sheet
 
-        with rc_context({"svg.hashsalt": "fedsam", "font.size": 9, "axes.unicode_minus": True}):
+        files = [folder / f"{self.id}.png", folder / f"{self.id}.svg"]
+        with rc_context(STYLE):
+            sheet = self.sheet()
+            sheet.savefig(files[0])
+            sheet.savefig(files[1], metadata={"Date": None})
+        return files
+
+    def sheet(self) -> Sheet:
+        """The figure as matplotlib draws it."""
+        from matplotlib import rc_context
+
+        from fedsam.reports.sheet import Sheet
+
+        with rc_context(STYLE):
             sheet = Sheet(figsize=(6.4, 4.0), dpi=200, layout="constrained")
-            FigureCanvasAgg(sheet)
             axes: Any = sheet.add_subplot(projection="3d" if self.z else None)
             for mark in self.marks:
                 mark.paint(axes)
@@ -190,7 +205,4 @@ class Figure:
                 columns = max(1, min(len(labels), 90 // (max(map(len, labels)) + 6), 6))
                 sheet.set_figheight(4.0 + 0.17 * max(0, -(-len(labels) // columns) - 2))
                 sheet.legend(handles, labels, loc="outside upper left", ncols=columns, frameon=False)
-            files = [folder / f"{self.id}.png", folder / f"{self.id}.svg"]
-            sheet.savefig(files[0])
-            sheet.savefig(files[1], metadata={"Date": None})
-        return files
+        return sheet

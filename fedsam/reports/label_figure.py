@@ -6,9 +6,12 @@ Shapes: K clients, L classes.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from fedsam.reports.sheet import Sheet
 
 BARS = 60  # clients; more are a heat map
 NAMED = 10  # classes told apart by hue; more have the colours of a scale
@@ -18,27 +21,33 @@ MUTED = ("#332288", "#88CCEE", "#44AA99", "#117733", "#999933", "#DDCC77", "#CC6
 
 
 def draw(counts_KL: np.ndarray, path: Path, title: str) -> None:
-    """Draw the label distribution of the clients as a PNG.
+    """Write `sheet` as a PNG.
+
+    Args:
+        path: the file, overwritten.
+    """
+    sheet(counts_KL, title).savefig(path, format="png")
+
+
+def sheet(counts_KL: np.ndarray, title: str) -> Sheet:
+    """The label distribution of the clients.
 
     Up to 60 clients: a stacked bar of examples for each. More: a heat map of the share of each class in each client,
     the clients ordered by their largest class, under a profile of client sizes.
 
     Args:
         counts_KL: examples of each class at each client, int64.
-        path: the file, overwritten.
         title: stands above, at the left.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    from fedsam.reports.sheet import Sheet
 
-    figure = Figure(figsize=(10, 5), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = Sheet(figsize=(10, 5), dpi=150, layout="constrained")
     if len(counts_KL) <= BARS:
         _bars(figure, counts_KL)
     else:
         _heat_map(figure, counts_KL)
     figure.axes[0].set_title(title, loc="left", fontsize=11)
-    figure.savefig(path, format="png")
+    return figure
 
 
 def _bars(figure: Any, counts_KL: np.ndarray) -> None:

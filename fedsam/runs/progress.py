@@ -23,6 +23,7 @@ from rich.text import Text
 from fedsam.measure.names import further_of, loss_of, split_of, value_of
 from fedsam.measure.score import ACCURACY
 from fedsam.run import Run, describe_keys
+from fedsam.runs.notebook import Cell, in_notebook
 from fedsam.runs.records import Record
 from fedsam.runs.result import Listener, Result
 
@@ -61,17 +62,23 @@ class Progress(Listener):
     score = ACCURACY  # how the headline metric is told
 
     def __init__(self, quiet: bool = False) -> None:
-        self.console = Console(stderr=True, quiet=quiet)
-        self.live = self.console.is_terminal and not quiet
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            _Speed(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
-        )
-        self.bar = Bar(*columns, console=self.console, disable=not self.live)
+        self.console: Any
+        self.bar: Any
+        if in_notebook():
+            self.bar = self.console = Cell(quiet)
+            self.live = True
+        else:
+            self.console = Console(stderr=True, quiet=quiet)
+            self.live = self.console.is_terminal and not quiet
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                _Speed(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[note]}"),
+            )
+            self.bar = Bar(*columns, console=self.console, disable=not self.live)
         self.task = self.bar.add_task("", total=None, note="")
         self.label = ""
         self.offset = self.done = self.begin = 0
@@ -80,9 +87,11 @@ class Progress(Listener):
         self.began = self.told = time.monotonic()
 
     def __enter__(self) -> Self:
+        notes = logging.getLogger("fedsam")
+        self.handlers = notes.handlers
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(logging.Formatter("note: %(message)s"))
-        logging.getLogger("fedsam").handlers = [handler]
+        notes.handlers = [handler]
         self.bar.start()
         return self
 
@@ -90,6 +99,7 @@ class Progress(Listener):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.bar.stop()
+        logging.getLogger("fedsam").handlers = self.handlers
 
     def plan(self, total: int) -> None:
         """Count rounds over several runs, `total` in all."""
@@ -146,6 +156,30 @@ class Progress(Listener):
         values = {split: self.score.text(record[f"{split}_{self.score.name}"]) for split in splits}
         self.note = ", ".join(f"{split} {self.score.words} {value}" for split, value in values.items())
         self.bar.update(self.task, note=self.note)
+
+
+@contextmanager
+def interruptible() -> Iterator[threading.Event]:
+    """An event that Ctrl-C sets, or a notebook's button that interrupts; the second time it stops at once.
+
+    Of a program that has a handler of its own, and of threads other than the first, nothing is changed.
+    """
+    stop, first = threading.Event(), threading.current_thread() is threading.main_thread()
+    if not first or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield stop
+        return
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+        sys.stderr.write("\nstopping after this round (once more to stop at once)\n")
+
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextmanager

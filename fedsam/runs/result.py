@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from fedsam.measure.names import further_of, headline_of, loss_of, split_of, value_of
+from fedsam.reports.curves import curves
 from fedsam.run import Run
 from fedsam.runs.records import Record
+from fedsam.runs.shown import Shown
+
+if TYPE_CHECKING:
+    from fedsam.reports.sheet import Sheet
 
 
 class Listener:
@@ -26,8 +32,30 @@ class Listener:
         """A round was evaluated."""
 
 
-@dataclass(frozen=True)
-class Result:
+class Several(Listener):
+    """Tells several listeners, in their order."""
+
+    def __init__(self, listeners: Sequence[Listener]) -> None:
+        self.listeners = listeners
+
+    def started(self, run: Run, engine: str, reason: str, done: int) -> None:
+        """As a listener is told."""
+        for listener in self.listeners:
+            listener.started(run, engine, reason, done)
+
+    def round(self, done: int) -> None:
+        """As a listener is told."""
+        for listener in self.listeners:
+            listener.round(done)
+
+    def recorded(self, record: Record) -> None:
+        """As a listener is told."""
+        for listener in self.listeners:
+            listener.recorded(record)
+
+
+@dataclass(frozen=True, repr=False)
+class Result(Shown):
     """A finished run.
 
     Args:
@@ -43,13 +71,32 @@ class Result:
     metrics: list[Record]
     engine: str
     digest: str
-    state: dict[str, Tensor] = field(repr=False)
+    state: dict[str, Tensor]
     out: Path | None
 
     @property
     def seconds_per_round(self) -> float:
         """Mean wall clock of a round, evaluation apart."""
         return float(sum(record["seconds"] for record in self.metrics)) / self.run.rounds
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The recorded rounds."""
+        return self.metrics
+
+    def headline(self) -> str:
+        """The last value of the metric, and of what run."""
+        last, score = self.metrics[-1], self.run.learnt.score
+        reached = f"{split_of(last)} {score.words} {score.text(value_of(last))}"
+        where = f", in {self.out}" if self.out else ""
+        return f"{self.run.title()}: {reached} after {last['round']} rounds{where}"
+
+    def plot(self) -> Sheet:
+        """The headline metric against rounds."""
+        run = self.run
+        clients = run.data.fixed_clients
+        who = f"{clients} clients" if clients else "a client for each group"
+        about = f"{run.data.name}, {who}, {run.cohort} per round"
+        return curves({run.client.name: {run.seed: self.metrics}}, run.learnt.score, about)
 
     def summary(self) -> dict[str, Any]:
         """The result as plain JSON types."""

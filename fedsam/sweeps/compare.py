@@ -5,32 +5,37 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fedsam.errors import Damaged, FedsamError, InputError, Interrupted, RunError
 from fedsam.measure.names import further_of, split_of, value_of
 from fedsam.measure.score import Score
+from fedsam.reports.curves import curves
 from fedsam.run import Run
 from fedsam.runs.directory import fresh
 from fedsam.runs.progress import Progress
 from fedsam.runs.records import Record
+from fedsam.runs.shown import Shown
 from fedsam.storage.files import on_disk, replace_file
 from fedsam.storage.lock import locked
 from fedsam.sweeps import tables
 from fedsam.sweeps.batched import MOST, carry_out_together, groups
 from fedsam.sweeps.sweep import Job, data_of, finished, is_done, plan
 
+if TYPE_CHECKING:
+    from fedsam.reports.sheet import Sheet
+
 LAST = 20  # rounds
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(Shown):
     """Finished runs: for each setting the recorded rounds of each seed.
 
     Args:
@@ -71,7 +76,7 @@ class Comparison:
                 {
                     "setting": setting,
                     "seeds": list(by_seed),
-                    f"{split_of(next(iter(by_seed.values()))[-1])}_{self.score.name}": values,
+                    f"{self.split}_{self.score.name}": values,
                     "mean": float(np.mean(values)),
                     "std": float(np.std(values, ddof=1)) if len(values) > 1 else 0.0,
                     "seconds_per_round": float(np.mean(seconds)),
@@ -82,6 +87,39 @@ class Comparison:
             reference = reference or final
             rows[-1] |= _paired(final, reference) if len(rows) > 1 else {}
         return rows
+
+    def headline(self) -> str:
+        """What the values are."""
+        seeds = len(next(iter(self.metrics.values())))
+        return f"{self.split} {self.score.words}, mean of the last {self.last} rounds, {seeds} seed{'s' * (seeds > 1)}"
+
+    def table(self) -> tuple[Sequence[str], list[Sequence[str]]]:
+        """A line for each setting."""
+        score, rows = self.score, self.rows()
+        more = tables.further(rows)
+        heads = ("setting", "mean", "std", "less the first", *more, "seconds per round")
+        return heads, [
+            (
+                row["setting"],
+                *(score.text(row["mean"]), score.text(row["std"]), tables.less(row, score)),
+                *(tables.of_further(row, split, score) for split in more),
+                f"{row['seconds_per_round']:.4f}",
+            )
+            for row in rows
+        ]
+
+    def plot(self) -> Sheet:
+        """The headline metric against rounds, a line and a band for each setting."""
+        first = next(iter(self.runs.values()))
+        clients = first.data.fixed_clients
+        who = f"{clients} clients" if clients else "a client for each group"
+        about = f"{first.data.name}, {who}, {first.cohort} per round"
+        return curves(self.metrics, self.score, about)
+
+    @property
+    def split(self) -> str:
+        """The examples that the runs were measured on."""
+        return split_of(next(iter(next(iter(self.metrics.values())).values()))[-1])
 
 
 def _further(by_seed: Mapping[int, list[Record]], after: int, headline: str) -> dict[str, dict[str, Any]]:
@@ -276,13 +314,12 @@ def _side_by_side(
 
 def _write(comparison: Comparison) -> None:
     from fedsam.reports.write import write_report
-    from fedsam.sweeps.curves import draw
 
     out, rows = comparison.out, comparison.rows()
     with on_disk(out / "compare.json"):
         replace_file(out / "compare.json", (json.dumps(rows, indent=2) + "\n").encode())
     tables.write(rows, out, comparison.score, comparison.last)
-    draw(comparison.metrics, next(iter(comparison.runs.values())), out / "curves.png")
+    comparison.plot().savefig(out / "curves.png")
     write_report([out], out / "report.html")
 
 
@@ -292,19 +329,12 @@ def show(comparison: Comparison) -> None:
     from rich.table import Table
 
     rows, score = comparison.rows(), comparison.score
-    seeds = len(rows[0]["seeds"])
-    table = Table(
-        title=f"{split_of(rows[0])} {score.words}, mean of the last {comparison.last} rounds,"
-        f" {seeds} seed{'s' * (seeds > 1)}",
-        title_justify="left",
-    )
-    more = tables.further(rows)
-    for header in ("setting", "mean", "std", "less the first", *more, "seconds per round"):
-        table.add_column(header, justify="left" if header == "setting" else "right", overflow="fold")
-    for row in rows:
-        numbers = score.text(row["mean"]), score.text(row["std"]), tables.less(row, score)
-        others = [tables.of_further(row, split, score) for split in more]
-        table.add_row(row["setting"], *numbers, *others, f"{row['seconds_per_round']:.4f}")
+    heads, cells = comparison.table()
+    table = Table(title=comparison.headline(), title_justify="left")
+    for head in heads:
+        table.add_column(head, justify="left" if head == "setting" else "right", overflow="fold")
+    for line in cells:
+        table.add_row(*line)
     console = Console()
     console.print(table, highlight=False)
     if any(row.get("interval") is not None for row in rows):

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fedsam.config import find, owned_keys
 from fedsam.data.base import Dataset
@@ -41,11 +41,15 @@ from fedsam.reports.settings import differing, group
 from fedsam.reports.write import MAKERS, write_report
 from fedsam.run import Run
 from fedsam.runs.progress import Progress
+from fedsam.runs.shown import Shown
 from fedsam.storage.files import on_disk, replace_file
 from fedsam.storage.text import encoded
 from fedsam.sweeps import grid
 from fedsam.sweeps.compare import compare
 from fedsam.sweeps.sweep import default_out
+
+if TYPE_CHECKING:
+    from fedsam.reports.sheet import Sheet
 
 DEFAULTS: dict[str, Any] = {"client.name": "sgd,sam,asam", "evaluate_every": "5", "engine.threads": "1"}
 ALPHAS = "0.05,0.2,1,10,100"
@@ -82,8 +86,12 @@ def _has_alpha(keys: Mapping[str, Any]) -> bool:
         return "alpha" in owned_keys(chosen, own)
 
 
-@dataclass(frozen=True)
-class Found:
+HEADS = {"lambda_max": "λ₁", "worst_before": "worst decile", "worst_after": "trained"}
+AXES = {"js": "JS (bits)", "emd": "EMD", "classes": "classes", "gini": "Gini"}
+
+
+@dataclass(frozen=True, repr=False)
+class Found(Shown):
     """What a study has found.
 
     Args:
@@ -108,6 +116,35 @@ class Found:
                 row |= {f"{name}_mean": fmean(values), f"{name}_std": spread(values), f"{name}_seeds": by_seed}
             rows.append(row)
         return rows
+
+    def headline(self) -> str:
+        """What the numbers are."""
+        unit = "shares in %: " if self.points[0].score.share else ""
+        return f"{unit}mean ± standard deviation over seeds"
+
+    def table(self) -> tuple[Sequence[str], list[Sequence[str]]]:
+        """A line for each method on each division."""
+        score = self.points[0].score
+        numbers = [name for name in quantities(score) if any(name in point.values for point in self.points)]
+        named = {score.name: score.words, f"unseen_{score.name}": f"unseen {score.words}", **HEADS}
+        heads = ("method", "data", AXES.get(self.against, self.against), *(named[name] for name in numbers))
+        return heads, [
+            (
+                *(point.method, point.data, significant(point.at(self.against), 3)),
+                *(stated(point, name) for name in numbers),
+            )
+            for point in self.points
+        ]
+
+    def plot(self) -> Sheet:
+        """The headline metric against the measured divergence, a line for each method.
+
+        Raises:
+            InputError: all divisions lie at one place of the axis.
+        """
+        if drawn := figures(self.points, self.against):
+            return drawn[0].sheet()
+        raise InputError("against", self.against, "is the same in all divisions, so there is nothing to draw")
 
 
 def study(
@@ -186,19 +223,12 @@ def show(found: Found) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    score = found.points[0].score
-    numbers = [name for name in quantities(score) if any(name in point.values for point in found.points)]
-    headers = {score.name: score.words, "lambda_max": "λ₁", "worst_before": "worst decile", "worst_after": "trained"}
-    headers[f"unseen_{score.name}"] = f"unseen {score.words}"
-    words = {"js": "JS (bits)", "emd": "EMD", "classes": "classes", "gini": "Gini"}
-    axis = words.get(found.against, found.against)
-    unit = "shares in %: " if score.share else ""
-    table = Table(title=f"{unit}mean ± standard deviation over seeds", title_justify="left")
-    for header in ("method", "data", axis, *(headers[name] for name in numbers)):
-        table.add_column(header, justify="left" if header in ("method", "data") else "right", overflow="fold")
-    for point in found.points:
-        at = significant(point.at(found.against), 3)
-        table.add_row(point.method, point.data, at, *(stated(point, name) for name in numbers))
+    heads, cells = found.table()
+    table = Table(title=found.headline(), title_justify="left")
+    for head in heads:
+        table.add_column(head, justify="left" if head in ("method", "data") else "right", overflow="fold")
+    for line in cells:
+        table.add_row(*line)
     console = Console()
     console.print(table, highlight=False)
     if distinct(found.points, found.against) < 2:

@@ -17,18 +17,29 @@ from fedsam.tuning.ledger import Trial
 from fedsam.tuning.space import Space, Values
 
 
-def write_trials(trials: Sequence[Trial], space: Space, score: Score, out: Path) -> None:
-    """Write trials.csv: a line a trial, with its number, what it tried, and its outcome; metric and loss are those on
-    the validation examples. A key that the trial's parts do not have is empty.
+def trial_rows(trials: Sequence[Trial], space: Space, score: Score) -> list[dict[str, Any]]:
+    """A row a trial: its number, what it tried, and its outcome; metric and loss are those on the validation examples.
+    A key that the trial's parts do not have is None.
     """
     keys = [dimension.key for dimension in space.dimensions]
+    return [
+        {
+            "trial": trial.number,
+            **{key: trial.values.get(key) for key in keys},
+            "rounds": trial.came.round,
+            **{name: trial.came.as_json()[name] for name in (score.name, "loss", "state", "seconds", "error")},
+        }
+        for trial in trials
+    ]
+
+
+def write_trials(trials: Sequence[Trial], space: Space, score: Score, out: Path) -> None:
+    """Write trials.csv: `trial_rows`, with nothing where there is None."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    columns = (score.name, "loss", "state", "seconds", "error")
-    writer.writerow(["trial", *keys, "rounds", *columns])
-    for trial in trials:
-        own = [trial.came.as_json()[name] for name in ("round", *columns)]
-        writer.writerow([trial.number, *(trial.values.get(key) for key in keys), *own])
+    rows = trial_rows(trials, space, score)
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
     _write(out / "trials.csv", text.getvalue())
 
 

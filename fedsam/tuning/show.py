@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from fedsam.runs.progress import show_facts
 from fedsam.tuning.result import Tuned
 
 
 def show(tuned: Tuned) -> None:
     """The result, for a person."""
-    found, score, tested = tuned.summary(), tuned.score, list(tuned.tested.values())
-    spread = f" ± {score.text(float(np.std(tested, ddof=1)))}" if len(tested) > 1 else ""
-    mean = score.text(float(np.mean(tested)))
+    found, score = tuned.summary(), tuned.score
     best = f"{score.text(tuned.best.came.value)} (trial {found['trial']} of {found['trials']})"
     saved = 1 - found["rounds_run"] / found["rounds_without_stopping"]
     states = ", ".join(f"{found[state]} {state}" for state in ("done", "stopped", "failed"))
     show_facts(
         {
-            "best settings": " ".join(f"{key}={value}" for key, value in tuned.best.values.items()),
+            "best settings": tuned.settings,
             f"validation {score.words}": best,
-            f"test {score.words}": f"{mean}{spread} (trained anew with {len(tested)} seeds)",
+            f"test {score.words}": f"{tuned.test} (trained anew with {len(tuned.tested)} seeds)",
             "trials": f"{states}; early stopping saved {saved:.0%} of the rounds",
             "as a file": f"fedsam run {tuned.out / 'best.toml'}",
             "all trials": str(tuned.out / "trials.csv"),
