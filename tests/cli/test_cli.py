@@ -168,12 +168,10 @@ def test_unknown_options_and_commands_have_status_2(inside: Path, capsys: pytest
 def test_an_unexpected_error_is_one_line_unless_debug(
     inside: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import fedsam.federated.simulate
-
     def broken(*_: Any) -> None:
         raise RuntimeError("something\nbroke")
 
-    monkeypatch.setattr(fedsam.federated.simulate, "simulate", broken)
+    monkeypatch.setattr("fedsam.jobs.simulate.begin", broken)
     status, err = failing(capsys, "run", *QUICK)
     assert (status, err) == (1, "error: RuntimeError: something broke (unexpected; --debug shows the traceback)\n")
     with pytest.raises(RuntimeError):

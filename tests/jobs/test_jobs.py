@@ -175,7 +175,7 @@ def test_geometry_and_report_of_a_result(inside: Path, capsys: pytest.CaptureFix
     assert found.df.eigenvalue_1[0] == found.found["global"]["eigenvalues"][0]
     assert "λ₁" in repr(found)
     assert found.plot().axes
-    with pytest.raises(InputError, match="there are .*density"):
+    with pytest.raises(InputError, match=r"there are .*density"):
         found.plot("nothing")
     assert found.page == Path("r/report.html")
     page = fedsam.report(["r"], out="page.html", figures="figures")

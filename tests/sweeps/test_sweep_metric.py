@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from fedsam import Run
 from fedsam.measure.score import ACCURACY, Score
-from fedsam.sweeps import curves, tables
+from fedsam.reports.curves import curves
+from fedsam.sweeps import tables
 
 RMSE = Score("rmse", "lower")
 
@@ -45,15 +45,8 @@ def test_the_caption_of_tables_is_in_the_unit(tmp_path: Path) -> None:
         assert said in (tmp_path / "table.md").read_text()
 
 
-def test_curves_of_a_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from matplotlib.figure import Figure as Sheet
-
-    sheets: list[Any] = []
-    monkeypatch.setattr(Sheet, "savefig", lambda sheet, path: sheets.append(sheet))
-    run = Run()
-    monkeypatch.setattr(type(run), "learnt", type("Task", (), {"score": RMSE}))
-    curves.draw({"a": {0: errors(3.0), 1: errors(4.0)}}, run, tmp_path / "curves.png")
-    (axes,) = sheets[0].axes
+def test_curves_of_a_comparison() -> None:
+    (axes,) = curves({"a": {0: errors(3.0), 1: errors(4.0)}}, RMSE, "a table").axes
     assert axes.get_ylabel() == "test rmse"
     assert axes.lines[0].get_ydata()[0] == pytest.approx(17.5)  # neither in percent, nor cut at 1
     assert axes.collections[0].get_paths()[0].vertices[:, 1].max() > 19
