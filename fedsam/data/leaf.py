@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,13 +12,12 @@ from fedsam.data.base import Split
 from fedsam.data.group_names import numbered
 from fedsam.data.images.listed import Listed
 from fedsam.data.images.listing import Files, Listing, listed
-from fedsam.data.images.parquet_files import Stamp, stamp
 from fedsam.data.images.sizes import Size, side_lengths
 from fedsam.data.images.vision import image_spec
 from fedsam.data.partition.base import Partition
 from fedsam.data.spec import Spec
+from fedsam.data.user_files import Part, users_of
 from fedsam.errors import InputError
-from fedsam.storage.text import read_text
 
 WHITE = 255
 
@@ -93,24 +88,12 @@ class Leaf(Listed):
         return Listing(files, *listed(files, tests, labels, groups), classes, words, names)
 
     def _parts(self) -> tuple[Part, Part]:
-        found = []
-        for which in ("train", "test"):
-            folder = self.folder() / which
-            try:
-                files = sorted(path for path in folder.glob("*.json") if path.name[0] != ".")
-                if not files:
-                    self.refuse(f"there is no {which}/*.json in it; it must be as LEAF's preprocess.sh leaves it")
-                found.append(_read(tuple(files), stamp(files), which == "test"))
-            except OSError as error:
-                self.refuse(f"{which}/ cannot be read: {error.strerror or error}")
-            except ValueError as error:
-                self.refuse(str(error))
-        train, test = found
-        if train.kind != test.kind and test.kind:
-            self.refuse(f"x is of type {train.kind} in train/ and {test.kind} in test/")
-        if not test.y:
-            self.refuse("there is no example in test/")
-        return train, test
+        try:
+            return users_of(self.folder())
+        except OSError as error:
+            self.refuse(f"cannot be read: {error.strerror or error}")
+        except ValueError as error:
+            self.refuse(str(error))
 
     def _bytes(self, pixels_ND: np.ndarray, users: list[str]) -> np.ndarray:
         """Pixels from 0 to 1 as bytes, uint8 [N, D]."""
@@ -127,91 +110,6 @@ class Leaf(Listed):
         InputError: under "root".
         """
         raise InputError("root", str(self.folder()), told)
-
-
-@dataclass
-class Part:
-    """The examples of a folder, in the order of files and users.
-
-    Args:
-        x: arrays [n, D] of each user, or texts.
-        y: of each example.
-        users: of each example.
-        kind: of each x, `list` or `str`; empty where there is none.
-    """
-
-    x: list[Any] = field(default_factory=list)
-    y: list[Any] = field(default_factory=list)
-    users: list[str] = field(default_factory=list)
-    kind: str = ""
-
-
-@lru_cache(maxsize=2)
-def _read(files: tuple[Path, ...], changed: Stamp, empty: bool) -> Part:
-    part, length = Part(), 0
-    for path in files:
-        for user, x, y in _users(path, empty):
-            where = f"{path.parent.name}/{path.name}: user {user!r}"
-            kinds = {type(one).__name__ for one in x} | ({part.kind} if part.kind else set())
-            if len(kinds) > 1 or kinds - {"list", "str"}:
-                raise ValueError(f"{where} has an x of type {', '.join(sorted(kinds))}, must be all lists or all texts")
-            part.kind = kinds.pop() if kinds else part.kind
-            if part.kind == "list" and x:
-                array, length = _array(x, length, where), length or len(x[0])
-                part.x.append(array)
-            else:
-                part.x += x
-            part.y += y
-            part.users += [user] * len(y)
-    if not part.y and not empty:
-        raise ValueError("there is no example in train/")
-    return part
-
-
-def _array(x: list[list[Any]], length: int, where: str) -> np.ndarray:
-    """One user's numbers, float32 [n, D]."""
-    try:
-        found = np.array(x, dtype=np.float32)
-    except (ValueError, TypeError):
-        raise ValueError(f"{where} has an x that is no list of numbers, or of another length than others") from None
-    if found.ndim != 2 or (length and found.shape[1] != length):
-        raise ValueError(f"{where} has an x of {len(x[0])} numbers, others have {length}")
-    if not np.isfinite(found).all():
-        raise ValueError(f"{where} has an x that is NaN or infinite")
-    return found
-
-
-def _users(path: Path, empty: bool) -> Iterator[tuple[str, list[Any], list[Any]]]:
-    """Each user's x and y.
-
-    Args:
-        empty: whether a user may have none.
-
-    Raises:
-        ValueError: the file is not of LEAF's form; the message names it.
-    """
-    name = f"{path.parent.name}/{path.name}"
-    try:
-        found = json.loads(read_text(path))
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from None
-    if not isinstance(found, dict) or not isinstance(found.get("user_data"), dict) or "users" not in found:
-        raise ValueError(f"{name} must be an object with users, num_samples and user_data")
-    users, data = found["users"], found["user_data"]
-    numbers = found.get("num_samples") or [None] * len(users)
-    if len(numbers) != len(users):
-        raise ValueError(f"{name} has {len(users)} users and {len(numbers)} num_samples")
-    for user, number in zip(users, numbers, strict=True):
-        own = data.get(user)
-        if not isinstance(own, dict) or not all(isinstance(own.get(part), list) for part in "xy"):
-            raise ValueError(f"{name}: user {user!r} has no x and y in user_data")
-        x, y = own["x"], own["y"]
-        if len(x) != len(y) or number not in (None, len(y)):
-            said = "" if number is None else f", and num_samples says {number}"
-            raise ValueError(f"{name}: user {user!r} has {len(x)} x and {len(y)} y{said}")
-        if not y and not empty:
-            raise ValueError(f"{name}: user {user!r} has no examples")
-        yield str(user), x, y
 
 
 def _classes(*each: list[Any]) -> tuple[int, tuple[str, ...], list[np.ndarray]]:
