@@ -79,10 +79,10 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], Oracle, dict[str, Any]]] 
         {"gamma": 0.6, "rho": 0.1, "accumulate": False},
     ),
     "fedgf": (
-        {"rho": 0.3, "threshold": 0.345, "window": 2},
+        {"rho": 0.3, "threshold": 0.38, "window": 2},
         SAM,
         fedgf.run,
-        {"rho": 0.1, "rho_g": 0.3, "threshold": 0.345, "window": 2},
+        {"rho": 0.1, "rho_g": 0.3, "threshold": 0.38, "window": 2},
     ),
     "fednova": ({"lr": 0.9}, {}, fednova.run, {"eta_g": 0.9}),
     "fednova with momentum": ({}, {"momentum": 0.6}, fednova.run, {"momentum": 0.6}),
