@@ -80,6 +80,11 @@ class Run(Groups):
     checkpoint_every: int = key(
         50, "rounds between checkpoints; 0 = only at the end or when stopped", "convention", ge=0
     )
+    save: Literal["whole", "trained"] = key(
+        "whole",
+        "what model.safetensors holds: whole = the model; trained = what was trained alone, such as an adapter",
+        "convention",
+    )
     out: Annotated[str | None, AfterValidator(_expanded)] = key(
         None, "run directory; none = runs/ and a name made from the settings", "convention", path=True
     )

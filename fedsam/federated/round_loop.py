@@ -368,6 +368,8 @@ class Simulation:
         served_P = self.run.average.served(self.theta_P, self.average)
         buffers = self.statistics.buffers(served_P, self.theta_P)
         state = {name: tensor.cpu() for name, tensor in named(self.context.module, served_P, buffers).items()}
+        if self.run.save == "trained":
+            state = {name: state[name] for name in (*self.context.layout.names, *buffers)}
         blob = safetensors.torch.save(state)
         if self.directory:
             local = self.measures.clients(self.done, served_P, self.theta_P) if self.measures.holds_out else None

@@ -16,7 +16,7 @@ from torch.func import vmap
 from fedsam.data.base import Federation, Split
 from fedsam.engine.blocks import why_not_together
 from fedsam.engine.context import RunContext, shared
-from fedsam.flatness.attention import PlainAttention
+from fedsam.models.attention import PlainAttention
 from fedsam.rng import stream
 
 BATCH = 512

@@ -9,8 +9,11 @@ import torch
 from torch import nn
 
 from fedsam.border.budget import Need, must_fit
-from fedsam.config import Component, outsized
+from fedsam.config import Component, key, outsized
+from fedsam.errors import under
+from fedsam.models.adapters.base import Adapter
 from fedsam.models.initialise import Form, built, initialised
+from fedsam.models.weights import put_in
 
 
 class Model(Component):
@@ -22,6 +25,14 @@ class Model(Component):
 
     kind: ClassVar[str] = "model"
     package: ClassVar[str] = "fedsam.models"
+
+    weights: str | None = key(
+        None,
+        "file with the weights to begin with, .safetensors or a state_dict that torch.save wrote; none = initial ones",
+        "off",
+        path=True,
+    )
+    adapter: Adapter = key("none", "what of the model is trained, and what is put into it for that", "all of it")
 
     @abstractmethod
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
@@ -38,6 +49,17 @@ class Model(Component):
         """
         return self.build(form.shape, form.classes)
 
+    def begun(self, module: nn.Module) -> nn.Module:
+        """A module that was built, with the weights and the adapter that are asked for.
+
+        Raises:
+            InputError: they do not fit it.
+        """
+        if self.weights is not None:
+            put_in(module, self.weights)
+        with under("adapter"):
+            return self.adapter.adapted(module)
+
     def module(self, shape: tuple[int, ...], classes: int, seed: int, form: Form | None = None) -> nn.Module:
         """The module on the CPU, its initial weights keyed by `seed`, and checked to be one that can be trained here.
 
@@ -53,14 +75,14 @@ class Model(Component):
         ours, form = ":" not in self.name, form or Form.of_images(shape, classes)
         if ours:  # others' code is called once only, since it may do more than build
             number = self._parameters(form)
-            key, given = next(iter(outsized(self).items()), ("name", self.name))
-            must_fit([Need(key, given, f"{number:,} parameters", 4 * number)])
-        return initialised(lambda: self.build_for(form), self.name, shape, classes, seed, ours, form)
+            field, given = next(iter(outsized(self).items()), ("name", self.name))
+            must_fit([Need(field, given, f"{number:,} parameters", 4 * number)])
+        return initialised(lambda: self.begun(self.build_for(form)), self.name, shape, classes, seed, ours, form)
 
     def untouched(self, shape: tuple[int, ...], classes: int, seed: int, form: Form | None = None) -> nn.Module:
         """The same module with torch's own layers, as `build` returns it."""
         form = form or Form.of_images(shape, classes)
-        return built(lambda: self.build_for(form), self.name, form.inputs, seed)
+        return built(lambda: self.begun(self.build_for(form)), self.name, form.inputs, seed)
 
     def _parameters(self, form: Form) -> int:
         """Parameters of the module, without memory for them."""

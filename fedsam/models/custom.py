@@ -2,7 +2,7 @@
 
 Its keyword parameters are keys of the group, with their own types and defaults; `shape` (H, W, C), `classes`,
 `num_classes` and `in_channels` are supplied where the signature has them, other usual names of these numbers
-(`NAMES`) where it has none of the first. So
+(`NAMES`) where it has none of the first; where inputs are tokens, their vocabulary. So
 
     def net(in_channels: int, classes: int, width: int = 32) -> nn.Module: ...
 
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from functools import partial
 from types import NoneType, UnionType
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
@@ -26,14 +25,16 @@ from fedsam.border.foreign import must_build
 from fedsam.config import Component, find
 from fedsam.errors import InputError
 from fedsam.models.base import Model
+from fedsam.models.configured import parameters_of
 from fedsam.models.initialise import Form, built, initialised
 
 M = TypeVar("M", bound=Model)
 
 SUPPLIED = ("shape", "classes", "num_classes", "in_channels")
 CLASSES = "num_classes", "num_labels", "n_classes", "num_class", "n_class", "classes"
-CHANNELS = "in_channels", "in_chans", "input_channels"
-NAMES = (*CLASSES, *CHANNELS)
+CHANNELS = "in_channels", "in_chans", "input_channels", "num_channels"
+TOKENS = "vocab_size", "vocabulary", "n_tokens", "num_tokens", "ntoken"
+NAMES = (*CLASSES, *CHANNELS, *TOKENS)
 
 
 class _Adopted(Model):
@@ -45,6 +46,8 @@ class _Adopted(Model):
     """Whether the callable has `**kwargs`."""
     claims: ClassVar[tuple[str, ...]]
     """Keys whose values must be those of the data."""
+    own: ClassVar[frozenset[str]]
+    """Keys that are parameters of the callable."""
 
     def __init__(self, **values: Any) -> None:
         for field, info in type(self).model_fields.items():
@@ -57,31 +60,47 @@ class _Adopted(Model):
         return {name: value for name, value in super().keys().items() if name not in self.claims or value is not None}
 
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
+        """What the callable returns for images of this shape and these keys, by the first names that it understands."""
+        return self.build_for(Form.of_images(shape, classes))
+
+    def build_for(self, form: Form) -> nn.Module:
         """What the callable returns for this data set and these keys, by the first names that it understands."""
-        spec = self._known(shape, classes)
-        return self._build(shape, classes, {n: spec[n] for n in self._claimed() if n not in self.supplied})
+        spec = self._known(form)
+        return self._build(form, {n: spec[n] for n in self._claimed() if n not in self.supplied})
 
     def module(self, shape: tuple[int, ...], classes: int, seed: int, form: Form | None = None) -> nn.Module:
         """As for any model; by the names of the data's numbers with which it can be built and fits the data."""
-        return self._tried(shape, classes, seed, form)[0]
+        return self._tried(form or Form.of_images(shape, classes), seed)[0]
 
     def untouched(self, shape: tuple[int, ...], classes: int, seed: int, form: Form | None = None) -> nn.Module:
         """As for any model."""
-        build, form = self._tried(shape, classes, seed, form)[1], form or Form.of_images(shape, classes)
-        return built(build, self.name, form.inputs, seed)
+        form = form or Form.of_images(shape, classes)
+        return built(self._tried(form, seed)[1], self.name, form.inputs, seed)
 
-    def _tried(
-        self, shape: tuple[int, ...], classes: int, seed: int, form: Form | None
-    ) -> tuple[nn.Module, Callable[[], nn.Module]]:
-        spec, failed = self._known(shape, classes), []
+    def begun(self, module: nn.Module) -> nn.Module:
+        """As for any model; a callable that has a parameter `weights` has its own use for it."""
+        given: Any = module
+        if not isinstance(given, nn.Module):
+            return module  # which is refused in a moment
+        if self.weights and "weights" in self.own:
+            return self.replace(weights=None).begun(module)
+        return super().begun(module)
+
+    def _tried(self, form: Form, seed: int) -> tuple[nn.Module, Callable[[], nn.Module]]:
+        spec, failed = self._known(form), []
         none, *named = self._ways(CLASSES, "")
         for by_class in (*named, none):
             for by_channel in self._ways(CHANNELS, "shape"):
                 way = {name: spec[name] for name in (*by_class, *by_channel)}
-                build = partial(self._build, shape, classes, way)
+
+                def build(way: dict[str, int] = way) -> nn.Module:
+                    return self.begun(self._build(form, way))
+
                 try:
-                    return initialised(build, self.name, shape, classes, seed, form=form), build
+                    return initialised(build, self.name, form.shape, form.classes, seed, form=form), build
                 except InputError as error:
+                    if error.key != "name":  # what is asked of the module, not the module
+                        raise
                     failed.append(error)
                     if not by_channel and "a forward pass on" not in error.allowed:
                         break  # it is not for the channels
@@ -97,17 +116,23 @@ class _Adopted(Model):
     def _claimed(self) -> list[str]:
         return [name for name in self.claims if getattr(self, name) is not None]
 
-    def _known(self, shape: tuple[int, ...], classes: int) -> dict[str, Any]:
-        spec = {"shape": shape, **dict.fromkeys(CLASSES, classes), **dict.fromkeys(CHANNELS, shape[-1])}
+    def _known(self, form: Form) -> dict[str, Any]:
+        shape = form.shape
+        spec = {"shape": shape, **dict.fromkeys(CLASSES, form.classes), **dict.fromkeys(CHANNELS, shape[-1])}
+        spec |= dict.fromkeys(TOKENS, form.vocabulary)
         for name in self._claimed():
-            if getattr(self, name) != spec[name]:
+            if spec[name] is None:  # inputs are no tokens
+                spec[name] = getattr(self, name)
+            elif getattr(self, name) != spec[name]:
                 raise InputError(name, getattr(self, name), f"the data have {spec[name]}; leave it out")
         return spec
 
-    def _build(self, shape: tuple[int, ...], classes: int, way: dict[str, int]) -> nn.Module:
-        spec = self._known(shape, classes)
-        values = {field: getattr(self, field) for field in type(self).model_fields if field not in self.claims}
-        module: nn.Module = type(self).made_by(**{name: spec[name] for name in self.supplied}, **values, **way)
+    def _build(self, form: Form, way: dict[str, int]) -> nn.Module:
+        spec, cls = self._known(form), type(self)
+        values = {field: getattr(self, field) for field in cls.own - {*cls.claims}}
+        given = {name: spec[name] for name in cls.supplied}
+        given |= {name: spec[name] for name in cls.claims if name in TOKENS and spec[name] is not None}
+        module: nn.Module = cls.made_by(**given, **values, **(way if way.keys().isdisjoint(given) else {}))
         return module
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -133,7 +158,7 @@ def adopted(root: type[M], found: Any, name: str) -> type[M]:
         raise InputError("name", name, f"is {what}, must be a Model class or a callable that returns a torch.nn.Module")
     must_build(found, name, nn.Module)
     try:
-        parameters = inspect.signature(found, eval_str=True).parameters.values()
+        made_by, parameters = parameters_of(found)
     except (ValueError, TypeError, NameError, AttributeError) as error:
         allowed = f"its signature cannot be read ({error}); wrap it in a function of your own"
         raise InputError("name", name, allowed) from None
@@ -144,6 +169,7 @@ def adopted(root: type[M], found: Any, name: str) -> type[M]:
         if parameter.name not in supplied and (field := _field(parameter, name)) is not None:
             fields[parameter.name] = field
     claims = [own for own in supplied if own not in SUPPLIED]
+    claims += [own for own in TOKENS if own in fields][:1]
     for group, instead in ((CLASSES, ""), (CHANNELS, "shape")):
         if takes_more and not {*group, instead} & {*supplied}:
             claims += [own for own in group if own not in fields]
@@ -151,7 +177,7 @@ def adopted(root: type[M], found: Any, name: str) -> type[M]:
     fields |= {own: (int | None, Field(default=None, **about)) for own in claims}
     module, _, attribute = name.partition(":")
     cls: Any = create_model(attribute, __base__=_Adopted, __module__=module, __doc__=inspect.getdoc(found), **fields)
-    cls.made_by = staticmethod(found)
+    cls.made_by, cls.own = staticmethod(made_by), frozenset(fields)
     cls.supplied, cls.open, cls.claims = supplied, takes_more, tuple(claims)
     return cls  # type: ignore[no-any-return]
 
@@ -178,7 +204,7 @@ def _field(parameter: inspect.Parameter, name: str) -> Any:
             wanted = "a default, or a type that a key can have: bool, int, float, str"
             raise InputError("name", name, f"its parameter {parameter} needs {wanted}")
         return None
-    if hasattr(Model, parameter.name) or parameter.name.startswith("_"):
+    if hasattr(Model, parameter.name) or parameter.name == "adapter" or parameter.name.startswith("_"):
         why = "cannot be a key of a model, where it means something else; rename it"
         raise InputError("name", name, f"its parameter {parameter.name!r} {why}")
     if parameter.default is None:

@@ -23,8 +23,8 @@ WORD = 2**32
 GOLDEN = 0x9E3779B9  # 2^32 over the golden ratio: multiples of it are far apart
 ROUNDS = (16, 0x7FEB352D), (15, 0x846CA68B)
 """Shift and factor of each round of `lowbias32` (Wellons, "Prospecting for hash functions", 2018)."""
-MARK = "draws_keyed"
-"""Attribute of a module whose forward pass in training draws."""
+DRAWS, ATTENDS = "draws_keyed", "attends"
+"""Attributes of a module whose forward pass in training draws, or has attention of torch's."""
 ALPHA = 1.7580993408473766  # λ α of SELU (Klambauer et al., NeurIPS 2017)
 
 
@@ -36,7 +36,12 @@ def keys(seed: int, round: int, client: int, steps: int) -> np.ndarray:
 
 def draws(module: torch.nn.Module) -> bool:
     """Whether its forward pass in training draws, as was found when it was built."""
-    return bool(vars(module).get(MARK, False))
+    return bool(vars(module).get(DRAWS, False))
+
+
+def attends(module: torch.nn.Module) -> bool:
+    """Whether it has attention of torch's, as was found when it was built."""
+    return bool(vars(module).get(ATTENDS, False))
 
 
 class KeyedDraws(TorchFunctionMode):
@@ -63,7 +68,7 @@ class KeyedDraws(TorchFunctionMode):
 
     def __init__(self, key: Tensor) -> None:
         super().__init__()
-        self.key, self.calls = key, 0
+        self.key, self.calls, self.attends = key, 0, False
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -72,6 +77,7 @@ class KeyedDraws(TorchFunctionMode):
         if func in _IN_PYTHON:
             with self:
                 return _opened(func)(*args, **kwargs)
+        self.attends |= func is F.scaled_dot_product_attention
         keyed = _KEYED.get(func)
         if keyed is None or kwargs.get("generator") is not None:
             return func(*args, **kwargs)

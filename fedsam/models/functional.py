@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from fedsam.models.batchnorm import batchnorms_of
-from fedsam.models.dropout import KeyedDraws, draws
+from fedsam.models.dropout import KeyedDraws, attends, draws
 from fedsam.models.outputs import outputs_of
 from fedsam.params import Layout
 
@@ -29,7 +29,7 @@ class Network:
 
     def __init__(self, module: nn.Module, layout: Layout) -> None:
         self.module, self.layout = module, layout
-        self.norms, self.draws = batchnorms_of(module), draws(module)
+        self.norms, self.draws, self.attends = batchnorms_of(module), draws(module), attends(module)
         self._names = list(_names(module, layout))
         self._training = training_parts(module)
 

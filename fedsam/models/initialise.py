@@ -25,7 +25,7 @@ from fedsam.data.spec import Spec
 from fedsam.errors import InputError
 from fedsam.models.batchnorm import Keyed, replace_layers
 from fedsam.models.compared import compare, copied
-from fedsam.models.dropout import MARK, KeyedDraws, keys
+from fedsam.models.dropout import ATTENDS, DRAWS, KeyedDraws, keys
 from fedsam.models.functional import evaluating, training_parts
 from fedsam.models.outputs import UnreadError, outputs_of
 from fedsam.rng import stream
@@ -207,7 +207,7 @@ def initialised(
     _check_parameters(module, name)
     with KeyedDraws(key) as drawn:
         _check_forward(module, name, form)
-    vars(module)[MARK] = drawn.calls > 0
+    vars(module).update({DRAWS: drawn.calls > 0, ATTENDS: drawn.attends})
     if theirs is not None:
         if not training_parts(module):
             log.warning(

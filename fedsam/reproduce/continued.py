@@ -27,6 +27,10 @@ class Continued(Model):
         """Refuse no run."""
         if not self.of:
             raise InputError("of", self.of, "must be the directory of a finished run")
+        if self.weights is not None:
+            raise InputError("weights", self.weights, "the weights are those of the other run; leave it out")
+        if self.adapter.name != "none":
+            raise InputError("adapter", self.adapter.name, "what is trained is as in the other run; leave it out")
 
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         """As the other run's model does, before the weights are put in."""
@@ -49,7 +53,9 @@ class Continued(Model):
         if blob is None:
             raise InputError("of", self.of, "holds no model yet; finish that run first")
         try:
-            module.load_state_dict(safetensors.torch.load(blob))
+            given = safetensors.torch.load(blob)
+            constants = {} if given.keys() >= module.state_dict().keys() else module.state_dict()
+            module.load_state_dict(constants | given)
         except (OSError, safetensors.SafetensorError, RuntimeError) as error:
             first = str(error).splitlines()[0]
             raise InputError("of", self.of, f"its model cannot be used here: {first}") from None

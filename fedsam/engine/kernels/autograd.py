@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.func import vmap
 
 from fedsam.engine.kernels.base import Head
+from fedsam.models.attention import PlainAttention
 from fedsam.models.functional import Network
 
 
@@ -118,4 +119,5 @@ class Autograd:
             return one(*given)  # type: ignore[arg-type]
         rows = tuple(0 if isinstance(each, Tensor) else None for each in given)
         block: Callable[..., tuple[Tensor, ...]] = vmap(one, in_dims=rows)
-        return block(*given)
+        with PlainAttention() if self.network.attends else nullcontext():
+            return block(*given)

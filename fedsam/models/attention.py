@@ -1,4 +1,6 @@
-"""Attention by plain matrix products, which have a second derivative; torch's fused kernels have none."""
+"""Attention by plain matrix products: they have a second derivative and work for a block of clients, which torch's
+fused kernels do not.
+"""
 
 from __future__ import annotations
 
