@@ -47,7 +47,7 @@ class Part:
         x: arrays [n, D] of each user, or texts.
         y: of each example.
         users: of each example.
-        kind: of each x, `list` or `str`; empty where there is none.
+        kind: of each x, `list` of numbers, `str`, or a list of `texts`; empty where there is none.
     """
 
     x: list[Any] = field(default_factory=list)
@@ -71,8 +71,8 @@ def read_users(files: tuple[Path, ...], changed: Stamp, empty: bool) -> Part:
     for path in files:
         for user, x, y in _users(path, empty):
             where = f"{path.parent.name}/{path.name}: user {user!r}"
-            kinds = {type(one).__name__ for one in x} | ({part.kind} if part.kind else set())
-            if len(kinds) > 1 or kinds - {"list", "str"}:
+            kinds = {_kind(one) for one in x} | ({part.kind} if part.kind else set())
+            if len(kinds) > 1 or kinds - {"list", "str", "texts"}:
                 raise ValueError(f"{where} has an x of type {', '.join(sorted(kinds))}, must be all lists or all texts")
             part.kind = kinds.pop() if kinds else part.kind
             if part.kind == "list" and x:
@@ -85,6 +85,12 @@ def read_users(files: tuple[Path, ...], changed: Stamp, empty: bool) -> Part:
     if not part.y and not empty:
         raise ValueError("there is no example in train/")
     return part
+
+
+def _kind(one: Any) -> str:
+    """What an x is: `list` of numbers, `str`, or a list of `texts`."""
+    texts = isinstance(one, list) and one and all(isinstance(part, str) for part in one)
+    return "texts" if texts else type(one).__name__
 
 
 def _array(x: list[list[Any]], length: int, where: str) -> np.ndarray:

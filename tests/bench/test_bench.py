@@ -14,7 +14,7 @@ import pytest
 
 from fedsam import bench
 from fedsam.bench import all as every
-from fedsam.bench import cross_device, paper_cnn, peers, population, resnet, startup, tiny, ways
+from fedsam.bench import cross_device, large, paper_cnn, peers, population, resnet, startup, tiny, ways
 from fedsam.bench.common import bounds
 from fedsam.bench.common.rounds import plain
 from fedsam.bench.common.work import Work
@@ -108,7 +108,7 @@ def test_only_one_way_unfolds() -> None:
 
 
 def test_cases_are_listed_and_nothing_else_is() -> None:
-    assert set(CASES) | {"population", "startup", "overhead", "partition", "engines"} == set(bench.names())
+    assert set(CASES) | {"population", "startup", "overhead", "partition", "engines", "large"} == set(bench.names())
     assert {"peers", "common", "all"}.isdisjoint(bench.names())
     with pytest.raises(InputError, match="no such case 'peers'; there are aggregate, "):
         bench.measure("peers", 1, True)
@@ -161,6 +161,36 @@ def test_the_table_shows_a_peer(capsys: pytest.CaptureFixture[str], monkeypatch:
     table = capsys.readouterr().out
     for part in ("anything: median of 3 rounds", "versus", "2.00000", "0.75000", "1.250", "pfl 1.9 x", "a note"):
         assert part in table
+
+
+def test_images_are_measured_in_memory_decoded_and_from_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    folders: list[str] = []
+
+    def measured(folder: str, keys: dict[str, float], rounds: int) -> dict[str, Any]:
+        folders.append(folder)
+        assert sorted(path.suffix for path in Path(folder).iterdir()) == [".csv", *[".jpg"] * 6]
+        lazy = None if keys["memory"] else 6
+        return {"seconds": [2.0] * rounds, "waited": 1.0, "images": lazy, "peak": 2**20, "engine": "loop"}
+
+    patched(large, monkeypatch, USERS=3, IMAGES=2, COHORT=2, measured=measured)
+    notes = [row.note for row in large.rows(2)]
+    first, *others = notes
+    assert first == "2 images/s enter a round, 1 MiB"
+    assert others == ["2 images/s enter a round, 25% of a round waits, 1 MiB"] * 2
+    assert len(folders) == 4  # once more, so that the disk has them
+    assert not Path(folders[0]).exists()
+
+
+def test_a_round_of_images_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    patched(large, monkeypatch, USERS=3, IMAGES=2, COHORT=2, SIZE=16, HEIGHT=32, WIDTH=32)
+    large.write(tmp_path)
+    large.report(str(tmp_path), json.dumps({"memory": 0.0, "disk": 0.0}), "1")
+    found = json.loads(capsys.readouterr().out)
+    assert len(found["seconds"]) == 1
+    assert 0 <= found["waited"] <= found["seconds"][0]
+    assert found["images"] >= 4
 
 
 def test_a_population_is_measured_in_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
