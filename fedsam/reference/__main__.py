@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fedsam.flower.settings import toml
 from fedsam.reference import keys, methods, parts
+from fedsam.reference.held import MODULES, written
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,7 +46,12 @@ GENERATED = (
 
 
 def main() -> None:
-    """Write every part that is stale."""
+    """Write every part, and every module, that is stale."""
+    for name in MODULES:
+        file, text = ROOT / name, written(name)
+        if not file.exists() or file.read_text(encoding="utf-8") != text:
+            file.write_text(text, encoding="utf-8")
+            print(f"{name}: written anew")
     for part in GENERATED:
         file = ROOT / part.file
         before = file.read_text(encoding="utf-8")
