@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedsam.flower.settings import toml
-from fedsam.reference import keys, methods, parts
-from fedsam.reference.held import MODULES, written
+from fedsam.reference import held, keys, methods, parts, short
 
 ROOT = Path(__file__).parents[2]
 
@@ -47,10 +46,12 @@ GENERATED = (
 
 def main() -> None:
     """Write every part, and every module, that is stale."""
-    for name in MODULES:
-        file, text = ROOT / name, written(name)
-        if not file.exists() or file.read_text(encoding="utf-8") != text:
-            file.write_text(text, encoding="utf-8")
+    for name in (*held.MODULES, *short.PACKAGES):
+        file = ROOT / name
+        before = file.read_text(encoding="utf-8") if file.exists() else ""
+        after = held.written(name) if name in held.MODULES else short.written(name, before)
+        if after != before:
+            file.write_text(after, encoding="utf-8")
             print(f"{name}: written anew")
     for part in GENERATED:
         file = ROOT / part.file

@@ -12,5 +12,10 @@ if TYPE_CHECKING:
     from fedsam.schedule.exponential import Exponential
     from fedsam.schedule.steps import Steps
 
-__all__ = ["Constant", "Cosine", "Exponential", "Steps"]
+__all__ = [
+    "Constant",
+    "Cosine",
+    "Exponential",
+    "Steps",
+]
 __getattr__ = short("fedsam.schedule")

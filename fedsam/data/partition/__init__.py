@@ -10,9 +10,20 @@ if TYPE_CHECKING:
     from fedsam.data.partition.dirichlet import Dirichlet
     from fedsam.data.partition.dirichlet_class import DirichletClass
     from fedsam.data.partition.file import File
+    from fedsam.data.partition.grouped import Grouped
     from fedsam.data.partition.iid import IID
+    from fedsam.data.partition.natural import Natural
     from fedsam.data.partition.quantity import Quantity
     from fedsam.data.partition.shards import Shards
 
-__all__ = ["IID", "Dirichlet", "DirichletClass", "File", "Quantity", "Shards"]
+__all__ = [
+    "IID",
+    "Dirichlet",
+    "DirichletClass",
+    "File",
+    "Grouped",
+    "Natural",
+    "Quantity",
+    "Shards",
+]
 __getattr__ = short("fedsam.data.partition")
