@@ -15,12 +15,13 @@ import importlib.util
 import inspect
 import pkgutil
 from functools import lru_cache, partial
-from typing import Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 
+from fedsam.border.face import Face
 from fedsam.border.foreign import imported
 from fedsam.border.values import PATH, admitted, plain_text
 from fedsam.errors import InputError
@@ -48,7 +49,7 @@ def key(default: Any, help: str, source: str = "", path: bool = False, **bounds:
     return Field(default=default, description=help, json_schema_extra=extra, validate_default=True, **bounds)
 
 
-class Config(BaseModel):
+class Config(BaseModel, metaclass=Face):
     """A frozen, validated record. Unknown fields and impossible values raise `InputError`, one line each."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
@@ -61,6 +62,15 @@ class Config(BaseModel):
             super().__init__(**values)
         except ValidationError as error:
             raise _one_line(error) from None
+
+    @classmethod
+    def holds(cls) -> dict[str, type[Component]]:
+        """The parts that it holds by default and whose keys it understands, by field."""
+        held = {field: (root_of(info), info.default) for field, info in cls.model_fields.items()}
+        return {field: find(root, name) for field, (root, name) in held.items() if root and isinstance(name, str)}
+
+    def __dir__(self) -> list[str]:
+        return sorted({*type(self).model_fields, *dir(type(self))})
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields changed, validated anew."""
@@ -93,6 +103,15 @@ class Component(Config):
     def name(self) -> str:
         """The name that chooses this component: its module's, or `package.module:Class` for one defined elsewhere."""
         return name_of(type(self))
+
+    if not TYPE_CHECKING:  # where all that can be held is declared, see fedsam.reference.held
+
+        def __getattr__(self, name: str) -> Any:
+            """A key of a part that this one holds, as it can be given: `ASAM(lr=0.1).lr`."""
+            for part in self.__dict__.values() if not name.startswith("_") else ():
+                if isinstance(part, Component) and name in (held := part.keys()):
+                    return getattr(part, name) if name in type(part).model_fields else held[name]
+            return super().__getattr__(name)
 
     def required(self) -> dict[str, frozenset[str]]:
         """What this one needs, by the field that makes it so; by "" what it needs in any case."""
@@ -310,6 +329,11 @@ def _ratios(part: Component) -> list[tuple[float, str, float]]:
 
 class Groups(Config):
     """A record whose components are groups of their own (`client.rho`), instead of sharing its keys."""
+
+    @classmethod
+    def holds(cls) -> dict[str, type[Component]]:
+        """None whose keys it understands."""
+        return {}
 
 
 _WORDS = {

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator
 from pydantic.fields import FieldInfo
 
 from fedsam.algorithm.strategy import Average, Strategy
@@ -26,6 +27,18 @@ from fedsam.runs.naming import title
 from fedsam.storage.paths import expanded
 from fedsam.system.base import System
 from fedsam.tasks.base import Task
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import nn
+
+Named = str | Mapping[str, Any]
+"""The name of a part, or its keys with `name` among them."""
+
+
+def _as_text(out: Any) -> Any:
+    return os.fspath(out) if isinstance(out, os.PathLike) else out
 
 
 def _expanded(out: str | None) -> str | None:
@@ -85,9 +98,36 @@ class Run(Groups):
         "what model.safetensors holds: whole = the model; trained = what was trained alone, such as an adapter",
         "convention",
     )
-    out: Annotated[str | None, AfterValidator(_expanded)] = key(
+    out: Annotated[str | None, BeforeValidator(_as_text), AfterValidator(_expanded)] = key(
         None, "run directory; none = runs/ and a name made from the settings", "convention", path=True
     )
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            data: Dataset | Named | object = ...,
+            model: Model | Named | nn.Module | Callable[..., nn.Module] = ...,
+            task: Task | Named = ...,
+            client: ClientOptimizer | Named = ...,
+            server: Strategy | Named = ...,
+            average: Average | Named = ...,
+            attack: Attack | Named = ...,
+            geometry: Probe | Named = ...,
+            diagnostics: Diagnostics | Named = ...,
+            system: System | Named = ...,
+            local: LocalProbe | Named = ...,
+            engine: Engine | Named = ...,
+            rounds: int = ...,
+            cohort: int = ...,
+            seed: int = ...,
+            evaluate_every: int = ...,
+            attack_images: int | None = ...,
+            evaluate_last: int = ...,
+            checkpoint_every: int = ...,
+            out: str | Path | None = ...,
+        ) -> None: ...
 
     def model_post_init(self, context: object) -> None:
         """Refuse combinations that cannot run."""

@@ -76,7 +76,7 @@ def trained() -> tuple[Landscape, Tensor]:
     """The loss on some training images, and a model that has seen them."""
     data = Synthetic(clients=20, samples_per_client=IMAGES // 20, size=32, channels=3)
     client, model = SGD(lr=0.05, batch_size=25, epochs=1), dict[str, Any](MODEL)
-    run = Run(data=data, model=model, client=client, cohort=5, rounds=TRAINING, engine=Auto())  # type: ignore[arg-type]
+    run = Run(data=data, model=model, client=client, cohort=5, rounds=TRAINING, engine=Auto())
     simulation = Simulation(run)
     for _ in range(TRAINING):
         simulation.advance()

@@ -63,7 +63,7 @@ def _simulation(engine: Any, cohort: int, clients: int) -> Simulation:
     data = OneEach(clients=clients)
     model = {"name": "mlp", "width": WIDTH}
     return Simulation(
-        Run(data=data, model=model, client=Idle(batch_size=1, epochs=1), engine=engine, cohort=cohort, rounds=10**6)  # type: ignore[arg-type]
+        Run(data=data, model=model, client=Idle(batch_size=1, epochs=1), engine=engine, cohort=cohort, rounds=10**6)
     )
 
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 
@@ -23,6 +23,11 @@ from fedsam.data.label_noise import NoiseKind
 from fedsam.data.spec import Spec
 from fedsam.measure.names import TEST
 from fedsam.tasks.base import Task
+
+if TYPE_CHECKING:
+    from fedsam.data.augment.keys import AugmentKeys
+else:
+    AugmentKeys = object
 
 
 @dataclass(frozen=True)
@@ -177,7 +182,7 @@ def _digest(split: Split) -> str:
     return digest(split.inputs, split.targets)
 
 
-class Dataset(Component):
+class Dataset(Component, AugmentKeys):
     """A data set and how it is divided. `load` does the work; the object itself is only the description."""
 
     kind: ClassVar[str] = "data set"

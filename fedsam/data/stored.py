@@ -10,7 +10,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,6 +28,11 @@ from fedsam.errors import InputError
 from fedsam.measure.names import TEST
 from fedsam.rng import stream
 from fedsam.storage.paths import expanded
+
+if TYPE_CHECKING:
+    from fedsam.data.keys import DivisionKeys
+else:
+    DivisionKeys = object
 
 
 class StoredFederation(Federation):
@@ -114,7 +119,7 @@ class Division:
     natural: bool
 
 
-class Partitioned(Dataset):
+class Partitioned(Dataset, DivisionKeys):
     """A data set that is read whole and divided by a partition."""
 
     partition: Partition = key(

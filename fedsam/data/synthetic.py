@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +23,11 @@ from fedsam.data.stored import held_out_size, hold_out
 from fedsam.errors import InputError
 from fedsam.rng import stream
 
+if TYPE_CHECKING:
+    from fedsam.data.keys import SkewKeys
+else:
+    SkewKeys = object
+
 LENGTH = 4.0  # of a prototype, in standard deviations of the noise at noise = 1
 GRID = 4  # cells along each side of a prototype
 CENTRE, SPREAD = 127.5, 40.0  # of the bytes
@@ -30,7 +35,7 @@ ELEMENTS = 2**22  # pixels that are drawn at once
 L2_CACHE = 2**18  # pixels that are computed at once: what is between lies in a near cache
 
 
-class Synthetic(Dataset):
+class Synthetic(Dataset, SkewKeys):
     """Class prototypes in noise: an image of class l is, as bytes and clipped to 0 ... 255,
 
         127.5 + 40 (m_l + noise · e) / √(noise² + 16 / (H W C)),   e standard normal for each pixel (to 16 bits),

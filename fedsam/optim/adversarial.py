@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from torch import Tensor
 
@@ -9,11 +11,16 @@ from fedsam.attack.base import Attack
 from fedsam.config import key
 from fedsam.optim.base import Oracle, State, Wrapper
 
+if TYPE_CHECKING:
+    from fedsam.attack.keys import AttackKeys
+else:
+    AttackKeys = object
+
 START = "attack start"
 """Name of the draws."""
 
 
-class Adversarial(Wrapper):
+class Adversarial(Wrapper, AttackKeys):
     """w ← base(w, ∇_w L_B(w; x + δ)), with δ the attack's, found at w on the same mini-batch after its augmentation.
 
     Madry et al., ICLR 2018, eq. 2.1; as the late phase of training (`client.name=late client.ascent=adversarial`) Zhou

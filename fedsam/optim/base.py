@@ -18,7 +18,11 @@ from fedsam.schedule.base import Clock, Schedule
 
 if TYPE_CHECKING:
     from fedsam.attack.base import Attack
+    from fedsam.optim.keys import BaseKeys, WrapperKeys
     from fedsam.params import Layout
+    from fedsam.schedule.keys import ScheduleKeys
+else:
+    BaseKeys = WrapperKeys = ScheduleKeys = object
 
 State = dict[str, Tensor]
 
@@ -113,7 +117,7 @@ class ClientOptimizer(Component):
         """One local step on one mini-batch: the new parameters [P] and the new state."""
 
 
-class BaseOptimizer(ClientOptimizer):
+class BaseOptimizer(ClientOptimizer, ScheduleKeys):
     """An optimiser that turns a gradient into a step, and the settings of local training that every optimiser has."""
 
     lr: float = key(
@@ -196,7 +200,7 @@ def is_on(number: float | Tensor) -> bool:
     return isinstance(number, Tensor) or number != 0
 
 
-class Wrapper(ClientOptimizer):
+class Wrapper(ClientOptimizer, BaseKeys):
     """An optimiser that has a base optimiser take its steps."""
 
     base: BaseOptimizer = key("sgd", "the optimiser that takes the steps", "Caldarola et al. 2022")
@@ -205,6 +209,10 @@ class Wrapper(ClientOptimizer):
     def base_optimizer(self) -> BaseOptimizer:
         """The base optimiser."""
         return self.base
+
+
+class Around(ClientOptimizer, WrapperKeys):
+    """An optimiser around one that has a base, `ascent`."""
 
 
 class Perturbed(Wrapper):

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from fedsam.config import LARGE, key
-from fedsam.optim.base import BaseOptimizer, ClientOptimizer, Oracle, Perturbed, State
+from fedsam.optim.base import Around, BaseOptimizer, Oracle, Perturbed, State
 
 
-class FSAM(ClientOptimizer):
+class FSAM(Around):
     """m ← λ m + (1 − λ) g;  d = g − σ m;  w ← base(w, ∇L_B(w + ρ d / ‖d‖₂)), with g = ∇L_B(w).
 
     Li et al., CVPR 2024, arXiv 2403.12350. m estimates the gradient of the whole loss; what is left of g without it,

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from fedsam.config import LARGE, key
-from fedsam.optim.base import BaseOptimizer, ClientOptimizer, Oracle, Perturbed, State, dot
+from fedsam.optim.base import Around, BaseOptimizer, Oracle, Perturbed, State, dot
 
 
-class GSAM(ClientOptimizer):
+class GSAM(Around):
     """w ← base(w, g_p − α · g_⊥), with g = ∇L_B(w), g_p = ∇L_B(w + ε), g_⊥ = g − (g·g_p / ‖g_p‖²) g_p.
 
     Zhuang et al., ICLR 2022, algorithm 1. Descent along g_p lowers the perturbed loss; ascent along g_⊥, the component

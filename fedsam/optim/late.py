@@ -9,11 +9,11 @@ import numpy as np
 from torch import Tensor
 
 from fedsam.config import key
-from fedsam.optim.base import BaseOptimizer, ClientOptimizer, Oracle, State, Wrapper
+from fedsam.optim.base import Around, BaseOptimizer, ClientOptimizer, Oracle, State, Wrapper
 from fedsam.schedule.base import Clock
 
 
-class Late(ClientOptimizer):
+class Late(Around):
     """θ_{SGD→SAM, t}: the base alone in rounds 0 ... t − 1, the optimiser around it from round t on; with
     `first=perturbed` the other way round, θ_{SAM→SGD, t}. With `ascent=adversarial` it is θ_{SGD→AT, t}.
 

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from fedsam.config import key
-from fedsam.optim.base import BaseOptimizer, ClientOptimizer, Oracle, State, Wrapper
+from fedsam.optim.base import Around, BaseOptimizer, Oracle, State, Wrapper
 
 SLOW = "slow"
 
 
-class Lookahead(ClientOptimizer):
+class Lookahead(Around):
     """Slow weights φ, and fast weights w that an inner optimiser moves; after every k-th of a client's local steps
 
         φ ← φ + α (w − φ),   w ← φ

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from fedsam.config import key
 from fedsam.errors import InputError
-from fedsam.optim.base import BaseOptimizer, ClientOptimizer, Oracle, Perturbed, State, dot, norm
+from fedsam.optim.base import Around, BaseOptimizer, Oracle, Perturbed, State, dot, norm
 
 
-class Lookbehind(ClientOptimizer):
+class Lookbehind(Around):
     """From φ₀ = φ'₀ = w, for i = 1 ... k on the same mini-batch, and then w ← φ₀ + α (φ_k − φ₀):
 
         φ'_i = φ'_{i−1} + ε(φ'_{i−1}, ∇L_B(φ'_{i−1})),   φ_i = base(φ_{i−1}, ∇L_B(φ'_i))

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from fedsam.config import LARGE, key
-from fedsam.optim.base import BaseOptimizer, ClientOptimizer, Oracle, Perturbed, State, norm
+from fedsam.optim.base import Around, BaseOptimizer, Oracle, Perturbed, State, norm
 from fedsam.optim.gsam import orthogonal
 
 
-class LookSAM(ClientOptimizer):
+class LookSAM(Around):
     """In every k-th step of a client's round w ← base(w, g_s); in the others w ← base(w, g + α (‖g‖ / ‖g_v‖) g_v).
 
     With g = ∇L_B(w), g_s = ∇L_B(w + ε), and g_v = g_s − (g_s·g / ‖g‖²) g, the component of g_s that is orthogonal to

@@ -5,10 +5,10 @@ from __future__ import annotations
 from torch import Tensor
 
 from fedsam.config import key
-from fedsam.optim.base import BaseOptimizer, ClientOptimizer, Oracle, Perturbed, State
+from fedsam.optim.base import Around, BaseOptimizer, Oracle, Perturbed, State
 
 
-class Multistep(ClientOptimizer):
+class Multistep(Around):
     """From φ'₀ = w, for i = 1 ... k on the same mini-batch, and then one step of the base:
 
         φ'_i = φ'_{i−1} + ε(φ'_{i−1}, ∇L_B(φ'_{i−1})),   w ← base(w, ∇L_B(φ'_k))

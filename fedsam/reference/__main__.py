@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedsam.flower.settings import toml
-from fedsam.reference import keys, methods, parts
+from fedsam.reference import held, keys, methods, parts, short
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,7 +45,14 @@ GENERATED = (
 
 
 def main() -> None:
-    """Write every part that is stale."""
+    """Write every part, and every module, that is stale."""
+    for name in (*held.MODULES, *short.PACKAGES):
+        file = ROOT / name
+        before = file.read_text(encoding="utf-8") if file.exists() else ""
+        after = held.written(name) if name in held.MODULES else short.written(name, before)
+        if after != before:
+            file.write_text(after, encoding="utf-8")
+            print(f"{name}: written anew")
     for part in GENERATED:
         file = ROOT / part.file
         before = file.read_text(encoding="utf-8")

@@ -55,12 +55,9 @@ class Shown(ABC):
         lines = [heads, *cells] if any(heads) else cells
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         left = len(widths) if not any(heads) else 1
+        signs = ["<" if n < left else ">" for n in range(len(widths))]
         padded = (
-            (
-                text.ljust(width) if n < left else text.rjust(width)
-                for n, (text, width) in enumerate(zip(line, widths, strict=True))
-            )
-            for line in lines
+            [f"{text:{sign}{width}}" for text, sign, width in zip(line, signs, widths, strict=True)] for line in lines
         )
         return "\n".join([self.headline(), *("  ".join(line).rstrip() for line in padded)])
 

@@ -35,9 +35,8 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
     sources = {"setup": SETUP, "shown": SHOWN, "last": LAST, "quiet": QUIET, "plot": PLOT, "stop": STOP}
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources.values()])
     folder = tmp_path_factory.mktemp("notebook")
-    nbclient.NotebookClient(
-        book, timeout=None, startup_timeout=600, resources={"metadata": {"path": str(folder)}}
-    ).execute()
+    place = {"metadata": {"path": str(folder)}}
+    nbclient.NotebookClient(book, timeout=None, startup_timeout=600, resources=place).execute()
     assert not any(Path(folder).iterdir())
     return {name: cell.outputs for name, cell in zip(sources, book.cells, strict=True)}
 

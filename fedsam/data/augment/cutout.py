@@ -15,10 +15,13 @@ from fedsam.config import key
 from fedsam.data.augment.base import Augment, Draws
 
 if TYPE_CHECKING:
+    from fedsam.data.augment.keys import AugmentKeys
     from fedsam.data.spec import Spec
+else:
+    AugmentKeys = object
 
 
-class Cutout(Augment):
+class Cutout(Augment, AugmentKeys):
     """A square of `cutout_size` pixels around a uniform centre, clipped at the border, is set to 0 after normalisation.
 
     DeVries and Taylor, arXiv 1708.04552, 2017, section 3; after crop and flip, as in Caldarola et al. 2022. A size s

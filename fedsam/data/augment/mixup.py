@@ -15,10 +15,13 @@ from fedsam.config import key
 from fedsam.data.augment.base import Augment, Draws
 
 if TYPE_CHECKING:
+    from fedsam.data.augment.keys import AugmentKeys
     from fedsam.data.spec import Spec
+else:
+    AugmentKeys = object
 
 
-class Mixup(Augment):
+class Mixup(Augment, AugmentKeys):
     """Each sample and its one-hot target are mixed with those of a partner in the same batch.
 
         x ← λ x + (1 − λ) x',   y ← λ y + (1 − λ) y',   λ ~ Beta(a, a)

@@ -15,10 +15,13 @@ from fedsam.config import key
 from fedsam.data.augment.base import Augment, Draws
 
 if TYPE_CHECKING:
+    from fedsam.data.augment.keys import AugmentKeys
     from fedsam.data.spec import Spec
+else:
+    AugmentKeys = object
 
 
-class Smoothing(Augment):
+class Smoothing(Augment, AugmentKeys):
     """The targets of training batches are mixed with a uniform distribution; images are left to what comes before.
 
         over `all` L classes:       y ← (1 − ε) y + ε / L

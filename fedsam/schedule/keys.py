@@ -1,0 +1,15 @@
+"""Keys for type checkers; written by `make format`, see `fedsam.reference.held`."""
+
+from __future__ import annotations
+
+from fedsam.config import Config
+
+
+class ScheduleKeys(Config):
+    """Those handed to a `Schedule`."""
+
+    decay: float = 0.998
+    drop: float = 0.1
+    drops: int = 3
+    lr_min: float = 0.0
+    period: float = 0.25
