@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from fedsam.border import beside
 
 if TYPE_CHECKING:
+    from fedsam.data.objects import dataset
     from fedsam.errors import FedsamError, InputError, RunError
     from fedsam.jobs.compare import compare
     from fedsam.jobs.geometry import geometry
@@ -42,6 +43,7 @@ __all__ = [
     "Run",
     "RunError",
     "compare",
+    "dataset",
     "geometry",
     "partition",
     "report",
@@ -62,6 +64,7 @@ _HOME = {
     "Run": "run",
     "RunError": "errors",
     "compare": "jobs.compare",
+    "dataset": "data.objects",
     "geometry": "jobs.geometry",
     "partition": "jobs.partition",
     "report": "jobs.report",

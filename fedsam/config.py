@@ -23,7 +23,9 @@ from pydantic_core import CoreSchema, core_schema
 
 from fedsam.border.face import Face
 from fedsam.border.foreign import imported
+from fedsam.border.given import holder
 from fedsam.border.values import PATH, admitted, plain_text
+from fedsam.border.wording import one_error
 from fedsam.errors import InputError
 
 LARGE = 1e30
@@ -33,8 +35,16 @@ SCHEMES = {("strategy", "flwr"): "fedsam.flower.stock"}
 """Modules that have short names for things, by kind of component and what stands before the colon (`flwr:Krum`): each
 has `offered(name)`."""
 
-ADAPTERS = {"strategy": "fedsam.flower.stock", "model": "fedsam.models.custom"}
+ADAPTERS = {
+    "strategy": "fedsam.flower.stock",
+    "model": "fedsam.models.custom",
+    "data set": "fedsam.data.objects",
+    "partition": "fedsam.data.partition.objects",
+}
 """Modules that make components of things that are none, by kind: each has `adopted(root, found, name)`."""
+
+OBJECTS = "model", "data set", "partition"
+"""Kinds of which such things are also taken as objects: their modules have `taken(thing)`, which gives its holder."""
 
 
 def key(default: Any, help: str, source: str = "", path: bool = False, **bounds: Any) -> Any:
@@ -61,7 +71,7 @@ class Config(BaseModel, metaclass=Face):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise _one_line(error) from None
+            raise one_error(error) from None
 
     @classmethod
     def holds(cls) -> dict[str, type[Component]]:
@@ -161,16 +171,20 @@ _adopted: dict[tuple[type, str], tuple[Any, type]] = {}
 def _own(root: type[C], name: str) -> type[C]:
     """The class that a name with a colon stands for; one class for as long as it stands for the same object."""
     scheme, _, rest = name.partition(":")
-    home = SCHEMES.get((root.kind, scheme))
-    found = importlib.import_module(home).offered(rest) if home else imported(name)
+    home, there = SCHEMES.get((root.kind, scheme)), holder(name)
+    found = there.thing if there else importlib.import_module(home).offered(rest) if home else imported(name)
     if inspect.isclass(found) and issubclass(found, root):
         return found
-    made_of, cls = _adopted.get((root, name), (None, root))
-    if made_of is not found:
+    made_of, cls = (found, there.made.get(root, root)) if there else _adopted.get((root, name), (None, root))
+    if made_of is not found or cls is root:
         if root.kind not in ADAPTERS:
             raise InputError("name", name, f"must be a subclass of {root.__module__}.{root.__name__}")
         cls = importlib.import_module(ADAPTERS[root.kind]).adopted(root, found, name)
-        _adopted[root, name] = found, cls
+        if there:
+            there.made[root] = cls
+            cls.holder = there
+        else:
+            _adopted[root, name] = found, cls
     return cls
 
 
@@ -201,22 +215,32 @@ def _root_of(cls: type[Component]) -> type[Component]:
 
 
 def resolve(root: type[C], value: Any) -> Any:
-    """An instance of the kind of `root` from a name, or from a mapping of keys with a `name`; anything else passes
-    unchanged.
+    """An instance of the kind of `root` from a name, or from a mapping of keys with a `name`; also from an object that
+    one can be made of, as `name` or by itself. Anything else passes unchanged.
     """
-    if isinstance(value, str):
-        value = {"name": value}
-    if not isinstance(value, dict):
-        return value
-    rest = dict(value)
+    rest = dict(value) if isinstance(value, dict) else {"name": value}
     name = rest.pop("name", None)
     if not isinstance(name, str):
+        if name is not None and (cls := _class_of(root, name)) is not None:
+            return cls(**rest)
+        if not isinstance(value, dict):
+            return value
         raise InputError(
             "name", InputError.ABSENT if name is None else name, f"must name one of: {', '.join(names(root))}"
         )
     if odd := [field for field in rest if not isinstance(field, str)]:
         raise InputError("", odd[0], "is no name of a key")
     return find(root, plain_text("name", name))(**rest)
+
+
+def _class_of(root: type[C], thing: Any) -> type[C] | None:
+    """The class of components that stands for an object; None where there is none, or it is a component itself."""
+    if inspect.isclass(thing) and issubclass(thing, root):
+        return thing
+    if isinstance(thing, Component) or root.kind not in OBJECTS:
+        return None
+    there = importlib.import_module(ADAPTERS[root.kind]).taken(thing)
+    return None if there is None else find(root, there.name)
 
 
 def _found(root: type[C], field: str, name: str) -> type[C]:
@@ -334,44 +358,6 @@ class Groups(Config):
     def holds(cls) -> dict[str, type[Component]]:
         """None whose keys it understands."""
         return {}
-
-
-_WORDS = {
-    "greater_than": "must be greater than {gt}",
-    "greater_than_equal": "must be at least {ge}",
-    "less_than": "must be less than {lt}",
-    "less_than_equal": "must be at most {le}",
-    "float_parsing": "must be a number",
-    "float_type": "must be a number",
-    "finite_number": "must be a finite number",
-    "int_parsing": "must be a whole number",
-    "int_type": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "int_parsing_size": "must be a whole number of fewer digits",
-    "bool_parsing": "must be true or false",
-    "bool_type": "must be true or false",
-    "literal_error": "must be one of {expected}",
-    "string_type": "must be text",
-    "is_instance_of": "must be a name or an object of class {class}",
-}
-
-
-def _one_line(error: ValidationError) -> InputError:
-    first, *others = error.errors()
-    where = ".".join(str(part) for part in first["loc"][:1])
-    inner = first.get("ctx", {}).get("error")
-    if isinstance(inner, InputError):
-        return inner.under(where) if where else inner
-    given = InputError.ABSENT if isinstance(first["input"], dict) else first["input"]
-    either = [_words(each) for each in (first, *others) if each["loc"][:1] == first["loc"][:1]]
-    return InputError(where, given, " or ".join(dict.fromkeys(either)).replace(" or must be", " or"))
-
-
-def _words(error: Any) -> str:
-    words, context = _WORDS.get(error["type"]), error.get("ctx", {})
-    if words is None and isinstance(context.get("error"), Exception):  # raised by a validator
-        return str(context["error"])
-    return words.format(**context) if words else error["msg"][0].lower() + error["msg"][1:]
 
 
 def _having(cls: type[BaseModel], field: str) -> list[str]:

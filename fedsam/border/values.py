@@ -21,7 +21,7 @@ def admitted(field: str, info: FieldInfo, value: Any) -> Any:
     Raises:
         InputError: true or false for a number, text with NUL or half a character, or a path that is too long.
     """
-    if value == "none" and isinstance(value, str) and NoneType in get_args(info.annotation):
+    if isinstance(value, str) and value == "none" and NoneType in get_args(info.annotation):
         return None
     kinds = _kinds(info.annotation)
     if bool not in kinds and {int, float} & kinds and any(isinstance(part, bool) for part in _parts(value)):

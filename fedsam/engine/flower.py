@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from pydantic import PrivateAttr
 
+from fedsam.border.given import must_be_importable
 from fedsam.config import key
 from fedsam.data.base import Federation
 from fedsam.engine.base import Engine, Trainer
@@ -39,6 +40,7 @@ class Flower(Engine):
             InputError: flwr is not installed.
             RunError: no node connects, or the runtime cannot be started.
         """
+        must_be_importable(context.keys, "a node of Flower")
         try:
             from fedsam.flower.grid import GridTrainer
             from fedsam.flower.runtime import Runtime

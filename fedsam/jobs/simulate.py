@@ -8,10 +8,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from fedsam.engine.base import Engine
+from fedsam.errors import InputError
 from fedsam.federated.simulate import resume as go_on
 from fedsam.federated.simulate import simulate as begin
 from fedsam.jobs.watched import Callback, listeners_of, watched
 from fedsam.run import Run
+from fedsam.runs.directory import RunDirectory
 from fedsam.runs.result import Listener, Result, Several
 
 
@@ -51,6 +53,7 @@ def resume(
     stop: threading.Event | None = None,
     engine: Engine | None = None,
     *,
+    run: Run | None = None,
     callbacks: Sequence[Callback] = (),
     quiet: bool | None = None,
 ) -> Result:
@@ -60,13 +63,27 @@ def resume(
         path: the run directory.
         listener, stop, callbacks, quiet: as for `simulate`.
         engine: to go on with instead of the run's own; the bits may then differ.
+        run: the same description once more, where objects of Python are in it, which no directory holds.
 
     Raises:
         InputError: the directory or its checkpoint cannot be used.
         Busy: another process is at work in it.
         RunError, Interrupted: as for `simulate`.
     """
+    if run is not None:
+        _must_be(Path(path), run)
     return _told(lambda told, ending: go_on(path, told, ending, engine), listener, stop, callbacks, quiet)
+
+
+def _must_be(path: Path, run: Run) -> None:
+    """Refuse a run that is not the directory's."""
+    there = RunDirectory.open(path)[1]
+    if there.digest() != run.digest():
+        old, new = there.keys(), run.keys()
+        names = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name) and name != "out"]
+        raise InputError(
+            "run", InputError.ABSENT, f"{path} holds another run, with other values of {', '.join(names[:3])}"
+        )
 
 
 def _told(

@@ -13,6 +13,7 @@ found out by trying; such a name is a key, too, whose value has to be right.
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Sequence
 from types import NoneType, UnionType
@@ -21,7 +22,9 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, 
 from pydantic import Field, create_model
 from torch import nn
 
+from fedsam.border.content import summed
 from fedsam.border.foreign import must_build
+from fedsam.border.given import Holder, carried, holder, known, named
 from fedsam.config import Component, find
 from fedsam.errors import InputError
 from fedsam.models.base import Model
@@ -137,12 +140,26 @@ class _Adopted(Model):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Where a model travels to another process, its class would be looked up by its name: there is the callable.
-        return _restored, (self.name, {field: getattr(self, field) for field in type(self).model_fields})
+        values = {field: getattr(self, field) for field in type(self).model_fields}
+        return _restored, (self.name, values, carried([self.name]))
 
 
-def _restored(name: str, values: dict[str, Any]) -> Model:
-    model: Model = find(Model, name)(**values)
+def _restored(name: str, values: dict[str, Any], things: dict[str, Any]) -> Model:
+    with known(things):
+        model: Model = find(Model, name)(**values)
     return model
+
+
+def taken(thing: Any) -> Holder | None:
+    """The holder of a module, or of a function or class that makes one; None for anything else.
+
+    A module is copied for every run, with the weights that it has now: a run's seed changes nothing of them.
+    """
+    if isinstance(thing, nn.Module):
+        return named(thing, type(thing).__name__, lambda: summed(thing))
+    if not callable(thing) or isinstance(thing, Component):
+        return None
+    return named(thing, getattr(thing, "__name__", type(thing).__name__), lambda: summed(thing))
 
 
 def adopted(root: type[M], found: Any, name: str) -> type[M]:
@@ -152,6 +169,8 @@ def adopted(root: type[M], found: Any, name: str) -> type[M]:
         InputError: `found` is no callable that could return a module, or a parameter of it can be neither supplied nor
             a key.
     """
+    if isinstance(found, nn.Module) and holder(name):
+        found = _copies(found)
     component = inspect.isclass(found) and issubclass(found, Component)
     if not callable(found) or isinstance(found, nn.Module) or component:
         what = "a finished module" if isinstance(found, nn.Module) else f"{found!r}"
@@ -180,6 +199,14 @@ def adopted(root: type[M], found: Any, name: str) -> type[M]:
     cls.made_by, cls.own = staticmethod(made_by), frozenset(fields)
     cls.supplied, cls.open, cls.claims = supplied, takes_more, tuple(claims)
     return cls  # type: ignore[no-any-return]
+
+
+def _copies(module: nn.Module) -> Callable[[], nn.Module]:
+    def copied() -> nn.Module:
+        """A copy of a finished module."""
+        return copy.deepcopy(module)
+
+    return copied
 
 
 def _supplied(names: Sequence[str]) -> tuple[str, ...]:

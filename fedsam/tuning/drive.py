@@ -11,13 +11,14 @@ import os
 import tempfile
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from fedsam.border.budget import must_have_cores
+from fedsam.border.given import known
 from fedsam.cluster.join import LOOK, Cluster
 from fedsam.cluster.secret import environment
 from fedsam.errors import FedsamError, Interrupted, RunError
@@ -41,6 +42,7 @@ def drive(
     at_once: int,
     cluster: Cluster,
     stop: threading.Event | None = None,
+    things: Mapping[str, Any] | None = None,
 ) -> None:
     """Carry out the trials of a ledger, in a cluster that this process has joined.
 
@@ -50,6 +52,7 @@ def drive(
         at_once: how many the cluster has room for is divided by this.
         cluster: of which this process is a member.
         stop: once set, no more are begun, and those that go on are stopped; their checkpoints stay.
+        things: objects that runs name and that other processes cannot import.
 
     Raises:
         InputError, RunError: something went wrong with a trial other than that it diverged, or with the cluster.
@@ -67,7 +70,7 @@ def drive(
         def run() -> None:
             try:
                 tune.run(
-                    _train,
+                    tune.with_parameters(_train, things=dict(things)) if things else _train,
                     name="tune",
                     resources_per_trial=_share(at_once),
                     search_alg=searcher_of(book),
@@ -150,7 +153,7 @@ def _asked(run: Run, trial: Trial) -> dict[str, Any]:
     return {TRIAL: trial.number, "asked": json.dumps({"keys": run.keys(), "ended": ended})}
 
 
-def _train(config: dict[str, Any]) -> None:
+def _train(config: dict[str, Any], things: dict[str, Any] | None = None) -> None:
     """In the other process: a trial; Ray ends it by an exception out of `report`."""
     from ray import tune
 
@@ -159,7 +162,8 @@ def _train(config: dict[str, Any]) -> None:
 
     asked = json.loads(config["asked"])
     try:
-        error = follow(Run.from_keys(asked["keys"]), tell, asked["ended"])
+        with known(things or {}):
+            error = follow(Run.from_keys(asked["keys"]), tell, asked["ended"])
         if error:
             tune.report({FAILED: error, "value": 0.0})  # Ray wants the metric in every report
     except FedsamError as error:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from fedsam.border.given import carried, known
 from fedsam.cluster.join import brief, join
 from fedsam.errors import FedsamError, Interrupted
 from fedsam.run import Run
@@ -44,11 +45,12 @@ def side_by_side(
         at_once = workers or gpus or int(have.get("CPU", 1))
         share = {"num_gpus": min(1.0, gpus / at_once)} if gpus else {"num_cpus": 1}
         task = ray.remote(_carry_out).options(**share, max_retries=2)
+        things = ray.put(carried(value for runs in groups for run in runs for value in run.keys().values()))
         waiting, going = list(enumerate(groups)), dict[Any, int]()
         while waiting or going:
             while waiting and len(going) < at_once:
                 place, runs = waiting.pop(0)
-                going[task.remote([run.keys() for run in runs])] = place
+                going[task.remote([run.keys() for run in runs], things)] = place
             done, _ = ray.wait(list(going), num_returns=1, timeout=0.5)
             for ref in done:
                 place = going.pop(ref)
@@ -67,12 +69,18 @@ def side_by_side(
         cluster.leave()
 
 
-def _carry_out(runs: list[dict[str, Any]]) -> list[Failed]:
-    """In the other process: what went wrong with each run, in one line, if anything did."""
+def _carry_out(runs: list[dict[str, Any]], things: dict[str, Any]) -> list[Failed]:
+    """In the other process: what went wrong with each run, in one line, if anything did.
+
+    Args:
+        runs: their keys.
+        things: the objects that they name, and that cannot be imported here.
+    """
     failed: list[Failed] = [None] * len(runs)
 
     def ended(place: int, error: FedsamError | None) -> None:
         failed[place] = None if error is None else " ".join(str(error).split())
 
-    carry_out_together([Run.from_keys(keys) for keys in runs], ended)
+    with known(things):
+        carry_out_together([Run.from_keys(keys) for keys in runs], ended)
     return failed

@@ -108,6 +108,11 @@ class Space:
     fixed: Values
     dimensions: tuple[Dimension, ...]
 
+    def said(self) -> list[Any]:
+        """Those of the keys that stay, and the choices."""
+        choices = [dimension.values for dimension in self.dimensions if isinstance(dimension, Choices)]
+        return [*self.fixed.values(), *itertools.chain(*choices)]
+
     def has(self, dimension: Dimension, chosen: Mapping[str, Any]) -> bool:
         """Whether the parts that are chosen so far have this key: `client.rho` is none of SGD."""
         own = {**self.fixed, **chosen, dimension.key: dimension.ends()[0]}

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fedsam.border.budget import must_be_few
+from fedsam.border.given import carried
 from fedsam.config import find
 from fedsam.errors import InputError, RunError
 from fedsam.measure.names import value_of
@@ -158,7 +159,8 @@ def _tuned(plan: Plan, place: Path, progress: Progress, stop: threading.Event | 
         halving = Halving(plan.rounds, plan.grace)
         suggester = plan.search.start(plan.space, plan.seed, plan.trials)
         ledger = Ledger(suggester, halving, plan.trials, at_once, plan.last, shown.ended, plan.score)
-        drive(ledger, lambda trial: plan.trial(trial.values, shown.path(trial)), at_once, cluster, stop)
+        things = carried(plan.space.said())
+        drive(ledger, lambda trial: plan.trial(trial.values, shown.path(trial)), at_once, cluster, stop, things)
         outputs.write_trials(ledger.trials, plan.space, plan.score, place)
         best = ledger.best()
         if best is None:
