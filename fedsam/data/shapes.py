@@ -15,6 +15,7 @@ import numpy as np
 from fedsam.config import key
 from fedsam.data.base import Split
 from fedsam.data.images.spec import ImageSpec
+from fedsam.data.partition.base import Partition
 from fedsam.data.stored import Partitioned
 from fedsam.rng import stream
 
@@ -23,9 +24,10 @@ Colour = tuple[float, float, float]
 
 CLASSES = "background", "disc", "square", "triangle", "cross"
 IGNORE = 255
-MOST = 3  # shapes of an image
-CENTRE = (0.15, 0.85)  # of a shape, in sides of the image
-RADIUS = (0.16, 0.3)
+MOST = 2  # shapes of an image
+CENTRE = (0.2, 0.8)  # of a shape, in sides of the image
+RADIUS = (0.2, 0.35)
+TURN = np.pi / 8  # to either side
 SHADE = 0.12  # how much one shape's colour differs from that of another of its class
 
 
@@ -63,7 +65,7 @@ DOMAINS: dict[str, Domain] = {
     "snow": Domain((0.85, 0.87, 0.92), (BLACK, RED, PURPLE, ORANGE), "spots", 0.1, "grain", 0.08),
     "slate": Domain((0.3, 0.32, 0.35), (PURPLE, WHITE, ORANGE, BLACK), "grain", 0.15, "checks", 0.08),
 }
-"""By name. In each, colour tells the class; what a colour means differs from domain to domain, form does not."""
+"""By name. What a colour means differs from domain to domain, what a form means does not."""
 
 FORMS: tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], ...] = (
     lambda u, v: u**2 + v**2 <= 1,
@@ -75,29 +77,38 @@ FORMS: tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], ...] = (
 
 
 class Shapes(Partitioned):
-    """Discs, squares, triangles and crosses, one to three of them on a background, with a mask that says for each
+    """Discs, squares, triangles and crosses, one or two of them on a background, with a mask that says for each
     pixel which of these five it shows. Where two meet, a pixel on the line has no label, as in PASCAL VOC.
 
-    Eight domains (`Split.groups`) that differ in colours, textures and noise. Within one, a class has its own colour;
-    in another, that colour belongs to another class, so that a network that learns colours fails on a domain that it
-    has not seen, and one that learns forms does not. Images and masks do not depend on the run's seed.
+    Eight domains (`Split.groups`) that differ in colours, textures and noise. Within one, a shape has the colour of its
+    class as often as `hint` says, and otherwise any of the domain's four; in another domain that colour belongs to
+    another class. So a network that learns colours fails on a domain that it has not seen, and one that learns forms
+    does not. Images and masks do not depend on the run's seed.
     """
 
     task = "segmentation"
 
-    clients: int = key(16, "number of clients", "two to a domain", ge=1, le=10**7)
+    offers = frozenset({"images", "groups"})
+
+    clients: int = key(24, "number of clients", "three to a domain", ge=1, le=10**7)
+    partition: Partition = key(
+        "within_groups", "how the training examples are divided among the clients", "as in FedDrive"
+    )
     size: int = key(32, "height and width of an image", "convention", ge=8, le=512)
+    hint: float = key(
+        0.5, "how often a shape has the colour that tells its class within its domain", "convention", ge=0.0, le=1.0
+    )
     domain_samples: int = key(100, "training images of each domain", "convention", ge=1, le=10**5)
     domain_test_samples: int = key(40, "test images of each domain", "convention", ge=1, le=10**5)
 
     def read(self) -> tuple[ImageSpec, Split, Split]:
         """Draw them."""
-        return _read(self.size, self.domain_samples, self.domain_test_samples)
+        return _read(self.size, self.hint, self.domain_samples, self.domain_test_samples)
 
 
 @lru_cache(maxsize=4)
-def _read(size: int, samples: int, tests: int) -> tuple[ImageSpec, Split, Split]:
-    train, test = _split("train", samples, size), _split("test", tests, size)
+def _read(size: int, hint: float, samples: int, tests: int) -> tuple[ImageSpec, Split, Split]:
+    train, test = _split("train", samples, size, hint), _split("test", tests, size, hint)
     mean, std = (tuple(each.tolist()) for each in _moments(train.inputs))
     spec = ImageSpec(
         len(CLASSES),
@@ -112,13 +123,11 @@ def _read(size: int, samples: int, tests: int) -> tuple[ImageSpec, Split, Split]
     return spec, train, test
 
 
-def _split(which: str, samples: int, size: int) -> Split:
+def _split(which: str, samples: int, size: int, hint: float) -> Split:
     """So many images of each domain, one domain after the other."""
-    drawn = [_drawn(domain, samples, size, stream(0, f"shapes {which}", client=d)) for d, domain in _numbered()]
+    drawn = [_drawn(domain, samples, size, hint, stream(0, f"shapes {which}", client=d)) for d, domain in _numbered()]
     images, masks = (np.concatenate(each) for each in zip(*drawn, strict=True))
-    groups = np.repeat(np.arange(len(DOMAINS)), samples)
-    groups.flags.writeable = False
-    return Split(images, masks, groups).read_only()
+    return Split(images, masks, np.repeat(np.arange(len(DOMAINS)), samples)).read_only()
 
 
 def _numbered() -> list[tuple[int, Domain]]:
@@ -135,18 +144,21 @@ def _moments(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean_C, np.sqrt(share_CV @ levels**2 - mean_C**2)
 
 
-def _drawn(domain: Domain, samples: int, size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _drawn(
+    domain: Domain, samples: int, size: int, hint: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """Images uint8 [N, H, W, 3] and masks uint8 [N, H, W] of a domain."""
     forms_NS, number_N = rng.integers(len(FORMS), size=(samples, MOST)), rng.integers(1, MOST + 1, size=samples)
     centre_NS2 = size * rng.uniform(*CENTRE, size=(samples, MOST, 2))
-    radius_NS, turn_NS = size * rng.uniform(*RADIUS, size=(samples, MOST)), rng.uniform(0, 2 * np.pi, (samples, MOST))
-    shade_NS3 = rng.uniform(-SHADE, SHADE, size=(samples, MOST, 1)) + np.zeros(3)
+    radius_NS, turn_NS = size * rng.uniform(*RADIUS, size=(samples, MOST)), rng.uniform(-TURN, TURN, (samples, MOST))
+    told_NS, other_NS = rng.random((samples, MOST)) < hint, rng.integers(len(FORMS), size=(samples, MOST))
+    colour_NS3 = np.asarray(domain.colours)[np.where(told_NS, forms_NS, other_NS)]
+    colour_NS3 += rng.uniform(-SHADE, SHADE, size=(samples, MOST, 1))
     mask_NHW = np.zeros((samples, size, size), np.uint8)
     paint_NHWC = np.zeros((samples, size, size, 3)) + np.asarray(domain.ground)
     paint_NHWC += domain.relief * _texture(domain.texture, samples, size, rng)[..., None]
     inner_NHW1 = SHADE * _texture(domain.inner, samples, size, rng)[..., None]
     y_HW, x_HW = np.mgrid[:size, :size] + 0.5
-    colours = np.asarray(domain.colours)
     for s in range(MOST):
         down, across = (z_HW - centre_NS2[:, s, axis, None, None] for axis, z_HW in enumerate((y_HW, x_HW)))
         cos, sin = (f(turn_NS[:, s])[:, None, None] / radius_NS[:, s, None, None] for f in (np.cos, np.sin))
@@ -155,7 +167,7 @@ def _drawn(domain: Domain, samples: int, size: int, rng: np.random.Generator) ->
             its_N = (forms_NS[:, s] == form) & (s < number_N)
             place = inside(u, v) & its_N[:, None, None]
             mask_NHW[place] = form + 1
-            flat = colours[form] + shade_NS3[:, s, None, None] + inner_NHW1
+            flat = colour_NS3[:, s, None, None] + inner_NHW1
             paint_NHWC[place] = np.broadcast_to(flat, paint_NHWC.shape)[place]
     paint_NHWC += domain.noise * rng.standard_normal(paint_NHWC.shape)
     line = np.zeros(mask_NHW.shape, bool)

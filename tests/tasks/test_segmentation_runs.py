@@ -152,7 +152,15 @@ def test_what_mixes_labels_is_refused(changes: dict[str, Any]) -> None:
 
 def test_shapes_are_divided_by_what_they_show() -> None:
     federation = Simulation(
-        Run.from_keys({"data.name": "shapes", "model.name": "unet", "data.alpha": 0.1, "data.domain_samples": 10})
+        Run.from_keys(
+            {
+                "data.name": "shapes",
+                "model.name": "unet",
+                "data.partition": "dirichlet",
+                "data.alpha": 0.1,
+                "data.domain_samples": 10,
+            }
+        )
     ).federation
     counts = federation.label_counts(range(federation.clients))
     assert counts.sum() == 80

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fedsam.data.partition.natural import Natural
     from fedsam.data.partition.quantity import Quantity
     from fedsam.data.partition.shards import Shards
+    from fedsam.data.partition.within_groups import WithinGroups
 
 __all__ = [
     "IID",
@@ -25,5 +26,6 @@ __all__ = [
     "Natural",
     "Quantity",
     "Shards",
+    "WithinGroups",
 ]
 __getattr__ = short("fedsam.data.partition")
