@@ -32,7 +32,11 @@ SCHEMES = {("strategy", "flwr"): "fedsam.flower.stock"}
 """Modules that have short names for things, by kind of component and what stands before the colon (`flwr:Krum`): each
 has `offered(name)`."""
 
-ADAPTERS = {"strategy": "fedsam.flower.stock", "model": "fedsam.models.custom"}
+ADAPTERS = {
+    "strategy": "fedsam.flower.stock",
+    "model": "fedsam.models.custom",
+    "data set": "fedsam.data.custom",
+}
 """Modules that make components of things that are none, by kind: each has `adopted(root, found, name)`."""
 
 
