@@ -64,7 +64,7 @@ def write(root: Path) -> None:
             name = f"{user}-{n}.jpg"
             Image.fromarray(coarse).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC).save(root / name, quality=90)
             lines.append(f"{name},{n % 10},{user},{'test' if n == 0 and user < COHORT else 'train'}")
-    (root / "examples.csv").write_text("\n".join(lines))
+    (root / "examples.csv").write_text("\n".join(lines), encoding="utf-8")
 
 
 def measured(folder: str, keys: dict[str, float], rounds: int) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def test_every_example_goes_to_at_most_one_client(
     assert same(assignment, partition.assign(labels, clients, size, stream(seed, "partition")))
 
 
-@pytest.mark.parametrize("name", [n for n in ALL if n not in ("file", "natural")])
+@pytest.mark.parametrize("name", [n for n in ALL if n not in ("file", "natural", "within_groups")])
 def test_another_seed_is_another_partition(name: str, tmp_path: Path) -> None:
     labels = balanced(200, 5)
     partition = make(name, tmp_path, labels, 10, None)

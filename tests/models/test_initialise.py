@@ -19,6 +19,7 @@ from fedsam.models.initialise import UnkeyedDrawError, keyed_generator
 from fedsam.params import layout_of, theta_of
 
 HERE = __name__
+OURS = {"weights": None, "adapter": "none"}  # keys of every model
 
 
 def make(
@@ -144,13 +145,13 @@ def lazy(num_classes: int) -> nn.Module:
 
 def test_parameters_of_a_callable_are_keys() -> None:
     model = resolve(Model, {"name": f"{HERE}:net", "width": "16", "act": "tanh"})
-    assert model.keys() == {"width": 16, "act": "tanh"}
+    assert model.keys() == {"width": 16, "act": "tanh", **OURS}
     assert model.name == f"{HERE}:net"
     module = model.module((8, 8, 3), 5, 0)
     assert (module[0].in_channels, module[0].out_channels, module[5].out_features) == (3, 16, 5)
     assert isinstance(module[2], nn.Tanh)
     assert resolve(Model, {"name": model.name, **model.keys()}) == model
-    assert resolve(Model, f"{HERE}:net").keys() == {"width": 8, "act": "relu"}
+    assert resolve(Model, f"{HERE}:net").keys() == {"width": 8, "act": "relu", **OURS}
     restore, arguments = model.__reduce__()  # how it travels to another process
     assert restore(*arguments) == model
 
@@ -178,7 +179,7 @@ def test_a_class_with_required_and_unannotated_parameters() -> None:
         resolve(Model, {"name": f"{HERE}:Viewing", "scale": 2, "width": "wide"})
     assert resolve(Model, {"name": f"{HERE}:Viewing", "scale": 2, "note": "none"}).note is None
     model = resolve(Model, {"name": f"{HERE}:Viewing", "scale": "2", "note": "x"})
-    assert model.keys() == {"scale": 2.0, "width": 4, "note": "x"}
+    assert model.keys() == {"scale": 2.0, "width": 4, "note": "x", **OURS}
 
 
 def test_a_module_that_uses_view_works_also_under_vmap() -> None:

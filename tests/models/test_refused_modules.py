@@ -17,6 +17,7 @@ from fedsam.models.base import Model
 from fedsam.models.initialise import initialised
 
 HERE = __name__
+OURS = {"weights": None, "adapter": "none"}  # keys of every model
 
 
 class Bare(nn.Module):
@@ -278,10 +279,10 @@ def test_a_second_name_is_an_ordinary_key() -> None:
 
 def test_a_name_as_a_key_has_to_be_right_and_is_kept() -> None:
     model = resolve(Model, {"name": f"{HERE}:passing", "num_labels": "3", "width": 4})
-    assert model.keys() == {"width": 4, "num_labels": 3}
+    assert model.keys() == {"width": 4, "num_labels": 3, **OURS}
     assert resolve(Model, {"name": model.name, **model.keys()}) == model
     assert model.module((8, 8, 1), 3, 0)[2].out_features == 3
-    assert resolve(Model, f"{HERE}:passing").keys() == {"width": 2}
+    assert resolve(Model, f"{HERE}:passing").keys() == {"width": 2, **OURS}
     assert built("labelled", n_classes=3)[2].out_features == 3
     with pytest.raises(InputError, match="num_labels = 4: the data have 3"):
         built("passing", num_labels=4)

@@ -17,7 +17,7 @@ from fedsam.rng import stream
 REAL = os.environ.get("FEDSAM_DATA")  # read before a fixture can touch it
 KIND: Any = Partition
 ALL = names(Partition)
-BY_GROUPS = {"natural", "grouped"}  # clients are made of users or domains
+BY_GROUPS = {"natural", "grouped", "within_groups"}  # clients are made of users or domains
 OUTCOME = {"dirichlet_class", "quantity"} | BY_GROUPS  # sizes are an outcome of the rule
 EXTREMES = [
     ("iid", {}),
