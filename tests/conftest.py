@@ -12,24 +12,24 @@ from tests.support.processes import Processes
 from tests.support.ragged import Ragged
 
 LONGEST = (
-    "test_ray.py",
-    "test_tune_ray.py",
-    "test_deployment.py",
-    "test_sweep.py",
-    "test_started_engines.py",
-    "test_paper_runs.py",
-    "test_cli.py",
-    "test_bench.py",
-    "test_work.py",
-    "test_papers.py",
-    "test_client_state.py",
-    "test_strategies.py",
-    "test_resume.py",
-    "test_batchnorm.py",
-    "test_models.py",
-    "test_flower_app.py",
-    "test_heterogeneity.py",
-    "test_study.py",
+    "engine/test_ray.py",
+    "tuning/test_parallel.py",
+    "flower/test_deployment.py",
+    "sweeps/test_sweep.py",
+    "engine/test_started_engines.py",
+    "reproduce/test_paper_runs.py",
+    "cli/test_cli.py",
+    "bench/test_bench.py",
+    "engine/test_work.py",
+    "reproduce/test_papers.py",
+    "federated/test_client_state.py",
+    "strategies/test_strategies.py",
+    "runs/test_resume.py",
+    "models/test_batchnorm.py",
+    "models/test_models.py",
+    "flower/test_app.py",
+    "data/test_heterogeneity.py",
+    "sweeps/test_studies.py",
 )
 """Files that take longest, slow tests included, the longest first: so they are begun first, and two processes end at
 about the same time.
@@ -39,7 +39,7 @@ about the same time.
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest files first."""
     place = {name: n for n, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: place.get(item.path.name, len(LONGEST)))
+    items.sort(key=lambda item: place.get("/".join(item.path.parts[-2:]), len(LONGEST)))
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from fedsam.optim.base import Perturbed
 from fedsam.optim.sam import SAM
 from fedsam.params import Layout
 from fedsam.rng import stream
-from tests.oracles.geometry import Quadratic, hessian_of, task_of, whole
+from tests.oracles.flatness import Quadratic, hessian_of, task_of, whole
 
 ASCENTS = [SAM(), ASAM(), ASAM(eta=0.0), ASAM(scaling="all")]
 

@@ -28,7 +28,7 @@ from fedsam.optim.asam import ASAM
 from fedsam.optim.sam import SAM
 from fedsam.runs.directory import RunDirectory
 from fedsam.runs.result import Listener
-from tests.oracles.geometry import DATA
+from tests.oracles.flatness import DATA
 
 QUICK = Settings(
     images=30,

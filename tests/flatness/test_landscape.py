@@ -8,7 +8,7 @@ import torch
 
 from fedsam.flatness.landscape import Landscape, examples_of
 from fedsam.measure.evaluate import evaluate
-from tests.oracles.geometry import hessian_of, loss_of, task_of, whole
+from tests.oracles.flatness import hessian_of, loss_of, task_of, whole
 from tests.support.ragged import Ragged, RaggedFederation
 
 

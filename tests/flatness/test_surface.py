@@ -12,7 +12,7 @@ from fedsam.flatness import landscape as module
 from fedsam.flatness.directions import filter_normalised, random_direction
 from fedsam.flatness.draws import normal
 from fedsam.flatness.surface import between, line, plane, through
-from tests.oracles.geometry import Quadratic, task_of, whole
+from tests.oracles.flatness import Quadratic, task_of, whole
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ from fedsam.flatness.landscape import Landscape, examples_of
 from fedsam.flatness.measure import measure
 from fedsam.flatness.spectrum import TINY, dense, density, hutchinson, top_eigenvalues, trace
 from fedsam.params import theta_of
-from tests.oracles.geometry import Quadratic, hessian_of, task_of, whole
+from tests.oracles.flatness import Quadratic, hessian_of, task_of, whole
 
 
 @pytest.fixture(autouse=True)
