@@ -122,8 +122,8 @@ def _brief(error: BaseException) -> str:
     return f"{type(error).__name__}{f': {text}' if text else ''}{where}"
 
 
-def must_build(found: Any, name: str, wanted: type) -> None:
-    """Look at a callable before it is called: it must be meant to build an object of the class `wanted`.
+def must_build(found: Any, name: str, *wanted: type) -> None:
+    """Look at a callable before it is called: it must be meant to build an object of a class of `wanted`.
 
     That is this class or one below it; a function whose signature says that it returns such an object; or a function
     that says nothing of what it returns, unless it belongs to an installed package, where anything can be found.
@@ -131,7 +131,8 @@ def must_build(found: Any, name: str, wanted: type) -> None:
     Raises:
         InputError: it is not.
     """
-    label = f"torch.nn.{wanted.__name__}" if wanted.__module__.startswith("torch.nn.") else wanted.__name__
+    names = (f"torch.nn.{w.__name__}" if w.__module__.startswith("torch.nn.") else w.__name__ for w in wanted)
+    label = " or ".join(names)
     if inspect.isclass(found):
         if not issubclass(found, wanted):
             raise InputError("name", name, f"is a class that is no {label}")

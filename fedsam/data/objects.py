@@ -14,6 +14,7 @@ from pydantic import create_model
 
 from fedsam.border.given import Holder, carried, known, named
 from fedsam.config import find
+from fedsam.data import custom
 from fedsam.data.base import Dataset, Split
 from fedsam.data.digest import digest
 from fedsam.data.images.spec import ImageSpec
@@ -217,14 +218,13 @@ def _split(examples: Examples, spec: Spec) -> Split:
 
 
 def adopted(root: type[Dataset], found: Any, name: str) -> type[Dataset]:
-    """A data set of what is given.
+    """A data set of what is given, or of what a callable returns.
 
     Raises:
-        InputError: `found` is no such content.
+        InputError: `found` is neither.
     """
     if not isinstance(found, Content):
-        told = "must be a Dataset class; data that a module holds are given as objects: fedsam.dataset(...)"
-        raise InputError("name", name, told)
+        return custom.adopted(root, found, name)
     module, _, attribute = name.partition(":")
     cls: Any = create_model(attribute, __base__=_Given, __module__=module, __doc__="Data that were given as an object.")
     task: str | Task = found.task

@@ -16,8 +16,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Sequence
-from types import NoneType, UnionType
-from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import Field, create_model
 from torch import nn
@@ -25,6 +24,7 @@ from torch import nn
 from fedsam.border.content import summed
 from fedsam.border.foreign import must_build
 from fedsam.border.given import Holder, carried, holder, known, named
+from fedsam.border.signature import key_of
 from fedsam.config import Component, find
 from fedsam.errors import InputError
 from fedsam.models.base import Model
@@ -185,7 +185,7 @@ def adopted(root: type[M], found: Any, name: str) -> type[M]:
     takes_more = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
     fields: dict[str, Any] = {}
     for parameter in parameters:
-        if parameter.name not in supplied and (field := _field(parameter, name)) is not None:
+        if parameter.name not in supplied and (field := key_of(parameter, name, Model, "adapter")) is not None:
             fields[parameter.name] = field
     claims = [own for own in supplied if own not in SUPPLIED]
     claims += [own for own in TOKENS if own in fields][:1]
@@ -216,35 +216,3 @@ def _supplied(names: Sequence[str]) -> tuple[str, ...]:
         if not {*found} & {*group, instead}:
             found += [name for name in group if name in names][:1]
     return tuple(name for name in names if name in found)
-
-
-def _field(parameter: inspect.Parameter, name: str) -> Any:
-    """The type and the default of the key for a parameter; None for one that keeps its own default."""
-    if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-        return None
-    required = parameter.default is parameter.empty
-    held = parameter.annotation
-    if held is parameter.empty and not required:
-        held = type(parameter.default)
-    if parameter.kind is parameter.POSITIONAL_ONLY or not _plain(held) or held is NoneType:
-        if required:
-            wanted = "a default, or a type that a key can have: bool, int, float, str"
-            raise InputError("name", name, f"its parameter {parameter} needs {wanted}")
-        return None
-    if hasattr(Model, parameter.name) or parameter.name == "adapter" or parameter.name.startswith("_"):
-        why = "cannot be a key of a model, where it means something else; rename it"
-        raise InputError("name", name, f"its parameter {parameter.name!r} {why}")
-    if parameter.default is None:
-        held = held | None
-    about: dict[str, Any] = {"description": f"parameter of {name}", "json_schema_extra": {"source": "its signature"}}
-    return held, Field(**about) if required else Field(default=parameter.default, validate_default=True, **about)
-
-
-def _plain(held: Any) -> bool:
-    """Whether a key can have values of this type: scalars, choices among them, and lists and tuples of them."""
-    origin, inner = get_origin(held), get_args(held)
-    if origin is Annotated:
-        return _plain(inner[0])
-    if origin in (Union, UnionType, list, tuple):
-        return all(part is Ellipsis or _plain(part) for part in inner)
-    return origin is Literal or held in (bool, int, float, str, NoneType)

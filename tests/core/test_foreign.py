@@ -129,7 +129,10 @@ def test_a_function_that_is_defined_anew_is_the_one_that_is_used(monkeypatch: py
         ({"model.name": "mine:"}, "must be a name, or package.module:attribute"),
         ({"model.name": "mine:net:net"}, "must be a name, or package.module:attribute"),
         ({"model.name": "mine:not there"}, "must be a name, or package.module:attribute"),
-        ({"data.name": "mine:net"}, "must be a subclass of fedsam.data.base.Dataset"),
+        ({"data.name": "mine:net"}, "returns Module, as it says itself; must return a tuple or dict"),
+        ({"data.name": "torch.hub:load"}, "does not say that it returns a tuple or dict"),
+        ({"data.name": "torch.hub:os.system"}, "is not written in Python"),
+        ({"data.name": "fedsam.optim.sgd:SGD"}, "must be a subclass of fedsam.data.base.Dataset, or a callable"),
     ],
 )
 def test_what_cannot_be_what_it_claims_is_refused(folder: Path, keys: dict[str, Any], message: str) -> None:

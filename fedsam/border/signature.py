@@ -1,0 +1,52 @@
+"""The parameters of a user's callable as keys."""
+
+from __future__ import annotations
+
+import inspect
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import Field
+
+from fedsam.errors import InputError
+
+
+def key_of(parameter: inspect.Parameter, name: str, root: type, *taken: str) -> Any:
+    """The type and the default of the key for a parameter; None for one that keeps its own default.
+
+    Args:
+        name: of the callable.
+        root: the kind of component that it makes, none of whose names a key can have.
+        taken: other names that it cannot have.
+
+    Raises:
+        InputError: under "name": there can be no such key, and the parameter has no default.
+    """
+    if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+        return None
+    required = parameter.default is parameter.empty
+    held = parameter.annotation
+    if held is parameter.empty and not required:
+        held = type(parameter.default)
+    if parameter.kind is parameter.POSITIONAL_ONLY or not _plain(held) or held is NoneType:
+        if required:
+            wanted = "a default, or a type that a key can have: bool, int, float, str"
+            raise InputError("name", name, f"its parameter {parameter} needs {wanted}")
+        return None
+    if hasattr(root, parameter.name) or parameter.name in taken or parameter.name.startswith("_"):
+        why = f"cannot be a key of a {getattr(root, 'kind', 'part')}, where it means something else; rename it"
+        raise InputError("name", name, f"its parameter {parameter.name!r} {why}")
+    if parameter.default is None:
+        held = held | None
+    about: dict[str, Any] = {"description": f"parameter of {name}", "json_schema_extra": {"source": "its signature"}}
+    return held, Field(**about) if required else Field(default=parameter.default, validate_default=True, **about)
+
+
+def _plain(held: Any) -> bool:
+    """Whether a key can have values of this type: scalars, choices among them, and lists and tuples of them."""
+    origin, inner = get_origin(held), get_args(held)
+    if origin is Annotated:
+        return _plain(inner[0])
+    if origin in (Union, UnionType, list, tuple):
+        return all(part is Ellipsis or _plain(part) for part in inner)
+    return origin is Literal or held in (bool, int, float, str, NoneType)
