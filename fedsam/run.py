@@ -126,6 +126,7 @@ class Run(Groups):
             attack_images: int | None = ...,
             evaluate_last: int = ...,
             checkpoint_every: int = ...,
+            save: Literal["whole", "trained"] = ...,
             out: str | Path | None = ...,
         ) -> None: ...
 

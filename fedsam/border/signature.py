@@ -11,12 +11,13 @@ from pydantic import Field
 from fedsam.errors import InputError
 
 
-def key_of(parameter: inspect.Parameter, name: str, root: type) -> Any:
+def key_of(parameter: inspect.Parameter, name: str, root: type, *taken: str) -> Any:
     """The type and the default of the key for a parameter; None for one that keeps its own default.
 
     Args:
         name: of the callable.
         root: the kind of component that it makes, none of whose names a key can have.
+        taken: other names that it cannot have.
 
     Raises:
         InputError: under "name": there can be no such key, and the parameter has no default.
@@ -32,7 +33,7 @@ def key_of(parameter: inspect.Parameter, name: str, root: type) -> Any:
             wanted = "a default, or a type that a key can have: bool, int, float, str"
             raise InputError("name", name, f"its parameter {parameter} needs {wanted}")
         return None
-    if hasattr(root, parameter.name) or parameter.name.startswith("_"):
+    if hasattr(root, parameter.name) or parameter.name in taken or parameter.name.startswith("_"):
         why = f"cannot be a key of a {getattr(root, 'kind', 'part')}, where it means something else; rename it"
         raise InputError("name", name, f"its parameter {parameter.name!r} {why}")
     if parameter.default is None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fedsam.data.npz import Npz
     from fedsam.data.parquet import Parquet
     from fedsam.data.pydoc import Pydoc
+    from fedsam.data.saved import Saved
     from fedsam.data.shapes import Shapes
     from fedsam.data.svhn import SVHN
     from fedsam.data.synthetic import Synthetic
@@ -47,6 +48,7 @@ __all__ = [
     "Npz",
     "Parquet",
     "Pydoc",
+    "Saved",
     "Shapes",
     "Synthetic",
     "Table",

@@ -22,14 +22,13 @@ from fedsam.border.signature import key_of
 from fedsam.config import Component, find
 from fedsam.data.arrays import in_a_row, of_arrays
 from fedsam.data.base import Dataset, Split
-from fedsam.data.plain_array import Unfit, as_array
+from fedsam.data.map_style import examples_of
 from fedsam.data.spec import Spec
 from fedsam.data.stored import Partitioned
 from fedsam.errors import InputError
 
 D = TypeVar("D", bound=Dataset)
 
-PARTS = ("inputs", "targets", "clients")
 WHITE = 255.0
 EXACT = 0.01
 """How far 255 times a pixel may be from the byte that it was divided from."""
@@ -38,10 +37,9 @@ EXACT = 0.01
 class _Adopted(Partitioned):
     """The data set made of a callable; its fields are made from the signature.
 
-    It returns (training, test) or {"train": ..., "test": ...}, and says so (`-> tuple[Dataset, Dataset]`) unless it is
-    no part of an installed package. Each of the two is a map-style data set, whose examples
-    are (input, target) or (input, target, client), or a tuple of arrays of all inputs, targets and, if it is known
-    where examples come from, clients: numbers or names. What arrays are taken for is said at
+    It returns (training, test) or {"train": ..., "test": ...}, and says so (`-> tuple[Dataset, Dataset]`) where it is
+    part of an installed package. Either is a map-style data set of examples (input, target) or (input, target, client),
+    a tuple of such arrays, or what else `fedsam.data.map_style.examples_of` knows. What arrays are taken for is said at
     `fedsam.data.arrays.of_arrays`; images may also be PIL images, or tensors [C, H, W] of bytes / 255.
     """
 
@@ -77,41 +75,14 @@ class _Adopted(Partitioned):
             self._refuse(str(error))
 
     def _arrays(self, part: Any, which: str) -> dict[str, np.ndarray]:
-        if isinstance(part, tuple | list) and 2 <= len(part) <= len(PARTS) and hasattr(part[0], "__len__"):
-            columns = list(part)
-        else:
-            columns = self._columns(part, which)
-        found = {}
-        for name, column in zip(PARTS, columns, strict=False):
-            try:
-                found[name] = np.asarray(list(map(str, column))) if name == "clients" else as_array(column)
-            except Unfit as error:
-                self._refuse(f"its {which} {name} are {error}")
-            if len(found[name]) != len(found["inputs"]):
-                self._refuse(f"has {len(found['inputs'])} {which} inputs and {len(found[name])} {name}")
-        if not len(found["inputs"]):
-            self._refuse(f"its {which} set is empty")
-        found["inputs"], found["targets"] = as_bytes(found["inputs"]), in_a_row(found["targets"])
-        return found
-
-    def _columns(self, part: Any, which: str) -> list[list[Any]]:
-        """Inputs, targets and clients of a map-style data set, one example after the other."""
-        if not hasattr(part, "__getitem__") or not hasattr(part, "__len__"):
-            told = "must have __len__ and __getitem__, as map-style data sets of torch, or be a tuple of arrays"
-            self._refuse(f"its {which} set is {type(part).__name__}, {told}")
-        rows: list[Any] = []
-        for at in range(len(part)):
-            try:
-                row = part[at]
-            except Exception as error:
-                self._refuse(f"example {at} of its {which} set raised {type(error).__name__}: {error}")
-            if not isinstance(row, tuple | list) or not 2 <= len(row) <= len(PARTS):
-                told = "must be (input, target) or (input, target, client)"
-                self._refuse(f"example {at} of its {which} set is {type(row).__name__}, {told}")
-            if len(row) != len(rows[0] if rows else row):
-                self._refuse(f"example {at} of its {which} set has {len(row)} parts, others have {len(rows[0])}")
-            rows.append(row)
-        return [list(column) for column in zip(*rows, strict=True)] or [[], []]
+        try:
+            found = examples_of(part)
+        except InputError as error:
+            self._refuse(f"its {which} set: {error.allowed}")
+        except Exception as error:  # of the user's own
+            self._refuse(f"its {which} set raised {type(error).__name__}: {error}")
+        arrays = {"inputs": as_bytes(found.inputs), "targets": in_a_row(found.targets)}
+        return arrays | ({} if found.groups is None else {"clients": found.groups})
 
     def _refuse(self, told: str) -> NoReturn:
         raise InputError("name", self.name, " ".join(told.split()))

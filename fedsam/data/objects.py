@@ -14,8 +14,8 @@ from pydantic import create_model
 
 from fedsam.border.given import Holder, carried, known, named
 from fedsam.config import find
+from fedsam.data import custom
 from fedsam.data.base import Dataset, Split
-from fedsam.data.custom import adopted as of_callable
 from fedsam.data.digest import digest
 from fedsam.data.images.spec import ImageSpec
 from fedsam.data.map_style import Columns, Examples, examples_of
@@ -224,7 +224,7 @@ def adopted(root: type[Dataset], found: Any, name: str) -> type[Dataset]:
         InputError: `found` is neither.
     """
     if not isinstance(found, Content):
-        return of_callable(root, found, name)
+        return custom.adopted(root, found, name)
     module, _, attribute = name.partition(":")
     cls: Any = create_model(attribute, __base__=_Given, __module__=module, __doc__="Data that were given as an object.")
     task: str | Task = found.task

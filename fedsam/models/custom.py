@@ -185,10 +185,7 @@ def adopted(root: type[M], found: Any, name: str) -> type[M]:
     takes_more = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
     fields: dict[str, Any] = {}
     for parameter in parameters:
-        if parameter.name == "adapter":
-            why = "cannot be a key of a model, where it means something else; rename it"
-            raise InputError("name", name, f"its parameter {parameter.name!r} {why}")
-        if parameter.name not in supplied and (field := key_of(parameter, name, Model)) is not None:
+        if parameter.name not in supplied and (field := key_of(parameter, name, Model, "adapter")) is not None:
             fields[parameter.name] = field
     claims = [own for own in supplied if own not in SUPPLIED]
     claims += [own for own in TOKENS if own in fields][:1]
