@@ -27,6 +27,8 @@ from fedsam.runs.naming import title
 from fedsam.storage.paths import expanded
 from fedsam.system.base import System
 from fedsam.tasks.base import Task
+from fedsam.transforms.base import Compression, Privacy
+from fedsam.transforms.checks import check_bound
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,6 +67,8 @@ class Run(Groups):
     client: ClientOptimizer = key("sgd", "client optimiser", "McMahan et al. 2017")
     server: Strategy = key("fedavg", "server strategy", "McMahan et al. 2017")
     average: Average = key("none", "average over rounds, evaluated and saved but never sent", "off")
+    privacy: Privacy = key("none", "differential privacy of clients", "off")
+    compress: Compression = key("none", "compression of clients' updates", "off")
     attack: Attack = key("none", "attack on the test images by which robust accuracy is measured", "off")
     geometry: Probe = key("hessian", "measurement of flatness in the course of the run", "Caldarola et al. 2022")
     diagnostics: Diagnostics = key("updates", "measurement of the clients' updates in the course of the run", "off")
@@ -113,6 +117,8 @@ class Run(Groups):
             client: ClientOptimizer | Named = ...,
             server: Strategy | Named = ...,
             average: Average | Named = ...,
+            privacy: Privacy | Named = ...,
+            compress: Compression | Named = ...,
             attack: Attack | Named = ...,
             geometry: Probe | Named = ...,
             diagnostics: Diagnostics | Named = ...,
@@ -146,6 +152,7 @@ class Run(Groups):
             self.server.check(self.client)
         except InputError as error:
             raise error.under("client") from None
+        check_bound(self.privacy, self.compress, self.server, self.system)
         try:
             self.average.check(self.rounds)
         except InputError as error:
@@ -214,6 +221,8 @@ def digest_of(keys: Mapping[str, Any]) -> str:
         "task.extra_metrics": "",
         "task.auxiliary_weight": 0.4,
         "data.unseen": "",
+        "privacy.name": "none",
+        "compress.name": "none",
     }
     kept = {k: v for k, v in keys.items() if k not in aside and not (k in unsaid and v == unsaid[k])}
     text = json.dumps(kept, sort_keys=True)

@@ -44,6 +44,11 @@ class FedLESAM(LESAM, FedAvg):
 
     client_state: ClassVar[tuple[str, ...]] = ("previous",)
 
+    @property
+    def one_vector(self) -> bool:
+        """Yes: what it does at the end is for itself."""
+        return True
+
     def finish(self, theta_P: Tensor, client: ClientContext) -> tuple[State, State]:
         """The model that was sent."""
         return client.state, {}

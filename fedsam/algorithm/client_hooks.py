@@ -101,6 +101,11 @@ class ClientHooks(Component):
         """Whether what it adds to a step may depend on the step's number."""
         return cls.point is not ClientHooks.point or cls.rate is not ClientHooks.rate
 
+    @property
+    def one_vector(self) -> bool:
+        """Whether its update is all that a client sends; so it is where it does nothing at the end of its round."""
+        return type(self).finish is ClientHooks.finish
+
     def begin(self, client: ClientContext) -> ClientContext:
         """Before the first step."""
         return client

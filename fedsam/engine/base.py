@@ -9,6 +9,7 @@ import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -52,14 +53,23 @@ class Trainer(ABC):
         """Stop what was started; the default has started nothing."""
 
     def trained(self, order: Order, done: TrainedClient, sent_P: Tensor) -> Trained:
-        """The clients of `order`, trained from `sent_P`; here, and nowhere else, is the sign of an update.
+        """The clients of `order`, trained from `sent_P`, after what is done to updates where they are made.
 
         Args:
             done: all of them, [K, ...].
         """
-        delta_KP = done.theta_P - sent_P
-        weight_K = torch.from_numpy(order.weight_K).to(delta_KP.device, delta_KP.dtype)
+        delta_KP, transforms = done.update(sent_P), self.context.transforms if order.transformed else None
         check_K = done.loss + delta_KP.sum(dim=1)
+        if transforms is None:
+            return self.delivered(order, delta_KP, done, check_K)
+        made = transforms.client(delta_KP, order.ids, order.round, order.sent, order.client_state)
+        client_state, uploads = done.client_state | made.client_state, done.uploads | made.told
+        done = replace(done, client_state=client_state, uploads=uploads)
+        return self.delivered(order, made.delta_KP, done, check_K)
+
+    def delivered(self, order: Order, delta_KP: Tensor, done: TrainedClient, check_K: Tensor) -> Trained:
+        """The clients of `order`, whose updates came as `delta_KP`."""
+        weight_K = torch.from_numpy(order.weight_K).to(delta_KP.device, delta_KP.dtype)
         sums = {name: each_KP.sum(dim=0) for name, each_KP in done.uploads.items()}
         return Trained(order.ids, delta_KP, weight_K, weight_K, done.loss, check_K, [], sums, done.client_state)
 

@@ -36,6 +36,7 @@ from fedsam.optim.base import ClientOptimizer
 from fedsam.params import Layout
 from fedsam.schedule.base import Clock
 from fedsam.tasks.base import Task
+from fedsam.transforms.pipeline import Transforms
 
 KEPT = "client "  # before the name of a vector of the client optimiser's state, among those a client keeps
 LIMIT = 2**17  # parameters of a model without convolutions whose kernels are still short
@@ -68,6 +69,7 @@ class RunContext:
         rounds: of the run.
         keys: of the run, by which another machine can build this task.
         sample: a few examples to try things on, if there are any.
+        transforms: of updates where they are made, if there are any.
     """
 
     module: nn.Module
@@ -83,6 +85,7 @@ class RunContext:
     rounds: int = 1
     keys: dict[str, Any] = field(default_factory=dict, repr=False)
     sample: Split | None = field(default=None, repr=False)
+    transforms: Transforms | None = None
     _kept: tuple[Split, DeviceSplit] | None = field(default=None, repr=False)
     tried: dict[str, str] = field(default_factory=dict, repr=False)
     """Ways to compute that were tried, and why they do not work; see `fedsam.engine.blocks`."""
@@ -106,10 +109,11 @@ class RunContext:
 
     @property
     def client_state(self) -> dict[str, int]:
-        """The vectors and numbers that a client keeps from round to round, for the strategy, for its optimiser and of
-        its model's batch normalisation: how long they are, by name.
+        """The vectors and numbers that a client keeps from round to round, for the strategy, for its optimiser, of
+        compression and of its model's batch normalisation: how long they are, by name.
         """
         names = *self.strategy.client_state, *(KEPT + name for name in self.optimizer.kept)
+        names += self.transforms.client_state if self.transforms else ()
         local = self.batchnorms is not None and self.strategy.batchnorm == "local"
         statistics = {BATCHNORM: self.batchnorms.total} if local and self.batchnorms else {}
         numbers = dict.fromkeys(self.strategy.client_numbers, 1)

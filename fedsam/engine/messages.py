@@ -40,6 +40,7 @@ class Order:
         client_state: the vectors that each client kept from its last round, [K, P] by name.
         steps_K: how many of its local steps each client takes, the first ones, at least 1; None = all of them.
         each: whether every client's update is wanted as well, also where their sum is enough.
+        transformed: whether updates go through the run's privacy mechanism and compression.
     """
 
     round: int
@@ -51,6 +52,7 @@ class Order:
     client_state: State = field(default_factory=dict, metadata=ROWS)
     steps_K: np.ndarray | None = field(default=None, metadata=ROWS)
     each: bool = False
+    transformed: bool = False
 
     def part(self, rows: Sequence[int]) -> Order:
         """The same for some of the clients; their shares stay those in the whole round."""

@@ -88,6 +88,10 @@ class TrainedClient:
     client_state: State
     uploads: State
 
+    def update(self, sent_P: Tensor) -> Tensor:
+        """delta = theta_client − theta_sent; here, and nowhere else, is the sign of an update."""
+        return self.theta_P - sent_P
+
 
 class BatchOracle:
     """The gradient of one mini-batch's mean loss, at any point; remembers the loss at the first point it was asked

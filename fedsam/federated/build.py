@@ -14,6 +14,7 @@ from fedsam.federated.memory import of_training
 from fedsam.models.initialise import Form
 from fedsam.params import layout_of
 from fedsam.run import Run
+from fedsam.transforms.pipeline import Transforms
 
 FEW = 8
 """Examples that are tried before the first round."""
@@ -51,6 +52,12 @@ def assemble(run: Run, federation: Federation | None = None) -> tuple[Federation
     context = RunContext(
         module, layout, spec, task, *parts, device, run.engine.precision, run.seed, run.rounds, run.keys()
     )
+    context.transforms = Transforms.of(run.compress, run.privacy, run.seed)
+    if run.privacy.active and context.batchnorms and run.server.batchnorm == "average":
+        allowed = (
+            "batch normalisation's statistics are no clipped vector; use model.norm=group, or server.batchnorm=local"
+        )
+        raise InputError("privacy.name", run.privacy.name, allowed)
     context.sample = Split(federation.test.inputs[:FEW], federation.test.targets[:FEW])
     must_fit(of_training(run, federation, context))
     return federation, context

@@ -33,6 +33,7 @@ from fedsam.federated.build import assemble
 from fedsam.federated.client_state import ClientStates
 from fedsam.federated.divergence import on_divergence
 from fedsam.federated.local_adaptation import LocalAdaptation, check_adaptation
+from fedsam.federated.private_sum import PrivateSum
 from fedsam.measure.base import Updates
 from fedsam.measure.schedule import Measures
 from fedsam.models.batchnorm import NAME as BATCHNORM
@@ -57,6 +58,8 @@ class Simulation:
     def __init__(self, run: Run, joint: MultiRun | None = None) -> None:
         self.run, self.joint = run, joint
         self.directory: RunDirectory | None = None
+        with under("privacy"):
+            run.privacy.check()
         self.federation, self.context = assemble(run, joint.federation if joint else None)
         self.engine: Engine
         self.engine, self.reason = run.engine.choose(self.context)
@@ -75,6 +78,9 @@ class Simulation:
         self.client_state = ClientStates(kept, self.context.dtype, 2**30 * run.server.state_memory)
         self.average: dict[str, Tensor] = {}
         self.ledger = Ledger(run.system)
+        self.private = PrivateSum(run, self.federation.clients, self.theta_P)
+        transforms = self.context.transforms
+        self.update_bytes = transforms.bytes(self.theta_P) if transforms else size_of(self.theta_P)
         self.updates = Updates()
         self.done = 0
         self.metrics: list[Record] = []
@@ -174,7 +180,7 @@ class Simulation:
         part, run = participation or self.participation(clock), self.run
         each = run.diagnostics.due(clock.round + 1, run.rounds)
         order = self.order_of(clock.round, lr, part.ids, part.sizes_K)
-        return replace(order, summed=run.server.linear, steps_K=part.steps_K, each=each)
+        return replace(order, summed=run.server.linear, steps_K=part.steps_K, each=each, transformed=True)
 
     def order_of(self, round: int, lr: float, ids: list[int], sizes_K: np.ndarray) -> Order:
         """What some clients are asked for; what they are sent beside the model, and what they keep, is as it is now.
@@ -182,15 +188,20 @@ class Simulation:
         Args:
             sizes_K: their examples.
         """
-        sent = self.run.server.broadcast(self.server) | self.statistics.sent()
-        return Order(round, lr, ids, sizes_K / sizes_K.sum(), sent=sent, client_state=self.client_state.rows(ids))
+        sent = self.run.server.broadcast(self.server) | self.statistics.sent() | self.private.sent()
+        weight_K = self.private.weights(sizes_K)
+        return Order(round, lr, ids, weight_K, sent=sent, client_state=self.client_state.rows(ids))
 
     def _train(self, order: Order, participation: Participation, clock: Clock) -> list[int]:
         """Have the clients trained and take the server's step; the ids of the clients that delivered."""
-        server, theta_P, arrived, self.updates = self.run.server, self.theta_P, RoundAccumulator(self.loss), Updates()
+        run, theta_P, arrived, self.updates = self.run, self.theta_P, RoundAccumulator(self.loss), Updates()
+        server = run.server
         sent_P = server.sent(theta_P, self.server)
         self.bytes_down += participation.asked * size_of(sent_P, *order.sent.values())
         if not order.ids:
+            if self.private.active:  # whether anybody was asked is private, too
+                delta_P = self.private.take(torch.zeros_like(theta_P), 0, {}, order.round)
+                self.theta_P, self.server = server.update(theta_P, delta_P, self.server, clock)
             return []
         blocks = self._arriving(sent_P, order, arrived)
         if server.linear:
@@ -198,6 +209,7 @@ class Simulation:
             uploads = arrived.means((*server.averaged, BATCHNORM), order)
             if arrived.failed:
                 delta_P = delta_P / arrived.share(order)
+            delta_P = self.private.take(delta_P, len(arrived.ids), uploads, order.round)
             gathered = Gathered(uploads, delta_P, len(arrived.ids), self.federation.clients, order.lr)
             self.server = server.absorb(gathered, self.server)
             self.theta_P, self.server = server.update(theta_P, delta_P, self.server, clock)
@@ -208,8 +220,9 @@ class Simulation:
                 updates = [(delta_KP, weight_K / arrived.share(order)) for delta_KP, weight_K in updates]
             self.theta_P, self.server = server.step(theta_P, updates, self.server, clock)
         self.statistics.take(uploads)
-        beside = [total for name, total in uploads.items() if name not in server.derived]
-        self.bytes_up += len(arrived.ids) * size_of(sent_P, *beside)
+        derived = () if run.compress.active else server.derived  # of an update that is not compressed
+        beside = [total for name, total in uploads.items() if name not in derived]
+        self.bytes_up += len(arrived.ids) * (self.update_bytes + size_of(*beside))
         self.loss = self.loss + (arrived.loss / arrived.share(order) if arrived.failed else arrived.loss)
         self.trained += 1
         return sorted(arrived.ids)
@@ -292,7 +305,7 @@ class Simulation:
         if self.run.diagnostics.due(self.done, self.run.rounds):
             record |= self.measures.aside("diagnostics", lambda: self.run.diagnostics.measure(self.updates))
             self.updates = Updates()
-        record |= self.ledger.record(ids)
+        record |= self.private.record(self.done) | self.ledger.record(ids)
         if self.failures:
             record["failures"] = self.failures
         record |= {"seconds": self.seconds, "eval_seconds": time.perf_counter() - began}
@@ -308,6 +321,7 @@ class Simulation:
         tensors = {"theta": self.theta_P, **self.statistics.sent()}
         tensors |= {f"server.{name}": tensor for name, tensor in self.server.items()}
         tensors |= {f"average.{name}": tensor for name, tensor in self.average.items()}
+        tensors |= {f"privacy.{name}": tensor for name, tensor in self.private.state.items()}
         tensors |= {f"slots.{name}": tensor for name, tensor in self.client_state.tensors().items()}
         pending = {
             "loss": float(self.loss),
@@ -345,6 +359,9 @@ class Simulation:
         else:
             self.server = checkpoint.part("server.", device)
         self.average = checkpoint.part("average.", device)
+        self.private.state = {
+            name: checkpoint.like(f"privacy.{name}", tensor) for name, tensor in self.private.state.items()
+        }
         if self.statistics.sent():
             self.statistics.now_S = checkpoint.like(BATCHNORM, self.statistics.now_S)
         self.client_state.restore(

@@ -25,7 +25,7 @@ from fedsam.engine.context import RunContext
 from fedsam.engine.messages import Failure, Order, Trained
 from fedsam.errors import RunError
 from fedsam.flower.names import CONFIG, EXAMPLES, METRICS, PARTITION
-from fedsam.flower.records import contents_of, trained_from
+from fedsam.flower.records import contents_of, payload_from, trained_from
 
 log = logging.getLogger("fedsam")
 
@@ -149,7 +149,8 @@ class GridTrainer(Trainer):
         self.check()
         self._find(order.ids)
         layout = self.context.layout
-        contents = zip(order.ids, contents_of(order, layout, theta_P, self.keys), strict=True)
+        sent = contents_of(order, layout, theta_P, self.keys, self.context.transforms is not None)
+        contents = zip(order.ids, sent, strict=True)
         asked = {self.nodes[client]: content for client, content in contents if client in self.nodes}
         coming = self._answers(asked, MessageType.TRAIN, self.timeout)
         answers: dict[int, Message | Failure] = {}
@@ -164,7 +165,16 @@ class GridTrainer(Trainer):
             if isinstance(answer, Failure):
                 yield self.failed([Failure(client, answer.error, answer.trace, answer.lost)])
                 continue
-            yield self.trained(order.part([row]), trained_from(answer.content, layout, theta_P), theta_P)
+            yield self._delivered(order.part([row]), answer.content, theta_P)
+
+    def _delivered(self, order: Order, content: RecordDict, theta_P: Tensor) -> Trained:
+        """The one client of an order, by its answer: updates were transformed where they were made."""
+        done, payload = trained_from(content, self.context.layout, theta_P), payload_from(content, theta_P)
+        if self.context.transforms and payload:
+            delta_1P = self.context.transforms.decode(payload, order.ids, order.round, theta_P)
+        else:
+            delta_1P = done.update(theta_P)
+        return self.delivered(order, delta_1P, done, done.loss + delta_1P.sum(dim=1))
 
     def _find(self, ids: Sequence[int]) -> None:
         """Look for nodes that have come back under another id."""

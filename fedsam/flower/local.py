@@ -29,6 +29,7 @@ from fedsam.flower.names import (
     EXAMPLES,
     METRICS,
     PARTITION,
+    TRANSFORMED,
     config_of,
     identity,
     introduce,
@@ -138,6 +139,9 @@ def train(message: Message, node: Context, run: Run | None = None) -> Message:
 
 def _train(message: Message, node: Context, data_of_client: ClientData, client: int) -> RecordDict:
     context, run, layout = data_of_client.context, data_of_client.run, data_of_client.context.layout
+    if context.transforms and TRANSFORMED not in config_of(message):
+        allowed = "other servers do not know what clients would send; run fedsam's own ServerApp, or leave them out"
+        raise InputError("privacy.name, compress.name", InputError.ABSENT, allowed)
     theta_P = theta_from(layout, _arrays(message), torch.empty(0, dtype=context.dtype, device=context.device))
     with numerics(run.engine.precision):
         torch.set_num_threads(run.engine.threads or 1)
@@ -151,9 +155,16 @@ def _train(message: Message, node: Context, data_of_client: ClientData, client: 
         store, (plan,) = context.plan(data_of_client.federation, order)
         done = data_of_client.trainer.one(theta_P, context.store(store), plan, order)
     buffers = _buffers(context, done.uploads.pop(BATCHNORM) / order.weight_K[0]) if alone else {}
+    payload = None
+    if order.transformed and context.transforms:
+        update_1P = done.update(theta_P)[None]
+        made = context.transforms.client(update_1P, order.ids, order.round, order.sent, order.client_state)
+        done.client_state.update({name: kept_1P[0] for name, kept_1P in made.client_state.items()})
+        done.uploads.update({name: told_1n[0] for name, told_1n in made.told.items()})
+        payload = {name: each_1n[0] for name, each_1n in made.payload.items()}
     if done.client_state:
         node.state[CLIENT_STATE] = vectors_of(done.client_state)
-    return answer_of(done, layout, buffers, **{EXAMPLES: plan.examples, PARTITION: client})
+    return answer_of(done, layout, buffers, payload, **{EXAMPLES: plan.examples, PARTITION: client})
 
 
 def evaluate(message: Message, node: Context, run: Run | None = None) -> Message:

@@ -7,6 +7,8 @@ from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 ARRAYS, METRICS, CONFIG = "arrays", "metrics", "config"  # the names of a message's records
 SENT, UPLOADS, CLIENT_STATE = "sent", "uploads", "slots"  # of strategies whose clients do more than train
 LOSS = "train_loss"  # in the metrics
+UPDATE = "update"  # what travels for a transformed update, instead of weights
+TRANSFORMED = "transformed"  # in the config: whether to answer with that
 STEPS = "steps"  # in the config: how many of its local steps a client takes
 EXAMPLES = "num-examples"  # the weight in the metrics
 PARTITION, PARTITIONS = "partition-id", "num-partitions"  # of a node

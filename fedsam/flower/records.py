@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from torch import Tensor
 
@@ -19,18 +20,22 @@ from fedsam.engine.context import shared
 from fedsam.engine.messages import Order
 from fedsam.engine.train_client import TrainedClient
 from fedsam.errors import InputError
-from fedsam.flower.names import ARRAYS, CONFIG, LOSS, METRICS, SENT, STEPS, UPLOADS
+from fedsam.flower.names import ARRAYS, CONFIG, LOSS, METRICS, SENT, STEPS, TRANSFORMED, UPDATE, UPLOADS
 from fedsam.models.batchnorm import BatchNorms
 from fedsam.params import Layout
 
 
-def contents_of(order: Order, layout: Layout, theta_P: Tensor, run: str) -> Iterator[RecordDict]:
+def contents_of(
+    order: Order, layout: Layout, theta_P: Tensor, run: str, transforms: bool = False
+) -> Iterator[RecordDict]:
     """What each client of an order is sent, in their order; what is the same for all is made once.
 
     Args:
         run: its keys, as JSON.
+        transforms: whether the run has any.
     """
     same: dict[str, Any] = {"server-round": order.round + 1, "lr": order.lr, "run": run}
+    same |= {TRANSFORMED: order.transformed} if transforms else {}
     weights = {ARRAYS: arrays_of(layout, theta_P)} | ({SENT: vectors_of(order.sent)} if order.sent else {})
     for row, weight in enumerate(order.weight_K):
         steps = {} if order.steps_K is None else {STEPS: int(order.steps_K[row])}
@@ -59,24 +64,37 @@ def order_from(content: RecordDict, client: int, lr: float, client_state: State,
         sent={name: vector_1P[0] for name, vector_1P in vectors_from(content, SENT, like_P).items()},
         client_state=client_state,
         steps_K=None if steps is None else np.array([steps]),
+        transformed=bool(config.get(TRANSFORMED, False)),
     )
 
 
-def answer_of(done: TrainedClient, layout: Layout, buffers: State, **metrics: int) -> RecordDict:
+def answer_of(
+    done: TrainedClient, layout: Layout, buffers: State, payload: State | None = None, **metrics: int
+) -> RecordDict:
     """What a trained client answers; what it keeps stays with it.
 
     Args:
         buffers: that go with its weights.
+        payload: of its transformed update, which goes instead of the weights.
         metrics: beside the loss.
     """
-    records: dict[str, Any] = {ARRAYS: arrays_of(layout, done.theta_P, buffers)}
+    records: dict[str, Any] = {ARRAYS: arrays_of(layout, done.theta_P, buffers)} if payload is None else {}
+    records |= {UPDATE: vectors_of(payload)} if payload else {}
     records[METRICS] = MetricRecord({**metrics, LOSS: float(done.loss)})
     return RecordDict(records | ({UPLOADS: vectors_of(done.uploads)} if done.uploads else {}))
 
 
+def payload_from(content: RecordDict, like_P: Tensor) -> State:
+    """What travelled for a transformed update, [1, n] by name; nothing where weights did."""
+    arrays = content.array_records.get(UPDATE) or ArrayRecord()
+    return {name: torch.tensor(_seen(array), device=like_P.device)[None] for name, array in arrays.items()}
+
+
 def trained_from(content: RecordDict, layout: Layout, like_P: Tensor) -> TrainedClient:
-    """The client of an answer, [1, ...]; what it keeps stayed with it."""
-    theta_P = theta_from(layout, content.array_records[ARRAYS], like_P)
+    """The client of an answer, [1, ...]; what it keeps stayed with it. Where its update travelled, its weights are
+    those that it was sent, `like_P`.
+    """
+    theta_P = theta_from(layout, content.array_records[ARRAYS], like_P) if ARRAYS in content.array_records else like_P
     loss = like_P.new_tensor([float(content.metric_records[METRICS][LOSS])])  # type: ignore[arg-type]
     return TrainedClient(theta_P[None], loss, {}, vectors_from(content, UPLOADS, like_P))
 

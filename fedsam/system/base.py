@@ -51,6 +51,11 @@ class System(Component):
     reasons: ClassVar[tuple[str, ...]] = ()
     """Why clients may deliver nothing; with any, rounds are recorded with their turnout."""
 
+    @property
+    def uniform(self) -> bool:
+        """Whether every set of `cohort` of all clients is as likely as any other to be asked."""
+        return type(self).sample is System.sample
+
     def sample(self, seed: int, round: int, clients: int, cohort: int) -> list[int]:
         """The clients that a round asks, in ascending order: `cohort` of all, uniformly without replacement."""
         return sample_cohort(seed, round, clients, cohort)

@@ -67,6 +67,11 @@ class Simulated(System):
         """Rounds of a period in which a client is available."""
         return max(1, round(self.available * self.period))
 
+    @property
+    def uniform(self) -> bool:
+        """Where all clients are always available."""
+        return self.window == self.period
+
     def sample(self, seed: int, round: int, clients: int, cohort: int) -> list[int]:
         """Uniformly from the clients that are available; all of them if there are fewer."""
         if self.window == self.period:

@@ -60,6 +60,7 @@ def described(engine: str, **changes: Any) -> Run:
         (1, {}),
         (2, {}),
         (2, {"server.name": "fedsmoo"}),
+        (2, {"privacy.name": "gaussian_adaptive", "privacy.count_noise": 0.5, "compress.name": "topk"}),
         (2, {"server.batchnorm": "local", "model.name": "tests.support.normalised:net"}),
     ],
 )

@@ -1,0 +1,30 @@
+"""Which combinations have a bound that is known."""
+
+from __future__ import annotations
+
+from fedsam.algorithm.strategy import Strategy
+from fedsam.errors import InputError
+from fedsam.system.base import System
+from fedsam.transforms.base import Compression, Privacy
+
+
+def check_bound(privacy: Privacy, compression: Compression, server: Strategy, system: System) -> None:
+    """Refuse differential privacy where its bound is not known.
+
+    Raises:
+        InputError: with what to use instead.
+    """
+    if not privacy.active:
+        return
+    if not server.one_vector:
+        told = f"server.name={server.name} has clients send more than one clipped vector, of which no bound is known"
+        raise InputError("privacy.name", privacy.name, f"{told}; use server.name=fedavg, or privacy.name=none")
+    if not server.linear:
+        told = f"server.name={server.name} does more than add up updates, which is all that the bound is for"
+        raise InputError("privacy.name", privacy.name, f"{told}; use server.name=fedavg, or privacy.name=none")
+    if not system.uniform:
+        told = "no bound is known for clients that are not sampled uniformly from all"
+        raise InputError("privacy.name", privacy.name, f"{told}; change the system.* keys, or use privacy.name=none")
+    if privacy.dense and compression.active:
+        told = "noise of clients would be added to what was compressed, and nothing be saved"
+        raise InputError("privacy.noise_by", "clients", f"{told}; use privacy.noise_by=server, or compress.name=none")
