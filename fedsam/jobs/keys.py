@@ -15,7 +15,7 @@ def keys_of(run: Run | None, keys: Mapping[str, Any] | None) -> dict[str, Any]:
 
     >>> from fedsam.optim.sam import SAM
     >>> keys_of(Run(client=SAM(rho=0.1, lr=0.5), rounds=5), {"rounds": 7})
-    {'client.name': 'sam', 'client.rho': 0.1, 'client.lr': 0.5, 'rounds': 7}
+    {'client.name': 'sam', 'client.lr': 0.5, 'client.rho': 0.1, 'rounds': 7}
     """
     return {**(_chosen(run) if run is not None else {}), **(keys or {})}
 
