@@ -20,8 +20,8 @@ class AdaBest(Strategy):
     Server: w̄ ← Σ p_k w_k;  w ← w̄ − h,  h = β (w̄ of the round before − w̄). w̄ = w and every h_k = 0 at first.
 
     Varno et al., ECCV 2022, algorithm 1; there the mean of the models is plain, here it is weighted by examples as
-    everywhere. The equations were read in code, not in the paper: in the GHBM project's, and in the authors' FedSim,
-    which agrees but for the scale of μ, there divided by the steps of an epoch. With a client that perturbs, only the
+    everywhere. The equations were read in code, not in the paper: in a transcription by others, and in the authors'
+    FedSim, which agrees but for the scale of μ, there divided by the steps of an epoch. With a client that perturbs, only the
     descent is corrected. μ = β = 0 is FedAvg.
     """
 
