@@ -21,8 +21,8 @@ class AdaBest(Strategy):
 
     Varno et al., ECCV 2022, algorithm 1; there the mean of the models is plain, here it is weighted by examples as
     everywhere. The equations were read in code, not in the paper: in a transcription by others, and in the authors'
-    FedSim, which agrees but for the scale of μ, there divided by the steps of an epoch. With a client that perturbs, only the
-    descent is corrected. μ = β = 0 is FedAvg.
+    FedSim, which agrees but for the scale of μ, there divided by the steps of an epoch. With a client that
+    perturbs, only the descent is corrected. μ = β = 0 is FedAvg.
     """
 
     client_state: ClassVar[tuple[str, ...]] = ("drift",)

@@ -16,10 +16,10 @@ from fedsam.schedule.base import Clock
 class FedExP(Strategy):
     """w ← w + η Δ,  Δ = Σ p_k Δ_k,  η = max(1, Σ p_k ‖Δ_k‖² / (2 (‖Δ‖² + ε))).
 
-    Jhunjhunwala et al., ICLR 2023, algorithm 1 (read in the authors' code, not in the paper); there the means are plain, here they are weighted by examples as
-    everywhere, and as in the authors' code. That code multiplies ε by the number of clients, and lets it fall with the
-    square of their learning rate. The paper evaluates the mean of the last two models: `average.name=wima
-    average.window=2`. One client, or clients that agree, make it FedAvg.
+    Jhunjhunwala et al., ICLR 2023, algorithm 1 (read in the authors' code, not in the paper); there the means are
+    plain, here they are weighted by examples as everywhere, and as in the authors' code. That code multiplies ε by
+    the number of clients, and lets it fall with the square of their learning rate. The paper evaluates the mean of
+    the last two models: `average.name=wima average.window=2`. One client, or clients that agree, make it FedAvg.
     """
 
     averaged: ClassVar[tuple[str, ...]] = ("square",)

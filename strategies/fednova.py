@@ -23,9 +23,10 @@ class FedNova(FedAvg):
     K_k gradients, the j-th last with 1 + μ + … + μ^(j−1) = (1 − μ^j) / (1 − μ), so a_k = (K_k − μ (1 − μ^K_k) /
     (1 − μ)) / (1 − μ); with Nesterov's, K_k + μ times that.
 
-    Wang et al., NeurIPS 2020, section 4 (read in the authors' code, not in the paper). τ is the paper's Σ p_k K_k, with momentum as in the authors' code; of that
-    code's two other parts the proximal term is FedProx's, and the slow momentum FedAvgM's, and neither is here. Weight
-    decay counts as part of the gradient there and here. Clients with equal K_k make it FedAvg.
+    Wang et al., NeurIPS 2020, section 4 (read in the authors' code, not in the paper). τ is the paper's Σ p_k K_k,
+    with momentum as in the authors' code; of that code's two other parts the proximal term is FedProx's, and the
+    slow momentum FedAvgM's, and neither is here. Weight decay counts as part of the gradient there and here.
+    Clients with equal K_k make it FedAvg.
     """
 
     averaged: ClassVar[tuple[str, ...]] = ("normalised", "steps")
