@@ -26,8 +26,8 @@ class LoRA(Part):
     alpha: float = key(16.0, "α; the update is scaled by α / r", "16 in Hu et al. 2022, GLUE", gt=0.0, le=LARGE)
     targets: str = key(
         "",
-        "layers beside which there is one, separated by commas: ends of their names; empty = every linear layer that is"
-        " not trained whole",
+        "layers beside which there is one, separated by commas: ends of their names; empty = every linear layer but the"
+        " last, and those trained whole",
         "every linear layer in Dettmers et al. 2023",
     )
 
@@ -40,17 +40,18 @@ class LoRA(Part):
         super().adapted(module)
         layers = {name: part for name, part in module.named_modules() if _linear(part) and not _inner(module, name)}
         whole = {name for name, part in layers.items() if any(p.requires_grad for p in part.parameters())}
-        asked = words(self.targets)
+        asked, last_name = words(self.targets), list(layers)[-1:]
         for word in asked:
             if not any(ends(name, word) for name in layers):
                 told = f"{word!r} fits no linear layer of the model; there are {', '.join(layers) or 'none'}"
                 raise InputError("targets", self.targets, told)
         for name, part in layers.items():
-            if name not in whole and (not asked or any(ends(name, word) for word in asked)):
+            wanted = any(ends(name, word) for word in asked) if asked else name not in last_name
+            if wanted and name not in whole:
                 path, _, last = name.rpartition(".")
                 setattr(module.get_submodule(path), last, Beside(part, self.rank, self.alpha / self.rank))
         if not any(isinstance(part, Beside) for part in module.modules()):
-            raise InputError("targets", self.targets, "the model has no linear layer that is not trained whole")
+            raise InputError("targets", self.targets, "the model has no linear layer to put one beside")
         return module
 
 
