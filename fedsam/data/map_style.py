@@ -149,7 +149,13 @@ def _column(asked: str | None, usual: Sequence[str], there: Sequence[str], what:
 
 
 def _mapped(given: Any, columns: Columns) -> Examples:
-    items = [given[position] for position in range(len(given))]
+    items = []
+    for position in range(len(given)):
+        try:
+            items.append(given[position])
+        except Exception as error:
+            told = f"example {position} raised {type(error).__name__}: {' '.join(str(error).split())}"
+            raise InputError("name", type(given).__name__, told) from error
     if not items:
         raise InputError("name", type(given).__name__, "there is not one example")
     names = tuple(map(str, getattr(given, "classes", ()) or ()))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
@@ -12,8 +13,6 @@ from fedsam.config import key
 from fedsam.data.arrays import in_a_row, of_arrays
 from fedsam.data.base import Split
 from fedsam.data.group_names import numbered
-from fedsam.data.images.decode import decode
-from fedsam.data.images.vision import alike, image_spec
 from fedsam.data.plain_array import Unfit, as_array
 from fedsam.data.spec import Spec
 from fedsam.data.stored import Partitioned
@@ -55,25 +54,77 @@ class Saved(Partitioned):
         """
         if not self.folder:
             raise InputError("folder", InputError.ABSENT, "must name a folder that save_to_disk wrote")
-        found = _loaded(expanded(self.folder, "folder"), self.folder)
-        train, test = (self._split(found, name) for name in (self.train_split, self.test_split))
+        found = _loaded(expanded(self.folder, "folder"), self._refuse)
+        train, test = (self._part(found, name) for name in (self.train_split, self.test_split))
         words, targets = self._targets(train, test)
-        inputs = [part[self.input_column] for part in (train, test)]
-        kind = type(train.features[self.input_column]).__name__
-        groups: list[Any] = [None, None]
-        if self.client_column:
-            groups = [part[self.client_column][:] for part in (train, test)]
+        owners = [part[self.client_column][:] if self.client_column else None for part in (train, test)]
+        inputs = [part[self.input_column][:] for part in (train, test)]
+        if not all(inputs):
+            self._refuse("one of its splits is empty")
+        more: dict[str, Any] = {}
+        if isinstance(inputs[0][0], str):
+            known = Vocabulary(inputs[0], self.tokens, self.vocabulary)
+            inputs, more = [known.filled(texts, self.length) for texts in inputs], {"vocabulary": len(known)}
+        parts = []
+        for which, column, target, owner in zip((train, test), inputs, targets, owners, strict=True):
+            parts.append({"inputs": self._array(column, str(which.split)), "targets": in_a_row(target)})
+            parts[-1] |= {} if owner is None else {"clients": np.array(list(map(str, owner)))}
         try:
-            if kind == "Image":
-                return self._images(train, test, targets, words, groups)
-            if isinstance(inputs[0][0], str):
-                known = Vocabulary(inputs[0], self.tokens, self.vocabulary)
-                return self._texts(known, inputs, targets, words, groups)
-            parts: list[dict[str, np.ndarray]] = []
-            for column, target, owners in zip(inputs, targets, groups, strict=True):
-                parts.append({"inputs": as_array(column[:]), "targets": target})
-                parts[-1] |= {"clients": np.array(owners)} if owners is not None else {}
             spec, *splits = of_arrays(*parts)
-        except (Unfit, ValueError) as error:
-            self._refuse(f"column {self.input_column!r}: {error}")
-        return spec, splits[0], splits[1]
+        except ValueError as error:
+            self._refuse(str(error))
+        if words and spec.target_shape == ():
+            more |= {"names": words, "classes": len(words)}
+        return replace(spec, **more), splits[0], splits[1]
+
+    def _part(self, found: Any, name: str) -> Any:
+        """A split, with all columns that are asked for."""
+        if name not in found:
+            self._refuse(f"has no split {name!r}; it has {', '.join(found)}")
+        there = found[name].column_names
+        for column in (self.input_column, self.label_column, *([self.client_column] if self.client_column else [])):
+            if column not in there:
+                self._refuse(f"has no column {column!r} in {name!r}; it has {', '.join(there)}")
+        return found[name]
+
+    def _targets(self, train: Any, test: Any) -> tuple[tuple[str, ...], list[np.ndarray]]:
+        """The names of classes, if they have any, and the targets of both parts."""
+        columns = [part[self.label_column][:] for part in (train, test)]
+        if any(isinstance(target, str) for column in columns for target in column):
+            names, numbers = numbered(*columns)
+            return names, [part for part in numbers if part is not None]
+        words = tuple(getattr(train.features[self.label_column], "names", None) or ())
+        try:
+            return words, [as_array(column) for column in columns]
+        except Unfit as error:
+            self._refuse(f"column {self.label_column!r} has targets that are {error}")
+
+    def _array(self, column: Any, which: str) -> np.ndarray:
+        if self.size is not None and hasattr(column[0], "resize") and not isinstance(column[0], np.ndarray):
+            from PIL import Image
+
+            column = [image.resize((self.size, self.size), Image.Resampling.BILINEAR) for image in column]
+        try:
+            return as_array(column)
+        except Unfit as error:
+            hint = "; data.size=N resizes images to N x N" if "different shapes" in str(error) else ""
+            self._refuse(f"column {self.input_column!r} of {which!r} has inputs that are {error}{hint}")
+
+    def _refuse(self, told: str) -> NoReturn:
+        raise InputError("folder", self.folder, told)
+
+
+def _loaded(folder: Path, refuse: Callable[[str], NoReturn]) -> Any:
+    """The splits by name."""
+    if not folder.is_dir():
+        refuse("there is no such folder")
+    if not (folder / "dataset_dict.json").is_file():
+        refuse("has no dataset_dict.json in it; it must be what DatasetDict.save_to_disk wrote")
+    try:
+        import datasets  # type: ignore[import-untyped]
+    except ImportError:
+        refuse("needs the datasets library; pip install fedsam[hub]")
+    try:
+        return datasets.load_from_disk(str(folder))
+    except Exception as error:  # of Arrow, of JSON, of files
+        refuse(f"cannot be read ({' '.join(str(error).split())[:200]})")

@@ -150,13 +150,16 @@ def tensors(*shape: int) -> Tensor:
     [
         (3, "returned int, must be (training, test)"),
         ((Pictures(slice(3)),), "returned tuple, must be (training, test)"),
-        ((Pictures(slice(3)), 4), "its test set is int, must have __len__ and __getitem__"),
-        ((Broken(slice(4)), Pictures(slice(3))), "example 2 of its training set raised OSError: disk is gone"),
-        ((Pictures(slice(3)), Bare(slice(3))), "example 0 of its test set is ndarray, must be (input, target)"),
-        ((Pictures(slice(0)), Pictures(slice(3))), "its training set is empty"),
-        (((tensors(4, 2), tensors(3)),) * 2, "has 4 training inputs and 3 targets"),
+        ((Pictures(slice(3)), 4), "its test set: holds no examples; give (inputs, targets)"),
+        ((Broken(slice(4)), Pictures(slice(3))), "its training set: example 2 raised OSError: disk is gone"),
+        (
+            (Pictures(slice(3)), Bare(slice(3))),
+            "its test set: has examples of type ndarray, must have examples (input, target)",
+        ),
+        ((Pictures(slice(0)), Pictures(slice(3))), "its training set: there is not one example"),
+        (((tensors(4, 2), tensors(3)),) * 2, "its training set: there are 4 inputs and 3 targets"),
         (((tensors(4, 2), tensors(4)), (tensors(4, 3), tensors(4))), "has test inputs of shape [3], and training"),
-        (((["a", "b"], tensors(2)),) * 2, "its training inputs are text"),
+        (((["a", "b"], tensors(2)),) * 2, "its training set: the inputs are text"),
     ],
 )
 def test_what_is_no_data_set_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch, found: Any, told: str) -> None:
