@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,10 +10,12 @@ from pydantic import BeforeValidator
 
 from fedsam.config import key
 from fedsam.data.base import Split
+from fedsam.data.group_names import numbered
 from fedsam.data.images.parquet_files import note, read_parquet, shards
 from fedsam.data.images.spec import ImageSpec
 from fedsam.data.images.vision import alike, check_fit, spec_of
 from fedsam.data.stored import Partitioned
+from fedsam.data.table_file import table_files
 from fedsam.errors import InputError
 
 
@@ -36,6 +39,12 @@ class Parquet(Partitioned):
     test_file: Files = key("", "Parquet file, folder or pattern of test images; required", "no default", path=True)
     image_column: str = key("img", "column of the image files", "cifar10 on the Hugging Face hub")
     label_column: str = key("label", "column of the labels, whole numbers from 0", "cifar10 on the Hugging Face hub")
+    client_column: str = key("", "column of the users or domains; empty = there is none", "off")
+
+    @property
+    def offers(self) -> frozenset[str]:  # type: ignore[override]
+        """Groups where there is a column of them."""
+        return frozenset({"images", *(["groups"] if self.client_column else [])})
 
     def read(self) -> tuple[ImageSpec, Split, Split]:
         """Both parts; mean and standard deviation are those of the training images.
@@ -53,7 +62,15 @@ class Parquet(Partitioned):
         except ValueError as error:
             raise InputError("train_file", self.train_file, str(error)) from None
         check_fit(test, spec, "test_file", self.test_file)
-        return spec, train, test
+        if not self.client_column:
+            return spec, train, test
+        owners = (self._owners(field, own) for field, own in zip(("train_file", "test_file"), places, strict=True))
+        names, (train_groups, test_groups) = numbered(*owners)
+        return replace(spec, groups=names), replace(train, groups=train_groups), replace(test, groups=test_groups)
+
+    def _owners(self, field: str, places: tuple[Path, ...]) -> list[str]:
+        """The user or domain of each example."""
+        return table_files(places, field, getattr(self, field), (self.client_column,)).texts(self.client_column)
 
     def _places(self, field: str) -> tuple[Path, ...]:
         given = getattr(self, field)

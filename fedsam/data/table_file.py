@@ -125,9 +125,9 @@ def _is_number(cell: Any) -> bool:
         return False
 
 
-def table_files(paths: Sequence[Path], key: str, given: str) -> TableFile:
+def table_files(paths: Sequence[Path], key: str, given: str, columns: tuple[str, ...] = ()) -> TableFile:
     """One table of several files with the same columns, one after the other; see `table_file`."""
-    tables = [table_file(path, key, given) for path in paths]
+    tables = [table_file(path, key, given, columns) for path in paths]
     first = tables[0]
     for table in tables[1:]:
         if set(table.columns) != set(first.columns):
@@ -138,12 +138,13 @@ def table_files(paths: Sequence[Path], key: str, given: str) -> TableFile:
     return TableFile(first.path, joined, first.row(0), key, given)
 
 
-def table_file(path: Path, key: str, given: str) -> TableFile:
+def table_file(path: Path, key: str, given: str, columns: tuple[str, ...] = ()) -> TableFile:
     """A table in a .csv, .tsv or .parquet file; files that have not changed are read once in a process.
 
     Args:
         key: that named it.
         given: its value.
+        columns: of a Parquet file, that are read if they are there; none = all.
 
     Raises:
         InputError: under `key`: it is missing, damaged, no table, or not UTF-8.
@@ -151,14 +152,14 @@ def table_file(path: Path, key: str, given: str) -> TableFile:
     try:
         must_be_file(path)
         about = path.stat()
-        columns = _read(path, about.st_size, about.st_mtime_ns)
+        found = _read(path, about.st_size, about.st_mtime_ns, columns)
     except FileNotFoundError:
         raise InputError(key, given, f"there is no file {path}") from None
     except OSError as error:
         raise InputError(key, given, f"{path.name} cannot be read: {error.strerror or error}") from None
     except ValueError as error:
         raise InputError(key, given, f"{path.name}: {error}") from None
-    table = TableFile(path, columns, 1 if _parquet(path) else 2, key, given)
+    table = TableFile(path, found, 1 if _parquet(path) else 2, key, given)
     if not table.rows:
         table.refuse("has no rows")
     return table
@@ -169,8 +170,8 @@ def _parquet(path: Path) -> bool:
 
 
 @lru_cache(maxsize=4)
-def _read(path: Path, size: int, changed: int) -> dict[str, Sequence[Any]]:
-    return _of_parquet(path) if _parquet(path) else _of_csv(path)
+def _read(path: Path, size: int, changed: int, columns: tuple[str, ...]) -> dict[str, Sequence[Any]]:
+    return _of_parquet(path, columns) if _parquet(path) else _of_csv(path)
 
 
 def _of_csv(path: Path) -> dict[str, Sequence[Any]]:
@@ -197,12 +198,14 @@ def _of_csv(path: Path) -> dict[str, Sequence[Any]]:
     return {name: [cell.strip() for cell in column] for name, column in zip(head, columns, strict=True)}
 
 
-def _of_parquet(path: Path) -> dict[str, Sequence[Any]]:
+def _of_parquet(path: Path, columns: tuple[str, ...]) -> dict[str, Sequence[Any]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path)
+        with pq.ParquetFile(path) as file:
+            there = [name for name in columns if name in file.schema_arrow.names]
+            table = file.read(columns=there or None if columns else None)
     except (OSError, pa.ArrowException) as error:
         raise ValueError(f"is no Parquet file that can be read ({str(error).splitlines()[0]})") from None
     return {name: table[name].to_pylist() for name in table.column_names}

@@ -352,3 +352,31 @@ def test_one_city_after_the_other_is_left_out_in_a_sweep(tmp_path: Path) -> None
     assert head.endswith("| unseen |")
     assert all(line.count("|") == 5 for line in lines[:4])
     assert "Unseen accuracy" in (tmp_path / "report.html").read_text()
+
+
+# shards
+
+
+def test_shards_of_images_name_their_users(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from fedsam.data.parquet import Parquet
+    from tests.support.image_files import encoded, picture
+
+    for n, part in enumerate(("train", "train", "test")):
+        columns = {
+            "img": [{"bytes": encoded(picture(10 * n + at)), "path": None} for at in range(4)],
+            "label": [at % 2 for at in range(4)],
+            "writer": [30, 4, 30, 4],
+        }
+        pq.write_table(pa.table(columns), tmp_path / f"{part}-{n}.parquet")
+    data = Parquet(train_file=str(tmp_path), test_file=str(tmp_path), client_column="writer", partition="natural")
+    federation = data.load(0)
+    assert federation.groups_of(range(2)) == [["4"], ["30"]]
+    store, (first, _) = federation.examples(range(2))
+    assert np.array_equal(store.inputs[first], np.stack([picture(n) for n in (1, 3, 11, 13)]))
+    assert federation.test.groups is not None
+    assert federation.test.groups.tolist() == [1, 0, 1, 0]
+    with pytest.raises(InputError, match="has no column 'user'"):
+        data.replace(client_column="user").load(0)
