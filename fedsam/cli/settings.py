@@ -35,6 +35,9 @@ def parse(arguments: list[str]) -> dict[str, Any]:
                 InputError.ABSENT,
                 f"{argument!r} is neither key=value nor a .toml file; `fedsam keys` lists the keys",
             )
+    for name, value in found.items():
+        if isinstance(value, list) and any(isinstance(part, list | dict) for part in value):
+            raise InputError(name, value, "must be a value, or a list of values to try")
     out = found.get("out")
     if isinstance(out, str) and out:
         found["out"] = str(expanded(out, "out"))

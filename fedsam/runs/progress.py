@@ -91,7 +91,7 @@ class Progress(Listener):
         self.handlers = notes.handlers
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(logging.Formatter("note: %(message)s"))
-        notes.handlers = [handler]
+        notes.handlers = [*self.handlers, handler]  # whoever listens already goes on doing so
         self.bar.start()
         return self
 

@@ -336,4 +336,4 @@ def test_the_bundle_holds_the_packages_and_stays_small() -> None:
     names = set(zipfile.ZipFile(io.BytesIO(bundle)).namelist())
     assert {"fedsam/flower/client_app.py", "strategies/fedavg.py", "pyproject.toml", "LICENSE"} <= names
     assert not [name for name in names if name.startswith((".venv", "runs/"))]
-    assert len(bundle) < 2 * 2**20
+    assert len(bundle) < 4 * 2**20  # Flower takes 10 MiB

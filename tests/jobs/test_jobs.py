@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -262,9 +263,16 @@ def test_progress_is_shown_where_it_is_asked_for(capsys: pytest.CaptureFixture[s
     assert "engine" in capsys.readouterr().err
 
 
-def test_ctrl_c_stops_after_the_round_and_the_handler_is_put_back(inside: Path) -> None:
-    before = signal.getsignal(signal.SIGINT)
-    assert before is signal.default_int_handler
+@pytest.fixture
+def interruptible() -> Iterator[Any]:
+    """Python's own handler, also where the tests run in the background and SIGINT is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield signal.default_int_handler
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_stops_after_the_round_and_the_handler_is_put_back(inside: Path, interruptible: Any) -> None:
+    before = interruptible
 
     class Impatient(Listener):
         def round(self, done: int) -> None:
