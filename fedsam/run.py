@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 from fedsam.algorithm.strategy import Average, Strategy
 from fedsam.attack.base import Attack
 from fedsam.border.requirements import check_requirements
-from fedsam.config import Component, Groups, choices, find, key, names, root_of
+from fedsam.config import Component, Groups, choices, find, key, names, resolve, root_of
 from fedsam.data.base import Dataset
 from fedsam.engine.base import Engine
 from fedsam.errors import InputError, under
@@ -27,13 +27,16 @@ from fedsam.runs.naming import title
 from fedsam.storage.paths import expanded
 from fedsam.system.base import System
 from fedsam.tasks.base import Task
+from fedsam.tasks.own_metric import taken
 from fedsam.transforms.base import Compression, Privacy
 from fedsam.transforms.checks import check_bound
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from torch import nn
+    from torch import Tensor, nn
+
+    from fedsam.tasks.metric import Metric
 
 Named = str | Mapping[str, Any]
 """The name of a part, or its keys with `name` among them."""
@@ -47,11 +50,21 @@ def _expanded(out: str | None) -> str | None:
     return str(expanded(out, "")) if out else out
 
 
+def _with(task: Any, metrics: Sequence[str]) -> Any:
+    """A task with more metrics to be recorded."""
+    with under("task"):
+        found: Task = resolve(Task, task)
+        said = [name for name in (found.extra_metrics, *metrics) if name]
+        return found.replace(extra_metrics=",".join(said))
+
+
 class Run(Groups):
     """One simulation, described completely: the same description gives the same result.
 
     Parts are objects, or names and mappings of keys: `Run(client=ASAM(rho=0.7))` is `Run(client={"name": "asam", "rho":
-    0.7})`.
+    0.7})`. A model, data and a partition can also be objects of Python (`fedsam.dataset`, a torch module, a function
+    that makes one), and so can `metrics`, which are recorded beside the task's own: functions of outputs and targets
+    that give a number for each example.
 
     >>> from fedsam.optim.asam import ASAM
     >>> Run(client=ASAM(rho=0.7), rounds=10) == Run.from_keys({"client.name": "asam", "client.rho": 0.7, "rounds": 10})
@@ -134,7 +147,18 @@ class Run(Groups):
             checkpoint_every: int = ...,
             save: Literal["whole", "trained"] = ...,
             out: str | Path | None = ...,
+            metrics: Sequence[str | Metric | Callable[[Tensor, Tensor], Tensor]] = (),
         ) -> None: ...
+
+    if not TYPE_CHECKING:
+
+        def __init__(self, metrics: Sequence[Any] = (), **values: Any) -> None:
+            holders = [taken(metric) for metric in metrics if not isinstance(metric, str)]
+            if metrics:
+                names = [metric if isinstance(metric, str) else taken(metric).name for metric in metrics]
+                values["task"] = _with(values.get("task", "auto"), names)
+            super().__init__(**values)
+            del holders  # until the task holds them
 
     def model_post_init(self, context: object) -> None:
         """Refuse combinations that cannot run."""

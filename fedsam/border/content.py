@@ -77,7 +77,7 @@ def _(thing: partial) -> tuple[str, Sequence[Any]]:  # type: ignore[type-arg]
 
 @opened.register
 def _(thing: FunctionType) -> tuple[str, Sequence[Any]]:
-    if thing.__module__.partition(".")[0] in OWN:
+    if (thing.__module__ or "").partition(".")[0] in OWN:
         return f"{thing.__module__}.{thing.__qualname__}", ()
     cells = []
     for cell in thing.__closure__ or ():

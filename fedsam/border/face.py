@@ -41,11 +41,15 @@ class Face(ModelMetaclass):
         pass  # pydantic's own
 
     @property
-    def __doc__(self) -> str | None:  # type: ignore[override]
+    def __doc__(self) -> str | None:
         """The docstring, and the keys with what they mean."""
         raw = next((text for base in self.__mro__ if (text := base.__dict__.get("__doc__"))), None)
         lines = [f"    {field}: {_explained(info)}" for field, info in _told(self) if info.description]
         return "\n".join([inspect.cleandoc(raw or ""), "", "Keys:", *lines]) if lines else raw
+
+    @__doc__.setter
+    def __doc__(self, value: str | None) -> None:
+        vars(type)["__doc__"].__set__(self, value)  # where a class travels by value
 
     def __dir__(self) -> list[str]:
         return [name for name in super().__dir__() if name not in HIDDEN and not name.startswith("__pydantic")]

@@ -130,7 +130,7 @@ def _table(given: Any, columns: Columns) -> Examples:
         _column(name, (), there, "inputs")
 
     def read(name: str) -> Any:
-        return given.with_format(None)[name][:] if hub else given[name].to_numpy()
+        return _hub_column(given, name) if hub else given[name].to_numpy()
 
     one = _array(read(chosen[0]), "inputs")
     inputs = one if len(chosen) == 1 else np.stack([one, *(_array(read(n), "inputs") for n in chosen[1:])], axis=1)
@@ -138,6 +138,16 @@ def _table(given: Any, columns: Columns) -> Examples:
     names = tuple(getattr(feature, "names", None) or ())
     groups = None if columns.groups is None else read(columns.groups)
     return _arrays(inputs, read(target), groups, names)
+
+
+def _hub_column(given: Any, name: str) -> Any:
+    """A column in the type that its feature says, images as PIL has them."""
+    feature = given.features[name]
+    if type(feature).__name__ == "Image":
+        return given.with_format(None)[name][:]
+    found, said = np.asarray(given.with_format("numpy")[name][:]), str(getattr(feature, "dtype", ""))
+    known = said.rstrip("0123456789") in ("int", "uint", "float") and found.dtype.kind in "iuf"
+    return found.astype(said) if known else found
 
 
 def _column(asked: str | None, usual: Sequence[str], there: Sequence[str], what: str) -> str:

@@ -81,9 +81,8 @@ def _must_be(path: Path, run: Run) -> None:
     if there.digest() != run.digest():
         old, new = there.keys(), run.keys()
         names = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name) and name != "out"]
-        raise InputError(
-            "run", InputError.ABSENT, f"{path} holds another run, with other values of {', '.join(names[:3])}"
-        )
+        told = f"{path} holds another run, with other values of {', '.join(names[:3])}"
+        raise InputError("run", InputError.ABSENT, told)
 
 
 def _told(

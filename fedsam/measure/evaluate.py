@@ -15,7 +15,8 @@ from torch import Tensor
 from fedsam.attack.base import Attack
 from fedsam.data.images.normalise import Normalise
 from fedsam.engine.context import DeviceSplit, RunContext
-from fedsam.tasks.base import Metric, Weight
+from fedsam.tasks.base import Weight
+from fedsam.tasks.metric import Metric
 
 BATCH = 512  # fixed for a model and its data: another batch could round otherwise
 

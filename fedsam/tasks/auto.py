@@ -13,6 +13,7 @@ class Auto(Task):
 
     def model_post_init(self, context: object) -> None:
         """The task itself will look at its metrics."""
+        self._keep()
 
     def of(self, own: str | Task) -> Task:
         """The data set's own, with what is set here."""

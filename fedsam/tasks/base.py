@@ -5,69 +5,24 @@ Shapes: N examples, S statistics of a metric, P parameters; `...` is what the ta
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from abc import abstractmethod
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from fedsam.border.given import Holder, holder
 from fedsam.config import LARGE, Component, key
 from fedsam.errors import InputError
 from fedsam.measure.score import Score
+from fedsam.tasks.metric import Metric
+from fedsam.tasks.own_metric import metric_named
 
 if TYPE_CHECKING:
     from fedsam.data.spec import Spec
 
 Weight = Tensor | float
-
-
-class Metric(ABC):
-    """A number that says how good outputs are, made of sums over examples: so it is right for one split, for each
-    client and for all of them together, in whatever order the batches come.
-    """
-
-    name: ClassVar[str]
-    """What records call it, after the name of the split: `test_accuracy`."""
-    better: ClassVar[Literal["higher", "lower"]]
-    unit: ClassVar[str] = ""
-    """`share` (of 1, shown in percent), `nats`, or whatever the numbers are in."""
-    last: ClassVar[bool] = False
-    """Whether it is measured at the end of a run alone, as what is no single number."""
-
-    @property
-    def score(self) -> Score:
-        """How it is told and compared."""
-        return Score(self.name, self.better, self.unit)
-
-    @abstractmethod
-    def statistics(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The sums' terms of each example, float64 [N, S]."""
-
-    def total(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The sums over these examples, float64 [S]."""
-        return self.reduced(self.statistics(outputs, targets))
-
-    def reduced(self, terms_NS: Tensor) -> Tensor:
-        """The sums of the terms of some examples; what is not made of sums keeps what it needs of each."""
-        return terms_NS.sum(dim=0)
-
-    def joined(self, one: Tensor, other: Tensor) -> Tensor:
-        """What `total` gives of two parts together."""
-        return one + other
-
-    def judged(self, model: Callable[[Tensor], Tensor], inputs: Tensor, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The sums over these examples, of a metric that may ask the model for more than its outputs, [S].
-
-        Args:
-            model: gives outputs for inputs, in evaluation.
-        """
-        return self.total(outputs, targets)
-
-    @abstractmethod
-    def value(self, total_S: np.ndarray) -> Any:
-        """The number, or lists of numbers, of the sums."""
 
 
 class Task(Component):
@@ -92,7 +47,9 @@ class Task(Component):
     """What the loss is in, such as `nats`."""
 
     extra_metrics: str = key(
-        "", "metrics that are recorded beside the first: their names, separated by commas, or all", "off"
+        "",
+        "metrics that are recorded beside the first: all, or their names with commas, also package.module:function",
+        "off",
     )
 
     auxiliary_weight: float = key(
@@ -103,9 +60,16 @@ class Task(Component):
         le=LARGE,
     )
 
+    _own: tuple[Holder | None, ...] = ()
+
     def model_post_init(self, context: object) -> None:
-        """Refuse metrics that there are not."""
+        """Refuse metrics that there are not, and keep those that are objects of this process."""
+        self._keep()
         self.recorded  # noqa: B018 - raises
+
+    def _keep(self) -> None:
+        """Hold the objects that metrics are made of."""
+        self._own = tuple(holder(name.strip()) for name in self.extra_metrics.split(",") if ":" in name)
 
     @property
     def recorded(self) -> tuple[Metric, ...]:
@@ -115,14 +79,18 @@ class Task(Component):
             InputError: one is asked for that this task has not.
         """
         asked = [name.strip() for name in self.extra_metrics.split(",") if name.strip()]
-        if asked == ["all"]:
-            return self.metrics
         others = {metric.name: metric for metric in self.metrics[1:]}
-        for name in asked:
-            if name not in others:
-                allowed = f"{self.name} has {', '.join(others) or 'none'}, or all"
+        names = list(others) if asked == ["all"] else list(dict.fromkeys(asked))
+        for name in names:
+            if ":" not in name and name not in others:
+                allowed = f"{self.name} has {', '.join(others) or 'none'}, or all, or your own package.module:function"
                 raise InputError("extra_metrics", self.extra_metrics, allowed)
-        return self.metrics[:1] + tuple(others[name] for name in dict.fromkeys(asked))
+        found = self.metrics[:1] + tuple(metric_named(name) if ":" in name else others[name] for name in names)
+        called = [metric.name for metric in found]
+        if twice := next((name for name in called if called.count(name) > 1 or name == "loss"), None):
+            told = f"there is another metric called {twice}; rename yours"
+            raise InputError("extra_metrics", self.extra_metrics, told)
+        return found
 
     @property
     def headline(self) -> Metric:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from fedsam.tasks.base import Metric
+from fedsam.tasks.metric import Metric
 
 
 class Accuracy(Metric):

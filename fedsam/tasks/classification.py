@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fedsam.errors import InputError
-from fedsam.tasks.base import Metric, Task, Weight
+from fedsam.tasks.base import Task, Weight
 from fedsam.tasks.class_metrics import (
     Accuracy,
     BalancedAccuracy,
@@ -22,6 +22,7 @@ from fedsam.tasks.class_metrics import (
     PerClassAccuracy,
     Top5,
 )
+from fedsam.tasks.metric import Metric
 
 if TYPE_CHECKING:
     from fedsam.data.spec import Spec

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedsam.tasks.base import Metric
+from fedsam.tasks.metric import Metric
 
 
 class _Pixels(Metric):

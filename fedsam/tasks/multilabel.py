@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from fedsam.errors import InputError
-from fedsam.tasks.base import Metric, Task, Weight
+from fedsam.tasks.base import Task, Weight
+from fedsam.tasks.metric import Metric
 
 if TYPE_CHECKING:
     from fedsam.data.spec import Spec

@@ -16,8 +16,9 @@ from torch import Tensor
 from fedsam.config import key
 from fedsam.data.masks import unlabelled
 from fedsam.errors import InputError
-from fedsam.tasks.base import Metric, Task, Weight
+from fedsam.tasks.base import Task, Weight
 from fedsam.tasks.mask_metrics import MeanIoU, PerClassIoU, PixelAccuracy, PixelConfusion
+from fedsam.tasks.metric import Metric
 
 if TYPE_CHECKING:
     from fedsam.data.spec import Spec

@@ -13,7 +13,8 @@ from torch import Tensor
 from fedsam.config import key
 from fedsam.data.tokens import UNCOUNTED
 from fedsam.errors import InputError
-from fedsam.tasks.base import Metric, Task, Weight
+from fedsam.tasks.base import Task, Weight
+from fedsam.tasks.metric import Metric
 from fedsam.tasks.token_metrics import (
     BLEU,
     BitsPerCharacter,

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from fedsam.data.tokens import UNCOUNTED
 from fedsam.errors import InputError
-from fedsam.tasks.base import Metric
+from fedsam.tasks.metric import Metric
 
 LARGEST = 700.0  # of an exponent in float64
 

@@ -22,7 +22,9 @@ from fedsam.errors import InputError
 class _Given(Partition):
     """A division that is looked up or called; `divide` gives index lists or the client of each example."""
 
-    divide: ClassVar[Callable[[np.ndarray, int, np.random.Generator], Any]]
+    counts: ClassVar[bool] = True
+
+    divide: ClassVar[Callable[[np.ndarray, int | None, np.random.Generator], Any]]
 
     def assign(
         self, labels: np.ndarray, clients: int, samples_per_client: int | None, rng: np.random.Generator
@@ -35,7 +37,7 @@ class _Given(Partition):
         """
         if samples_per_client is not None:
             self._refuse("samples_per_client", samples_per_client, "the partition says who has what; leave it out")
-        parts = self._parts(_read(type(self).divide(labels, clients, rng)), len(labels))
+        parts = self._parts(_read(type(self).divide(labels, clients or None, rng)), len(labels))
         if clients not in (0, parts.clients):
             self._refuse("clients", clients, f"the partition has {parts.clients}; leave it out")
         index = parts.index
@@ -73,7 +75,7 @@ def _restored(name: str, things: dict[str, Any]) -> Partition:
 
 def taken(thing: Any) -> Holder | None:
     """The holder of index lists, of the client of each example, or of a function (labels, clients, rng) that gives
-    either; None for anything else.
+    either, with `clients` None where their number was not said; None for anything else.
     """
     if callable(thing) and not inspect.isclass(thing):
         return named(thing, getattr(thing, "__name__", type(thing).__name__), lambda: summed(thing))
@@ -120,5 +122,4 @@ def adopted(root: type[Partition], found: Any, name: str) -> type[Partition]:
         attribute, __base__=_Given, __module__=module, __doc__=inspect.getdoc(found) if function else None
     )
     cls.divide = staticmethod(found if function else lambda labels, clients, rng: found)
-    cls.counts = not function
     return cls  # type: ignore[no-any-return]
