@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 
 from fedsam.runs.notebook import in_notebook
-from fedsam.runs.progress import Progress, interruptible
+from fedsam.runs.progress import Progress, interruptible, steady
 from fedsam.runs.records import Record
 from fedsam.runs.result import Listener
 
@@ -26,6 +26,7 @@ def watched(quiet: bool | None, stop: threading.Event | None = None) -> Iterator
     """
     seen = in_notebook() or (sys.stderr is not None and sys.stderr.isatty())
     with (
+        steady() if seen else nullcontext(),
         nullcontext(stop) if stop is not None else interruptible() as ending,
         Progress(quiet=not seen if quiet is None else quiet) as progress,
     ):

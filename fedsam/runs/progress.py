@@ -159,6 +159,17 @@ class Progress(Listener):
 
 
 @contextmanager
+def steady() -> Iterator[None]:
+    """Inside, what cannot be written to standard error stops nothing."""
+    stderr = sys.stderr
+    sys.stderr = _Steady(stderr)
+    try:
+        yield
+    finally:
+        sys.stderr = stderr
+
+
+@contextmanager
 def interruptible() -> Iterator[threading.Event]:
     """An event that Ctrl-C sets, or a notebook's button that interrupts; the second time it stops at once.
 
@@ -201,12 +212,11 @@ def graceful() -> Iterator[threading.Event]:
     numbers = [signal.SIGINT, signal.SIGTERM]
     if HANGUP is not None and signal.getsignal(HANGUP) != signal.SIG_IGN:
         numbers.append(HANGUP)
-    before, stderr = {number: signal.signal(number, handle) for number in numbers}, sys.stderr
-    sys.stderr = _Steady(stderr)
+    before = {number: signal.signal(number, handle) for number in numbers}
     try:
-        yield stop
+        with steady():
+            yield stop
     finally:
-        sys.stderr = stderr
         for number, handler in before.items():
             signal.signal(number, handler)
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from fedsam import resume, simulate
+from fedsam import resume
 from fedsam.cli import app
+from fedsam.federated.simulate import simulate
 from fedsam.run import Run
 from fedsam.runs.directory import RunDirectory
 from fedsam.runs.progress import Progress, graceful
@@ -66,7 +67,7 @@ def test_the_round_is_finished_and_saved(
     assert manifest is not None
     assert manifest.round == 5
     assert signal.getsignal(signal.SIGHUP) is signal.default_int_handler
-    resume(out)
+    resume(out)  # whose progress finds no terminal
     simulate(Run.from_keys({**keys, "out": str(tmp_path / "whole")}))
     assert outcome(out) == outcome(tmp_path / "whole")
 
