@@ -12,36 +12,28 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from fedsam.tasks.metric import Metric
+from fedsam.tasks.metric import MeanOverExamples, Metric
 
 
-class Accuracy(Metric):
+class Accuracy(MeanOverExamples):
     """Share of examples whose largest logit is that of their class."""
 
     name, better, unit = "accuracy", "higher", "share"
 
-    def statistics(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Whether it is, and 1; [N, 2]."""
-        return _counted((outputs.argmax(dim=1) == targets).double())
-
-    def value(self, total_S: np.ndarray) -> float:
-        """Correct ones / all."""
-        return float(total_S[0] / total_S[1])
+    def each(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Whether it is."""
+        return outputs.argmax(dim=1) == targets
 
 
-class Top5(Metric):
+class Top5(MeanOverExamples):
     """Share of examples whose class is among the five with the largest logits."""
 
     name, better, unit = "top5", "higher", "share"
 
-    def statistics(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Whether it is, and 1; [N, 2]."""
+    def each(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Whether it is."""
         five = outputs.topk(min(5, outputs.shape[1]), dim=1).indices
-        return _counted((five == targets[:, None]).any(dim=1).double())
-
-    def value(self, total_S: np.ndarray) -> float:
-        """Those among five / all."""
-        return float(total_S[0] / total_S[1])
+        return (five == targets[:, None]).any(dim=1)
 
 
 class _PerClass(Metric):
@@ -66,10 +58,10 @@ class MacroF1(_PerClass):
     name, better, unit = "macro_f1", "higher", "share"
 
     def value(self, total_S: np.ndarray) -> float:
-        """The mean."""
+        """The mean; 0 if there is no such class."""
         own_L, predicted_L, both_L = np.split(total_S, 3)
         there = own_L + predicted_L > 0
-        return float((2 * both_L[there] / (own_L + predicted_L)[there]).mean())
+        return float((2 * both_L[there] / (own_L + predicted_L)[there]).mean()) if there.any() else 0.0
 
 
 class BalancedAccuracy(_PerClass):
@@ -134,7 +126,3 @@ class ConfusionMatrix(Metric):
         """[L][L]."""
         side = round(len(total_S) ** 0.5)
         return total_S.astype(int).reshape(side, side).tolist()
-
-
-def _counted(each_N: Tensor) -> Tensor:
-    return torch.stack([each_N, torch.ones_like(each_N)], dim=1)

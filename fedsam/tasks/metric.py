@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from fedsam.measure.score import Score
@@ -60,3 +61,20 @@ class Metric(ABC):
     @abstractmethod
     def value(self, total_S: np.ndarray) -> Any:
         """The number, or lists of numbers, of the sums."""
+
+
+class MeanOverExamples(Metric):
+    """The mean of a number of each example."""
+
+    @abstractmethod
+    def each(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The number of each, [N]."""
+
+    def statistics(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The number, and 1; [N, 2]."""
+        each_N = self.each(outputs, targets).double()
+        return torch.stack([each_N, torch.ones_like(each_N)], dim=1)
+
+    def value(self, total_S: np.ndarray) -> float:
+        """Their sum / examples."""
+        return float(total_S[0] / total_S[1])

@@ -14,6 +14,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from fedsam.errors import InputError
 from fedsam.tasks.base import Task, Weight
+from fedsam.tasks.class_metrics import MacroF1
 from fedsam.tasks.metric import Metric
 
 if TYPE_CHECKING:
@@ -49,23 +50,15 @@ class MeanAveragePrecision(Metric):
         return float(np.mean(found)) if found else float("nan")
 
 
-class MacroF1(Metric):
+class LabelF1(MacroF1):
     """F1 = 2 TP / (examples + predictions) of each label, predicted where its probability is above 1/2, and their mean
     over the labels that occur in either.
     """
-
-    name, better, unit = "macro_f1", "higher", "share"
 
     def statistics(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Whether each label holds, is predicted, and both; [N, 3L]."""
         holds_NL, predicted_NL = targets.double(), (outputs > 0).double()
         return torch.cat([holds_NL, predicted_NL, holds_NL * predicted_NL], dim=1)
-
-    def value(self, total_S: np.ndarray) -> float:
-        """The mean over labels; 0 if there is none."""
-        holds_L, predicted_L, both_L = np.split(total_S, 3)
-        there = holds_L + predicted_L > 0
-        return float((2 * both_L[there] / (holds_L + predicted_L)[there]).mean()) if there.any() else 0.0
 
 
 class Multilabel(Task):
@@ -74,7 +67,7 @@ class Multilabel(Task):
     l = −Σ_l [y_l log p_l + (1 − y_l) log(1 − p_l)] / L,   dl/dz = (p − y) / L
     """
 
-    metrics: ClassVar[tuple[Metric, ...]] = (MeanAveragePrecision(), MacroF1())
+    metrics: ClassVar[tuple[Metric, ...]] = (MeanAveragePrecision(), LabelF1())
     loss_unit: ClassVar[str] = "nats"
 
     def output_shape(self, spec: Spec) -> tuple[int, ...]:

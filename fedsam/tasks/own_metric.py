@@ -9,20 +9,18 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from fedsam.border.content import summed
 from fedsam.border.foreign import imported
 from fedsam.border.given import Holder, carried, holder, known, named
 from fedsam.errors import InputError
-from fedsam.tasks.metric import Metric
+from fedsam.tasks.metric import MeanOverExamples, Metric
 
 TOLD = "must be a function (outputs, targets) that gives a number for each example, or a Metric"
 
 
-class Mean(Metric):
+class Mean(MeanOverExamples):
     """The mean over examples of what a function gives for each.
 
     Args:
@@ -40,8 +38,8 @@ class Mean(Metric):
             raise InputError("extra_metrics", found_by, "its `better` must be higher or lower")
         vars(self).update(about)
 
-    def statistics(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Each example's number, and 1.
+    def each(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Each example's number.
 
         Raises:
             InputError: there is not one for each.
@@ -51,11 +49,7 @@ class Mean(Metric):
             shape = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
             told = f"gave {shape} for {len(outputs)} examples, must give a tensor [{len(outputs)}], a number for each"
             raise InputError("extra_metrics", self.name, told)
-        return torch.stack([found.double(), torch.ones_like(found, dtype=torch.float64)], dim=1)
-
-    def value(self, total_S: np.ndarray) -> float:
-        """The mean."""
-        return float(total_S[0] / total_S[1])
+        return found
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restored, (self.found_by, carried([self.found_by]))

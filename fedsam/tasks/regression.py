@@ -5,6 +5,7 @@ Shapes: N examples, D numbers of a target, S statistics.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -15,38 +16,34 @@ from torch.nn import functional as F  # noqa: N812
 from fedsam.config import key
 from fedsam.errors import InputError
 from fedsam.tasks.base import Task, Weight
-from fedsam.tasks.metric import Metric
+from fedsam.tasks.metric import MeanOverExamples, Metric
 
 if TYPE_CHECKING:
     from fedsam.data.spec import Spec
 
 
-class RMSE(Metric):
+class RMSE(MeanOverExamples):
     """√(Σ (z − y)² / (N D)), in the unit of the targets."""
 
     name, better, unit = "rmse", "lower", ""
 
-    def statistics(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The mean of the squares, and 1; [N, 2]."""
-        return _counted(_errors(outputs, targets).square().mean(dim=1))
+    def each(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The mean of the squares."""
+        return _errors(outputs, targets).square().mean(dim=1)
 
     def value(self, total_S: np.ndarray) -> float:
         """The root of their mean."""
-        return float(np.sqrt(total_S[0] / total_S[1]))
+        return math.sqrt(super().value(total_S))
 
 
-class MAE(Metric):
+class MAE(MeanOverExamples):
     """Σ |z − y| / (N D), in the unit of the targets."""
 
     name, better, unit = "mae", "lower", ""
 
-    def statistics(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The mean of the distances, and 1; [N, 2]."""
-        return _counted(_errors(outputs, targets).abs().mean(dim=1))
-
-    def value(self, total_S: np.ndarray) -> float:
-        """Their mean."""
-        return float(total_S[0] / total_S[1])
+    def each(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The mean of the distances."""
+        return _errors(outputs, targets).abs().mean(dim=1)
 
 
 class R2(Metric):
@@ -109,7 +106,3 @@ class Regression(Task):
 def _errors(outputs: Tensor, targets: Tensor) -> Tensor:
     """z − y, float64 [N, D]."""
     return (outputs.reshape(targets.shape).double() - targets.double()).reshape(len(targets), -1)
-
-
-def _counted(each_N: Tensor) -> Tensor:
-    return torch.stack([each_N, torch.ones_like(each_N)], dim=1)

@@ -20,7 +20,7 @@ from fedsam.data.stored import Partitioned
 from fedsam.errors import InputError
 from fedsam.rng import stream
 from fedsam.tasks.base import Metric, Task
-from fedsam.tasks.multilabel import MacroF1, MeanAveragePrecision, Multilabel
+from fedsam.tasks.multilabel import LabelF1, MeanAveragePrecision, Multilabel
 
 N, L = 83, 5
 RNG = torch.Generator().manual_seed(2)
@@ -43,7 +43,7 @@ def test_metrics_are_scikit_learns() -> None:
     assert len(np.unique(z[:, 0])) < N
     some = [reference.average_precision_score(y[:, at], z[:, at]) for at in range(L - 1)]
     assert value(MeanAveragePrecision()) == pytest.approx(np.mean(some), rel=1e-12)
-    assert value(MacroF1()) == pytest.approx(reference.f1_score(y, z > 0, average="macro", zero_division=0), rel=1e-12)
+    assert value(LabelF1()) == pytest.approx(reference.f1_score(y, z > 0, average="macro", zero_division=0), rel=1e-12)
 
 
 def test_loss_and_derivative_are_torchs() -> None:
