@@ -3,12 +3,44 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from fedsam.errors import InputError
+
+
+def must_have_values(cls: type[BaseModel], values: Mapping[str, Any], whose: str = "its callable") -> None:
+    """Refuse that a key without a default has no value.
+
+    Args:
+        cls: the component, whose fields were made of parameters.
+        values: that are given.
+        whose: parameters, for the message.
+
+    Raises:
+        InputError: under the key.
+    """
+    for field, info in cls.model_fields.items():
+        if info.is_required() and field not in values:
+            raise InputError(field, InputError.ABSENT, f"needs a value, {whose} has no default for it")
+
+
+@contextmanager
+def reading_signature(name: str) -> Iterator[None]:
+    """Say in one line that the signature of the callable of this name cannot be read.
+
+    Raises:
+        InputError: under "name".
+    """
+    try:
+        yield
+    except (ValueError, TypeError, NameError, AttributeError) as error:
+        told = f"its signature cannot be read ({error}); wrap it in a function of your own"
+        raise InputError("name", name, told) from None
 
 
 def key_of(parameter: inspect.Parameter, name: str, root: type, *taken: str) -> Any:

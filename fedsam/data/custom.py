@@ -18,7 +18,7 @@ import numpy as np
 from pydantic import create_model
 
 from fedsam.border.foreign import must_build
-from fedsam.border.signature import key_of
+from fedsam.border.signature import key_of, must_have_values, reading_signature
 from fedsam.config import Component, find
 from fedsam.data.arrays import in_a_row, of_arrays
 from fedsam.data.base import Dataset, Split
@@ -47,9 +47,7 @@ class _Adopted(Partitioned):
     made_by: ClassVar[Callable[..., Any]]
 
     def __init__(self, **values: Any) -> None:
-        for field, info in type(self).model_fields.items():
-            if info.is_required() and field not in values:
-                raise InputError(field, InputError.ABSENT, "needs a value, its callable has no default for it")
+        must_have_values(type(self), values)
         super().__init__(**values)
 
     def read(self) -> tuple[Spec, Split, Split]:
@@ -122,11 +120,8 @@ def adopted(root: type[D], found: Any, name: str) -> type[D]:
         told = f"must be a subclass of {root.__module__}.{root.__name__}, or a callable that returns (training, test)"
         raise InputError("name", name, told)
     must_build(found, name, tuple, dict)
-    try:
+    with reading_signature(name):
         parameters = inspect.signature(found, eval_str=True).parameters.values()
-    except (ValueError, TypeError, NameError, AttributeError) as error:
-        allowed = f"its signature cannot be read ({error}); wrap it in a function of your own"
-        raise InputError("name", name, allowed) from None
     fields = {each.name: held for each in parameters if (held := key_of(each, name, Partitioned)) is not None}
     if taken := sorted(set(fields) & set(Partitioned.model_fields)):
         raise InputError("name", name, f"its parameter {taken[0]!r} is a key of every data set; rename it")

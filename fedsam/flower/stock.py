@@ -21,6 +21,7 @@ from pydantic import Field, create_model
 from torch import Tensor
 
 from fedsam.algorithm.strategy import State, Strategy
+from fedsam.border.signature import must_have_values
 from fedsam.config import find
 from fedsam.errors import InputError, RunError
 from fedsam.flower.apart import apart, kept, restore, same
@@ -54,9 +55,7 @@ class Stock(Strategy):
     made_by: ClassVar[type[stock.Strategy]]
 
     def __init__(self, **values: Any) -> None:
-        for field, info in type(self).model_fields.items():
-            if info.is_required() and field not in values:
-                raise InputError(field, InputError.ABSENT, "needs a value, Flower has no default for it")
+        must_have_values(type(self), values, "Flower")
         super().__init__(**values)
 
     def model_post_init(self, context: object) -> None:

@@ -24,7 +24,7 @@ from torch import nn
 from fedsam.border.content import summed
 from fedsam.border.foreign import must_build
 from fedsam.border.given import Holder, carried, holder, known, named
-from fedsam.border.signature import key_of
+from fedsam.border.signature import key_of, must_have_values, reading_signature
 from fedsam.config import Component, find
 from fedsam.errors import InputError
 from fedsam.models.base import Model
@@ -53,9 +53,7 @@ class _Adopted(Model):
     """Keys that are parameters of the callable."""
 
     def __init__(self, **values: Any) -> None:
-        for field, info in type(self).model_fields.items():
-            if info.is_required() and field not in values:
-                raise InputError(field, InputError.ABSENT, "needs a value, its callable has no default for it")
+        must_have_values(type(self), values)
         super().__init__(**values)
 
     def keys(self) -> dict[str, Any]:
@@ -176,11 +174,8 @@ def adopted(root: type[M], found: Any, name: str) -> type[M]:
         what = "a finished module" if isinstance(found, nn.Module) else f"{found!r}"
         raise InputError("name", name, f"is {what}, must be a Model class or a callable that returns a torch.nn.Module")
     must_build(found, name, nn.Module)
-    try:
+    with reading_signature(name):
         made_by, parameters = parameters_of(found)
-    except (ValueError, TypeError, NameError, AttributeError) as error:
-        allowed = f"its signature cannot be read ({error}); wrap it in a function of your own"
-        raise InputError("name", name, allowed) from None
     supplied = _supplied([parameter.name for parameter in parameters])
     takes_more = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
     fields: dict[str, Any] = {}
