@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from fedsam.engine.base import Engine
@@ -44,7 +44,7 @@ def simulate(
         RunError: the loss is no longer finite, memory or disk are full.
         Interrupted: it was stopped.
     """
-    return _told(lambda told, ending: begin(run, told, ending), listener, stop, callbacks, quiet)
+    return _told(partial(begin, run), listener, stop, callbacks, quiet)
 
 
 def resume(
@@ -72,7 +72,7 @@ def resume(
     """
     if run is not None:
         _must_be(Path(path), run)
-    return _told(lambda told, ending: go_on(path, told, ending, engine), listener, stop, callbacks, quiet)
+    return _told(partial(go_on, path, engine=engine), listener, stop, callbacks, quiet)
 
 
 def _must_be(path: Path, run: Run) -> None:
@@ -93,6 +93,5 @@ def _told(
     quiet: bool | None,
 ) -> Result:
     own = [*([listener] if listener else []), *listeners_of(callbacks)]
-    with ExitStack() as stack:
-        progress, ending = stack.enter_context(watched(True if listener and quiet is None else quiet, stop))
+    with watched(True if listener and quiet is None else quiet, stop) as (progress, ending):
         return carry_out(Several([progress, *own]), ending)

@@ -26,7 +26,7 @@ def watched(quiet: bool | None, stop: threading.Event | None = None) -> Iterator
     """
     seen = in_notebook() or (sys.stderr is not None and sys.stderr.isatty())
     with (
-        steady() if seen else nullcontext(),
+        steady(),
         nullcontext(stop) if stop is not None else interruptible() as ending,
         Progress(quiet=not seen if quiet is None else quiet) as progress,
     ):

@@ -6,7 +6,6 @@ Shapes: N examples, B batch, P parameters, S statistics: of batch normalisation,
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -42,7 +41,10 @@ def scores(
     """
     loss, weights = (torch.zeros((), dtype=torch.float64, device=context.device) for _ in range(2))
     totals: list[Tensor] = []
-    model = partial(_given, context, theta_P, statistics)
+
+    def model(inputs: Tensor) -> Tensor:
+        return context.outputs(theta_P, inputs, *statistics)
+
     with torch.no_grad():
         for inputs, outputs, targets in _outputs(context, theta_P, store, statistics):
             losses_B, weight = context.task.losses(outputs, targets)
@@ -116,10 +118,6 @@ def _outputs(
     for begin in range(0, len(store.targets), batch):
         inputs = context.prepare(store.inputs[begin : begin + batch])
         yield inputs, context.outputs(theta_P, inputs, *statistics), store.targets[begin : begin + batch]
-
-
-def _given(context: RunContext, theta_P: Tensor, statistics: Sequence[Tensor], inputs: Tensor) -> Tensor:
-    return context.outputs(theta_P, inputs, *statistics)
 
 
 def _sum(weight: Weight, examples: int) -> Tensor | float:
