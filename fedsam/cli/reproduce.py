@@ -57,7 +57,7 @@ def reproduce(
             progress,
             only=only,
             stop=stop,
-            workers=0 if workers is None and address else workers,
+            workers=workers,
             address=address,
             tell=lambda line: tell(f"measuring: {line}"),
         )

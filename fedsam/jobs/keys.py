@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from fedsam.config import Component, Config
@@ -20,32 +21,20 @@ def keys_of(run: Run | None, keys: Mapping[str, Any] | None) -> dict[str, Any]:
     return {**(_chosen(run) if run is not None else {}), **(keys or {})}
 
 
-def _chosen(run: Run) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for field, info in Run.model_fields.items():
-        value = getattr(run, field)
-        if not isinstance(value, Component):
-            found |= _plain(run, field, field)
-            continue
-        if value.name != info.default:
-            found[f"{field}.name"] = value.name
-        found |= _inside(value, field)
-    return found
-
-
-def _inside(part: Component, group: str) -> dict[str, Any]:
+def _chosen(part: Config, group: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for field, info in type(part).model_fields.items():
-        value = getattr(part, field)
-        if not isinstance(value, Component):
-            found |= _plain(part, field, f"{group}.{field}")
-            continue
-        if value.name != info.default:
-            found[f"{group}.{field}"] = value.name
-        found |= _inside(value, group)
+        value, key = getattr(part, field), f"{group}.{field}" if group else field
+        if isinstance(value, Component):
+            if value.name != info.default:
+                found[key if group else f"{field}.name"] = value.name
+            found |= _chosen(value, group or field)
+        elif field in part.model_fields_set or value != info.default:
+            found[key] = value
     return found
 
 
-def _plain(held: Config, field: str, key: str) -> dict[str, Any]:
-    value, usual = getattr(held, field), type(held).model_fields[field].default
-    return {key: value} if field in held.model_fields_set or value != usual else {}
+def taken_out(given: dict[str, Any], out: Path | str | None) -> Path | None:
+    """The directory that a job writes into: `out`, else the key of that name, which is taken out; None for neither."""
+    named = given.pop("out", None)
+    return Path(out or named) if out or named else None

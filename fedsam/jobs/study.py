@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fedsam.jobs.keys import keys_of
+from fedsam.jobs.keys import keys_of, taken_out
 from fedsam.jobs.watched import watched
 from fedsam.run import Run
 from fedsam.sweeps import studies
@@ -45,11 +45,9 @@ def study(
         Interrupted: it was stopped.
     """
     given = keys_of(run, keys)
-    named = given.pop("out", None)
-    place = Path(out or named) if out or named else None
+    place = taken_out(given, out)
     runs = studies.settings(given, hessian)
-    at_once = 0 if workers is None and address else workers
     with watched(quiet, stop) as (progress, ending):
         return studies.study(
-            runs, seeds, progress, ending, out=place, workers=at_once, address=address, against=against
+            runs, seeds, progress, ending, out=place, workers=workers, address=address, against=against
         )

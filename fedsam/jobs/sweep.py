@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fedsam.jobs.keys import keys_of
+from fedsam.jobs.keys import keys_of, taken_out
 from fedsam.jobs.watched import watched
 from fedsam.run import Run
 from fedsam.sweeps import grid
@@ -47,9 +47,8 @@ def sweep(
         Interrupted: it was stopped.
     """
     given = {"engine.threads": "1", **keys_of(run, keys)}
-    named = given.pop("out", None)
+    place = taken_out(given, out)
     runs = grid.settings(given)
-    place = Path(out or named) if out or named else default_out(runs, seeds)
-    at_once = 0 if workers is None and address else workers
+    place = place or default_out(runs, seeds)
     with watched(quiet, stop) as (progress, ending):
-        return compare(runs, seeds, progress, ending, out=place, workers=at_once, address=address, apart=apart)
+        return compare(runs, seeds, progress, ending, out=place, workers=workers, address=address, apart=apart)

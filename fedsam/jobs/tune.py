@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fedsam.jobs.keys import keys_of
+from fedsam.jobs.keys import keys_of, taken_out
 from fedsam.jobs.watched import watched
 from fedsam.run import Run
 from fedsam.tuning.result import Tuned
@@ -53,8 +53,7 @@ def tune(
         Interrupted: it was stopped.
     """
     given = keys_of(run, keys)
-    named = given.pop("out", None)
-    place = Path(out or named) if out or named else None
+    place = taken_out(given, out)
     asked = Settings(given, search=search, trials=trials, rounds=rounds, seeds=seeds, workers=workers, grace=grace)
     with watched(quiet, stop) as (progress, ending):
         return tuned(asked, place, progress, ending, address)

@@ -170,7 +170,7 @@ def compare(
         out: the directory; None = the runs' own `out`, or where they have none a new one under runs/.
         workers: runs at a time, as Ray tasks, 0 = as many as there are cores or GPUs; None = one after the other, in
             this process.
-        address: of a Ray cluster to join.
+        address: of a Ray cluster to join, for as many runs at a time as it takes where `workers` does not say.
         apart: train every run by itself, also where several could be trained as one (see `fedsam.sweeps.batched`).
 
     Raises:
@@ -243,6 +243,7 @@ def train(
         except Damaged as error:
             failures.append(f"{job.label}: {error}")
     progress.plan(sum(job.run.rounds for job in missing))
+    workers = 0 if workers is None and address else workers
     if workers is None:
         _in_turn(missing, _split(missing, apart), progress, stop, failures, go_on)
     elif missing:
