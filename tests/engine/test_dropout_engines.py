@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +13,20 @@ from torchvision.ops import StochasticDepth
 from fedsam import Run, simulate
 from fedsam.data.plan import ClientPlan
 from fedsam.federated.round_loop import Simulation
-from tests.support.every_engine import on, same_everywhere, stopped_and_resumed, weights
+from tests.support.every_engine import (
+    AT_ONCE,
+    EVERY_ENGINE,
+    collected,  # noqa: F401
+    on,
+    same_everywhere,
+    stopped_and_resumed,
+    weights,
+)
 from tests.support.flower_grid import inside_flower  # noqa: F401
 
 HERE = __name__
 
-pytestmark = [
-    pytest.mark.usefixtures("inside_flower"),
-    pytest.mark.filterwarnings(  # Ray leaves files and processes to the garbage collector
-        "ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"
-    ),
-]
+pytestmark = EVERY_ENGINE
 
 
 class Net(nn.Module):
@@ -48,29 +49,15 @@ class Net(nn.Module):
 
 
 def described(**changes: Any) -> Run:
-    keys: dict[str, Any] = {
+    keys = {
+        **AT_ONCE,
         "data.name": "tests.support.ragged:Ragged",
         "model.name": f"{HERE}:Net",
-        "client.name": "asam",
         "client.batch_size": 4,
         "client.lr": 0.02,
-        "server.name": "scaffold",
-        "average.name": "swa",
-        "average.cycle": 1,
-        "average.start": 0.4,
         "cohort": 5,
-        "rounds": 3,
-        "engine.name": "loop",
-        "engine.precision": "fp64",
-        "engine.threads": 1,
     }
     return Run.from_keys(keys | changes)
-
-
-@pytest.fixture(autouse=True)
-def _collected() -> Iterator[None]:
-    yield
-    gc.collect()
 
 
 def test_masks_are_the_same_on_every_engine() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,44 +14,33 @@ from fedsam.models.initialise import Form
 from fedsam.models.lstm import LSTM
 from fedsam.models.transformer import Transformer
 from fedsam.params import theta_of
-from tests.support.every_engine import on, same_everywhere, stopped_and_resumed, weights
+from tests.support.every_engine import (
+    AT_ONCE,
+    EVERY_ENGINE,
+    collected,  # noqa: F401
+    on,
+    same_everywhere,
+    stopped_and_resumed,
+    weights,
+)
 from tests.support.flower_grid import inside_flower  # noqa: F401
 from tests.support.texts import T, V
 
-pytestmark = [
-    pytest.mark.usefixtures("inside_flower"),
-    pytest.mark.filterwarnings(  # Ray leaves files and processes to the garbage collector
-        "ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"
-    ),
-]
+pytestmark = EVERY_ENGINE
 
 
 def described(**changes: Any) -> Run:
-    keys: dict[str, Any] = {
+    keys = {
+        **AT_ONCE,
         "data.name": "tests.support.texts:Texts",
         "model.name": "transformer",
         "model.width": 8,
         "model.dropout": 0.1,
-        "client.name": "asam",
         "client.batch_size": 3,
         "client.lr": 0.1,
-        "server.name": "scaffold",
-        "average.name": "swa",
-        "average.cycle": 1,
-        "average.start": 0.4,
         "cohort": 4,
-        "rounds": 3,
-        "engine.name": "loop",
-        "engine.precision": "fp64",
-        "engine.threads": 1,
     }
     return Run.from_keys(keys | changes)
-
-
-@pytest.fixture(autouse=True)
-def _collected() -> Iterator[None]:
-    yield
-    gc.collect()
 
 
 def test_a_transformer_is_the_same_on_every_engine() -> None:

@@ -5,9 +5,7 @@ Shapes: I inputs, O outputs, R rank.
 
 from __future__ import annotations
 
-import gc
 import pickle
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +21,20 @@ from fedsam.models.adapters.lora import LoRA
 from fedsam.models.adapters.part import Part
 from fedsam.models.base import Model
 from fedsam.params import layout_of
-from tests.support.every_engine import on, same_everywhere, stopped_and_resumed, weights
+from tests.support.every_engine import (
+    AT_ONCE,
+    EVERY_ENGINE,
+    collected,  # noqa: F401
+    on,
+    same_everywhere,
+    stopped_and_resumed,
+    weights,
+)
 from tests.support.flower_grid import inside_flower  # noqa: F401
 
 HERE = __name__
 
-pytestmark = [
-    pytest.mark.usefixtures("inside_flower"),
-    pytest.mark.filterwarnings(  # Ray leaves files and processes to the garbage collector
-        "ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"
-    ),
-]
+pytestmark = EVERY_ENGINE
 
 
 class Net(nn.Module):
@@ -53,30 +54,16 @@ class Net(nn.Module):
 
 
 def described(**changes: Any) -> Run:
-    keys: dict[str, Any] = {
+    keys = {
+        **AT_ONCE,
         "data.name": "tests.support.ragged:Ragged",
         "model.name": f"{HERE}:Net",
-        "client.name": "asam",
         "client.batch_size": 4,
         "client.lr": 0.05,
-        "server.name": "scaffold",
-        "average.name": "swa",
-        "average.cycle": 1,
-        "average.start": 0.4,
         "cohort": 5,
-        "rounds": 3,
-        "engine.name": "loop",
-        "engine.precision": "fp64",
-        "engine.threads": 1,
     }
     lora = {} if "model.adapter" in changes else {"model.adapter": "lora", "model.rank": 2}
     return Run.from_keys(keys | lora | changes)
-
-
-@pytest.fixture(autouse=True)
-def _collected() -> Iterator[None]:
-    yield
-    gc.collect()
 
 
 def trained_names(run: Run) -> tuple[str, ...]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import threading
+import gc
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,8 +14,37 @@ from torch import Tensor
 from fedsam import Run, resume, simulate
 from fedsam.engine.flower import Flower
 from fedsam.errors import Interrupted
-from fedsam.runs.result import Listener, Result
+from fedsam.runs.result import Result
 from tests.support.flower_grid import Nodes
+from tests.support.interrupted import StopAt
+
+EVERY_ENGINE = [
+    pytest.mark.usefixtures("inside_flower", "collected"),
+    pytest.mark.filterwarnings(  # Ray leaves files and processes to the garbage collector
+        "ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"
+    ),
+]
+"""Marks of a module whose runs go through all of them; it imports the two fixtures."""
+
+AT_ONCE: dict[str, Any] = {
+    "client.name": "asam",
+    "server.name": "scaffold",
+    "average.name": "swa",
+    "average.cycle": 1,
+    "average.start": 0.4,
+    "rounds": 3,
+    "engine.name": "loop",
+    "engine.precision": "fp64",
+    "engine.threads": 1,
+}
+"""A perturbation, control variates and an average over rounds, in float64."""
+
+
+@pytest.fixture
+def collected() -> Iterator[None]:
+    """What a test leaves is thrown away before the next one."""
+    yield
+    gc.collect()
 
 
 def weights(result: Result) -> Tensor:
@@ -31,18 +62,6 @@ def on(engine: str, run: Run, **settings: object) -> Result:
 def on_flower(run: Run, clients: int) -> Result:
     """A run over Flower's messages."""
     return simulate(run.replace(engine=Flower(threads=1, precision=run.engine.precision).over(Nodes(clients, 0))))
-
-
-class StopAt(Listener):
-    """Asks for an end after so many rounds."""
-
-    def __init__(self, at: int) -> None:
-        self.at, self.stop = at, threading.Event()
-
-    def round(self, done: int) -> None:
-        """Told of a round."""
-        if done == self.at:
-            self.stop.set()
 
 
 def stopped_and_resumed(run: Run, out: Path, at: int) -> Result:
