@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,6 +43,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest files first."""
     place = {name: n for n, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get("/".join(item.path.parts[-2:]), len(LONGEST)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_folder_of_ray() -> Iterator[None]:
+    """Clusters of this process stand apart: those of tests that run at the same time neither clear nor name them."""
+    folder = tempfile.mkdtemp(prefix="fs-", dir="/tmp")  # short, for Ray's sockets
+    before = os.environ.get("RAY_TMPDIR")
+    os.environ["RAY_TMPDIR"] = folder
+    yield
+    os.environ.pop("RAY_TMPDIR") if before is None else os.environ.update(RAY_TMPDIR=before)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

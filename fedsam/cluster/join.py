@@ -128,7 +128,7 @@ def _start(cluster: Cluster, limit: float, shown: dict[str, Any]) -> None:
         import ray
 
         ray.shutdown()  # if this is interrupted, the lock stays, and the rest is the keeper's once this process is gone
-        os.close(lock)
+        keeper.give_up(folder, lock)
         beside.wait()
         keeper.clear(folder)  # if the keeper has been killed
 

@@ -27,6 +27,8 @@ PREFIX = "fedsam-ray-"
 MARK = "FEDSAM_CLUSTER"
 """The environment variable that says which cluster a process belongs to: the path of its folder."""
 LOCK = "owner"
+ORDERLY = "orderly"
+"""A file that an owner leaves in its folder before it gives up the lock: it has ended by itself."""
 LONGEST = 107 - len("/fedsam-ray-12345678/r/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store")
 """Letters of a folder below which Ray's sockets still have names that the system takes."""
 
@@ -48,6 +50,12 @@ def make() -> tuple[Path, int]:
     return folder, lock
 
 
+def give_up(folder: Path, lock: int) -> None:
+    """Release the lock of a folder as its owner, who has ended by itself."""
+    (folder / ORDERLY).touch()
+    os.close(lock)
+
+
 def start(folder: Path) -> subprocess.Popen[bytes]:
     """This file at work beside its parent, for a folder."""
     return subprocess.Popen(
@@ -61,7 +69,10 @@ def start(folder: Path) -> subprocess.Popen[bytes]:
 
 
 def clear_dead() -> list[tuple[Path, int]]:
-    """Clear away this user's clusters whose owner and keeper are both gone: each folder, and how many processes."""
+    """Clear away this user's clusters whose owner and keeper are both gone: each folder, and how many processes.
+
+    A folder whose owner has just ended by itself may be found before its keeper has the lock. Nothing is told of it.
+    """
     cleared: list[tuple[Path, int]] = []
     for folder in parent().glob(f"{PREFIX}*") if fcntl else []:
         try:
@@ -69,7 +80,10 @@ def clear_dead() -> list[tuple[Path, int]]:
                 continue
             with (folder / LOCK).open("r+b") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                cleared.append((folder, clear(folder)))
+                orderly = (folder / ORDERLY).exists()
+                ended = clear(folder)
+                if not orderly:
+                    cleared.append((folder, ended))
         except OSError:  # its owner or keeper is there, or it has just gone
             continue
     return cleared

@@ -174,6 +174,17 @@ def test_what_a_keeper_could_not_end_is_cleared_by_the_next_start() -> None:
     assert not keeper.members(folder)
 
 
+def test_one_that_has_just_ended_by_itself_is_not_called_killed() -> None:
+    """Between an owner's end and its keeper's work another start may find the folder."""
+    folder, lock = keeper.make()
+    keeper.give_up(folder, lock)
+    assert keeper.clear_dead() == []
+    assert not folder.exists()
+    folder, lock = keeper.make()
+    os.close(lock)  # as a kill does
+    assert keeper.clear_dead() == [(folder, 0)]
+
+
 def test_folders_have_names_that_sockets_can_have(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_TMPDIR", "/" + "x" * 30)
     assert keeper.parent() == Path("/tmp")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +24,15 @@ pytest.importorskip("ray")
 KEYS = {"data.clients": 20, "cohort": 10, "rounds": 3, "evaluate_every": 1, "client.name": "sam", "engine.threads": 1}
 KEYS |= {"average.name": "swa", "average.cycle": 1, "average.start": 0.4}
 MARK = "FEDSAM_TEST_OF_PROCESSES_LEFT"
+
+
+@pytest.fixture(autouse=True)
+def no_earlier_clusters(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What an earlier test has killed is not cleared, and told of, by a later one."""
+    folder = tempfile.mkdtemp(prefix="fs-", dir="/tmp")  # short, for Ray's sockets
+    monkeypatch.setenv("RAY_TMPDIR", folder)
+    yield
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def command(engine: str, *settings: str) -> list[str]:
