@@ -50,6 +50,9 @@ class Classification(Task):
         """(L,)."""
         if spec.classes is None:
             raise InputError("name", self.name, "needs targets that are classes, and the data set has none")
+        if spec.target_shape:
+            told = "needs one class for each example, the data set has more; leave it out for the data set's own"
+            raise InputError("name", self.name, told)
         return (spec.classes,)
 
     def losses(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Weight]:

@@ -146,10 +146,9 @@ def test_versus_has_each_installed_peer_and_names_an_absent_one(
     assert all(row["versions"]["pytest"] == pytest.__version__ for row in rows)
     assert all("nowhere" not in row["versions"] for row in rows)
     (peer,) = (row for row in rows if row["engine"] == "sleeper")
-    assert 0.2 <= peer["seconds_per_round"] < 1.5
+    assert peer["seconds_per_round"] >= 0.2
     times = peer["seconds_per_round"] / against["seconds_per_round"]
     assert against["versus"] == {"sleeper": pytest.approx(times)}
-    assert times > 1
 
 
 def test_the_table_shows_a_peer(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from fedsam.engine.context import numerics
 from fedsam.engine.kernels.cnn_im2col import Im2ColConvolutions
 from fedsam.engine.support.cuda_graph import CudaGraph
 from fedsam.federated.round_loop import Simulation
+from tests.support.discovered import ENGINES
 from tests.support.kernels import in_block
 from tests.support.ragged import Ragged
 from tests.support.rounds import assert_same, trained
@@ -36,7 +37,7 @@ def described(engine: str, device: str, precision: str, model: str = "cnn") -> R
     )
 
 
-@pytest.mark.parametrize("engine", ["loop", "cohort"])
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("model", ["mlp", "cnn", "resnet20"])
 def test_gpu_agrees_with_cpu_in_double_precision(engine: str, model: str) -> None:
     reference = trained(described("loop", "cpu", "fp64", model))
@@ -91,7 +92,7 @@ def test_two_runs_on_a_gpu_give_the_same_bits(precision: str, tmp_path: Path) ->
     assert resume(tmp_path / "run").digest == one.digest
 
 
-@pytest.mark.parametrize("engine", ["loop", "cohort"])
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("model", ["mlp", "cnn", "resnet20"])
 @pytest.mark.parametrize("client", ["sgd", "asam", "lookbehind"])
 def test_captured_steps_come_to_the_same(engine: str, model: str, client: str) -> None:

@@ -19,6 +19,7 @@ from fedsam.data.images.kept import Kept
 from fedsam.data.stored import StoredFederation
 from fedsam.data.validation import federation_of
 from fedsam.errors import RunError
+from tests.support.discovered import ENGINES
 from tests.support.image_files import write_image, write_mask
 
 CLIENTS = ("ann", "bob", "cy", "dee", "eve")
@@ -90,7 +91,7 @@ def test_a_run_is_the_same_to_the_bit_wherever_images_are(root: Path, tmp_path: 
             }
 
 
-@pytest.mark.parametrize("engine", ["loop", "cohort"])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_masks_are_fetched_too(root: Path, tmp_path: Path, engine: str) -> None:
     keys = {"mask_column": "mask", "classes": 3, "unseen": "bob"}
     model = "tests.data.test_fetched:pixelwise"

@@ -12,6 +12,7 @@ from fedsam import InputError, Run, simulate
 from fedsam.data.digits import Digits
 from fedsam.federated.build import assemble
 from fedsam.federated.round_loop import Simulation
+from tests.support.discovered import ENGINES
 
 SMALL: dict[str, Any] = {"data.clients": 4, "cohort": 2, "rounds": 2, "evaluate_every": 1, "engine.threads": 1}
 
@@ -38,7 +39,7 @@ def test_by_default_they_are_standardised() -> None:
     assert (float(seen.mean()), float(seen.std(correction=0))) == pytest.approx((0.0, 1.0), abs=1e-12)
 
 
-@pytest.mark.parametrize("engine", ["cohort", "loop"])
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(("pixels", "times", "minus"), [("unit", 1 / 16, 0.0), ("symmetric", 2 / 16, 1.0)])
 def test_one_step_of_logistic_regression_by_hand(engine: str, pixels: str, times: float, minus: float) -> None:
     keys = {**SMALL, "data.partition": "iid", "data.clients": 1, "cohort": 1, "rounds": 1, "model.depth": 0}

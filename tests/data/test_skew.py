@@ -11,14 +11,19 @@ import numpy as np
 import pytest
 
 from fedsam import InputError, Run, resume, simulate
+from fedsam.config import find
 from fedsam.data.digits import Digits
 from fedsam.data.partition.base import Assignment
+from fedsam.data.skew.base import Skew
 from fedsam.data.skew.feature import Feature, rotated
 from fedsam.data.synthetic import Synthetic
 from fedsam.errors import Interrupted
 from fedsam.rng import stream
+from tests.support.discovered import OTHERS, SLOWEST, found
 from tests.support.interrupted import StopAt, outcome
 
+SKEW: Any = Skew
+SKEWS = found(SKEW)
 ALL: dict[str, Any] = {"skew_rotation": 60.0, "skew_colour": 0.4, "skew_noise": 0.3}
 SMALL = {"rounds": 2, "cohort": 3, "data.clients": 6, "model.width": 4, "engine.threads": 1, "client.epochs": 1}
 
@@ -133,10 +138,11 @@ def test_strengths_of_zero_change_nothing() -> None:
     assert strong.digest != plain.digest
 
 
-def test_every_engine_trains_on_the_same_images() -> None:
+@pytest.mark.parametrize("engine", OTHERS)
+def test_every_engine_trains_on_the_same_images(engine: str) -> None:
     keys = {**SMALL, "data.skew": "feature", "engine.precision": "fp64", **{f"data.{k}": v for k, v in ALL.items()}}
-    loop, cohort = (simulate(Run.from_keys({**keys, "engine.name": name})) for name in ("loop", "cohort"))
-    assert loop.metrics[-1]["test_loss"] == pytest.approx(cohort.metrics[-1]["test_loss"], rel=1e-10)
+    loop, other = (simulate(Run.from_keys({**keys, "engine.name": name})) for name in (SLOWEST, engine))
+    assert loop.metrics[-1]["test_loss"] == pytest.approx(other.metrics[-1]["test_loss"], rel=1e-10)
 
 
 def test_traits_are_written_down_and_a_resumed_run_is_the_same(tmp_path: Path) -> None:
@@ -152,6 +158,54 @@ def test_traits_are_written_down_and_a_resumed_run_is_the_same(tmp_path: Path) -
     assert written == Feature(skew_noise=0.2).table(0, range(6), 1)
     simulate(Run.from_keys({**SMALL, "out": str(tmp_path / "plain")}))
     assert "skew" not in json.loads((tmp_path / "plain" / "partition.json").read_text())
+
+
+# every skew that is discovered
+
+
+@pytest.mark.parametrize("name", SKEWS)
+def test_images_stay_bytes_and_the_given_ones_stay_as_they_are(name: str) -> None:
+    skew, scale = find(SKEW, name)(), 16.0
+    images = stream(0, "images").integers(17, size=(9, 6, 5, 3), dtype=np.uint8)
+    before = images.copy()
+    seen = [skew.client_images(images, 3, client, scale) for client in range(5)]
+    assert np.array_equal(images, before)
+    for each in seen:
+        assert (each.dtype, each.shape) == (np.uint8, images.shape)
+        assert each.max() <= scale
+    again = [skew.client_images(images, 3, client, scale) for client in (4, 2)]
+    assert np.array_equal(again[0], seen[4])
+    assert np.array_equal(again[1], seen[2])
+    changes = bool(skew.traits(3, 0, 3))
+    assert (seen[0] is images) != changes
+    assert np.array_equal(seen[0], seen[1]) != changes
+    other = skew.client_images(images, 4, 0, scale)
+    assert np.array_equal(seen[0], other) != changes
+
+
+@pytest.mark.parametrize("name", SKEWS)
+def test_traits_are_json_and_belong_to_seed_and_client(name: str) -> None:
+    skew = find(SKEW, name)()
+    each = [skew.traits(3, client, 3) for client in range(6)]
+    assert json.loads(json.dumps(each)) == each
+    assert each == [skew.traits(3, client, 3) for client in range(6)]
+    table = skew.table(3, [5, 1], 3)
+    assert table == {key: [each[5][key], each[1][key]] for key in each[0]}
+    if each[0]:
+        assert each[0] != each[1]
+        assert each[0] != skew.traits(4, 0, 3)
+
+
+@pytest.mark.parametrize("name", SKEWS)
+def test_a_store_shows_each_image_as_its_client_sees_it(name: str) -> None:
+    skew = find(SKEW, name)()
+    images = stream(1, "images").integers(256, size=(8, 4, 4, 1), dtype=np.uint8)
+    own = Assignment(np.array([0, 3, 6, 1, 2]), np.array([0, 3, 5]))
+    store = skew.store(images, own, 3, 255.0)
+    for client in range(own.clients):
+        index = own.of_client(client)
+        assert np.array_equal(store[index], skew.client_images(images[index], 3, client, 255.0))
+    assert np.array_equal(store[[4, 5, 7]], images[[4, 5, 7]])  # nobody's
 
 
 def test_what_cannot_be_is_refused() -> None:

@@ -22,6 +22,7 @@ from fedsam.federated.round_loop import Simulation
 from fedsam.optim.base import ClientOptimizer, Oracle, State
 from fedsam.optim.sgd import SGD
 from tests.support.algorithms import CASES, described
+from tests.support.discovered import ENGINES
 from tests.support.ragged import Ragged
 from tests.support.rounds import ROUNDS, Again, assert_same_models, models
 
@@ -46,7 +47,7 @@ class Full(Refused):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
 
-@pytest.mark.parametrize("engine", ["loop", "cohort"])
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("optimizer", [name for name in names(OPTIMIZER) if name not in ("late", "adversarial")])
 def test_every_optimiser_comes_to_the_same(optimizer: str, engine: str) -> None:
     client: dict[str, Any] = {"name": optimizer, "clip_norm": 1.0}
@@ -198,7 +199,7 @@ class Shift(SGD):
         return theta_P - lr * gradient_P + 0.9 * (theta_P - state["before"]), {"before": theta_P}
 
 
-@pytest.mark.parametrize("engine", ["loop", "cohort"])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_what_a_step_moves_to_another_place_is_not_overwritten(engine: str) -> None:
     run = described("fedavg", {}, {"name": f"{__name__}:Shift"}, engine, cohort=7)
     graphs = Graphs(Again)

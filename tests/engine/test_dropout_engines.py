@@ -13,6 +13,7 @@ from torchvision.ops import StochasticDepth
 from fedsam import Run, simulate
 from fedsam.data.plan import ClientPlan
 from fedsam.federated.round_loop import Simulation
+from tests.support.discovered import ENGINES
 from tests.support.every_engine import (
     AT_ONCE,
     EVERY_ENGINE,
@@ -74,7 +75,7 @@ def test_masks_matter() -> None:
     assert not torch.equal(weights(simulate(described())), weights(simulate(described(**{"model.p": 0.0}))))
 
 
-@pytest.mark.parametrize("engine", ["loop", "cohort"])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_a_resumed_run_ends_in_the_same_bytes(tmp_path: Path, engine: str) -> None:
     run = described(**{"engine.name": engine})
     whole = simulate(run.replace(out=str(tmp_path / "whole")))

@@ -25,6 +25,7 @@ from fedsam.federated.round_loop import Simulation
 from fedsam.models.base import Model
 from fedsam.optim.base import ClientOptimizer, State
 from fedsam.optim.sgd import SGD
+from tests.support.discovered import ENGINES, OTHERS, SLOWEST
 from tests.support.narrow import narrow
 from tests.support.ragged import Ragged
 from tests.support.rounds import assert_same, ragged_run, trained
@@ -48,15 +49,17 @@ def plan_round(run: Run) -> tuple[Split, list[ClientPlan]]:
     return simulation.context.plan(simulation.federation, simulation.order(simulation.clock(), 0.05))
 
 
+@pytest.mark.parametrize("engine", OTHERS)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_cohort_agrees_with_loop_for_every_optimizer(optimizer: str) -> None:
+def test_engines_agree_for_every_optimizer(optimizer: str, engine: str) -> None:
     client = {"name": optimizer, "batch_size": 4, "epochs": 2, "weight_decay": 0.01, "clip_norm": 1.0}
     client |= {"momentum": 0.9, "nesterov": True} if optimizer not in ("adamw",) else {}
-    assert_same(trained(ragged_run("loop", client=client)), trained(ragged_run("cohort", client=client)))
+    assert_same(trained(ragged_run(SLOWEST, client=client)), trained(ragged_run(engine, client=client)))
 
 
+@pytest.mark.parametrize("engine", OTHERS)
 @pytest.mark.parametrize("model", [name for name in names(Model) if find(Model, name).requires <= {"images"}])
-def test_cohort_agrees_with_loop_for_every_model(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_engines_agree_for_every_model(model: str, engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     narrow(monkeypatch)
     changes = {
         "model": model,
@@ -66,14 +69,15 @@ def test_cohort_agrees_with_loop_for_every_model(model: str, monkeypatch: pytest
     if SMALL.get(model) == {"channels": 3}:  # large ones
         changes["data"] = Ragged(clients=4, **SMALL[model])
         changes["cohort"] = 4
-    assert_same(trained(ragged_run("loop", **changes)), trained(ragged_run("cohort", **changes)))
+    assert_same(trained(ragged_run(SLOWEST, **changes)), trained(ragged_run(engine, **changes)))
 
 
+@pytest.mark.parametrize("engine", OTHERS)
 @pytest.mark.parametrize("augment", names(Augment))
-def test_cohort_agrees_with_loop_for_every_augmentation(augment: str) -> None:
+def test_engines_agree_for_every_augmentation(augment: str, engine: str) -> None:
     changes = {"data": Ragged(augment=augment, size=20, channels=3)}
-    loop, cohort = trained(ragged_run("loop", **changes)), trained(ragged_run("cohort", **changes))
-    assert_same(loop, cohort)
+    loop, other = trained(ragged_run(SLOWEST, **changes)), trained(ragged_run(engine, **changes))
+    assert_same(loop, other)
     if augment != "none":
         plain = trained(ragged_run("loop", data=Ragged(size=20, channels=3)))
         assert any((loop[0][client] - plain[0][client]).norm() > 1e-6 for client in plain[0])
@@ -87,13 +91,13 @@ def test_block_size_changes_nothing_but_rounding(block: int) -> None:
     )
 
 
-@pytest.mark.parametrize("engine", ["loop", "cohort"])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_order_of_clients_changes_nothing_but_rounding(engine: str) -> None:
     run = ragged_run(engine, block=3)
     assert_same(trained(run), trained(run, rows=[6, 0, 3, 5, 1, 4, 2]))
 
 
-@pytest.mark.parametrize("engine", ["loop", "cohort"])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_a_client_alone_gets_the_same_update(engine: str) -> None:
     run = ragged_run(engine)
     everyone, alone = trained(run), trained(run, rows=[4])
@@ -135,19 +139,20 @@ class Exploding(SGD):
         return torch.where(t > 2, torch.nan, theta_P - lr * gradient_P), {"t": t}
 
 
-def test_a_step_that_a_client_lacks_is_masked_by_selection() -> None:
+@pytest.mark.parametrize("engine", OTHERS)
+def test_a_step_that_a_client_lacks_is_masked_by_selection(engine: str) -> None:
     client = Exploding(batch_size=4, epochs=1)
-    loop, cohort = (trained(ragged_run(engine, client=client)) for engine in ("loop", "cohort"))
+    loop, other = (trained(ragged_run(name, client=client)) for name in (SLOWEST, engine))
     fine = [client for client, delta_P in loop[0].items() if delta_P.isfinite().all()]
     assert 2 <= len(fine) <= 5
     for client in loop[0]:
-        assert torch.isfinite(cohort[0][client]).all() == (client in fine)
+        assert torch.isfinite(other[0][client]).all() == (client in fine)
         if client in fine:
-            assert (loop[0][client] - cohort[0][client]).norm() <= 1e-10 * loop[0][client].norm()
-            assert cohort[1][client] == pytest.approx(loop[1][client], rel=1e-10)
+            assert (loop[0][client] - other[0][client]).norm() <= 1e-10 * loop[0][client].norm()
+            assert other[1][client] == pytest.approx(loop[1][client], rel=1e-10)
 
 
-@pytest.mark.parametrize("engine", ["loop", "cohort"])
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_lower_precision_stays_near_double(engine: str, precision: str) -> None:
     near, exact = trained(ragged_run(engine, precision=precision)), trained(ragged_run("loop"))
@@ -159,10 +164,10 @@ def test_lower_precision_stays_near_double(engine: str, precision: str) -> None:
         assert difference > 0
 
 
-def test_two_runs_give_the_same_bits() -> None:
-    for engine in ("loop", "cohort"):
-        one, other = trained(ragged_run(engine, precision="fp32")), trained(ragged_run(engine, precision="fp32"))
-        assert all(torch.equal(one[0][client], other[0][client]) for client in one[0])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_two_runs_give_the_same_bits(engine: str) -> None:
+    one, other = trained(ragged_run(engine, precision="fp32")), trained(ragged_run(engine, precision="fp32"))
+    assert all(torch.equal(one[0][client], other[0][client]) for client in one[0])
 
 
 def test_global_random_state_is_left_alone() -> None:

@@ -13,10 +13,9 @@ from fedsam import Run, RunError, simulate
 from fedsam.data.base import Dataset
 from fedsam.engine.isolate import attempt
 from fedsam.federated.round_loop import Simulation
+from tests.support.discovered import ENGINES
 from tests.support.ragged import Ragged
 from tests.support.unruly import Broken, Refusing
-
-ENGINES = ["loop", "cohort"]
 
 
 def described(engine: str, data: Dataset, policy: str = "stop", **changes: Any) -> Run:

@@ -14,6 +14,7 @@ from fedsam.models.initialise import Form
 from fedsam.models.lstm import LSTM
 from fedsam.models.transformer import Transformer
 from fedsam.params import theta_of
+from tests.support.discovered import ENGINES
 from tests.support.every_engine import (
     AT_ONCE,
     EVERY_ENGINE,
@@ -56,7 +57,7 @@ def test_blocks_give_the_weights_of_the_loop(data: str, model: str) -> None:
     assert float((weights(loop) - weights(cohort)).abs().max()) <= 1e-10
 
 
-@pytest.mark.parametrize("engine", ["loop", "cohort"])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_a_resumed_run_ends_in_the_same_bytes(tmp_path: Path, engine: str) -> None:
     run = described(**{"engine.name": engine})
     whole = simulate(run.replace(out=str(tmp_path / "whole")))

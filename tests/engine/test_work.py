@@ -15,6 +15,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from fedsam.federated.round_loop import Simulation
 from fedsam.run import Run
+from tests.support.discovered import ENGINES
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the profiler, about machines with no GPU
 STEPS = 9  # of each client in a round
@@ -49,7 +50,7 @@ def rounds(number: int = 1, **keys: Any) -> list[Work]:
     return found
 
 
-@pytest.mark.parametrize("engine", ["loop", "cohort"])
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("client", ["sgd", "asam"])
 def test_every_round_is_the_same_work(engine: str, client: str) -> None:
     first, *rest = rounds(3, engine__name=engine, client__name=client)
@@ -80,7 +81,7 @@ def test_memory_of_a_step() -> None:
     assert per_client < 3.5 * parameters  # beside the steps: the update, its share, and its sum
 
 
-@pytest.mark.parametrize("engine", ["loop", "cohort"])
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(
     ("client", "most"), [({"name": "sam"}, 2), ({"name": "asam"}, 2.1), ({"name": "lookbehind", "k": 2}, 4)]
 )

@@ -19,6 +19,7 @@ from fedsam.federated.local_adaptation import check_adaptation
 from fedsam.federated.round_loop import Simulation
 from fedsam.measure.accuracy import Accuracy
 from fedsam.schedule.base import Clock
+from tests.support.discovered import ENGINES
 from tests.support.interrupted import StopAt, outcome
 
 KEYS: dict[str, Any] = {"data.clients": 12, "data.alpha": 0.3, "data.local_test": 0.25, "model.width": 8, "cohort": 4}
@@ -64,7 +65,7 @@ def correct(simulation: Simulation, theta_P: torch.Tensor, client: int, *statist
     return float(right.double().mean())
 
 
-@pytest.mark.parametrize("engine", ["loop", "cohort"])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_before_and_after_are_those_of_a_hand_written_loop(engine: str) -> None:
     run = described(**{"engine.name": engine})
     found = simulate(run).metrics[0]

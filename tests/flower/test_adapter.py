@@ -25,6 +25,7 @@ from fedsam.flower.stock import FromFlower
 from fedsam.schedule.base import Clock
 from strategies.averages.swa import SWA
 from strategies.fedavg import FedAvg
+from tests.support.discovered import ENGINES
 from tests.support.interrupted import StopAt
 
 HERE = __name__
@@ -119,7 +120,7 @@ def test_by_hand() -> None:
     np.testing.assert_array_equal(after(stock.Krum(num_malicious_nodes=1)), client_KP[scores.argmin()])
 
 
-@pytest.mark.parametrize("engine", ["loop", "cohort"])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_flowers_fedavg_is_fedavg(engine: str) -> None:
     before, numpys = random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
     theirs = simulate(run_of("flwr:FedAvg", **{"engine.name": engine})).state
@@ -132,7 +133,7 @@ def test_flowers_fedavg_is_fedavg(engine: str) -> None:
     assert not logging.getLogger("flwr").filters
 
 
-@pytest.mark.parametrize("engine", ["loop", "cohort"])
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("name", ["flwr:FedAdam", "flwr:FedAvgM", f"{HERE}:Mine"])
 def test_a_stopped_run_ends_in_the_same_bytes(tmp_path: Path, name: str, engine: str) -> None:
     more = {"flwr:FedAvgM": {"server.server_momentum": 0.9}, f"{HERE}:Mine": {"server.scale": 0.1}}

@@ -18,6 +18,7 @@ from fedsam.measure import updates as module
 from fedsam.measure.base import Updates
 from fedsam.measure.updates import UpdateDiagnostics
 from tests.support.algorithms import Median
+from tests.support.discovered import ENGINES
 from tests.support.interrupted import StopAt, outcome
 from tests.support.ragged import Ragged
 from tests.support.unruly import Broken
@@ -108,7 +109,7 @@ def described(**changes: Any) -> Run:
     return Run.from_keys({**keys, "client.name": "sam", "diagnostics.every": 2, **changes})
 
 
-@pytest.mark.parametrize("engine", ["loop", "cohort"])
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(
     "changes",
     [
@@ -133,7 +134,7 @@ def test_a_run_measures_what_its_clients_deliver(engine: str, changes: dict[str,
     assert record["diagnostics"] == pytest.approx(expected, rel=1e-9)
 
 
-@pytest.mark.parametrize("engine", ["loop", "cohort"])
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("server", ["fedavg", "feddyn"])
 def test_a_run_ends_in_the_same_bits_with_and_without(engine: str, server: str) -> None:
     changes = {"engine.name": engine, "engine.block": 2, "server.name": server}

@@ -21,6 +21,7 @@ from fedsam.federated.round_loop import Simulation
 from fedsam.models.batchnorm import NAME, batchnorms_of, replace_layers
 from fedsam.models.functional import Network
 from fedsam.params import layout_of, theta_of
+from tests.support.discovered import ENGINES, OTHERS, SLOWEST
 from tests.support.interrupted import StopAt, outcome
 from tests.support.normalised import COUNT, described, net
 from tests.support.ragged import Ragged
@@ -75,7 +76,7 @@ def torch_net(simulation: Simulation, momentum: float) -> nn.Module:
     return module
 
 
-@pytest.mark.parametrize("engine", ["loop", "cohort"])
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("momentum", [0.1, 0.0])
 def test_a_round_is_that_of_torchs_own_layers(engine: str, momentum: float) -> None:
     run = described(engine, **{"model.momentum": momentum, "cohort": 7, "client.epochs": 2})
@@ -99,15 +100,14 @@ def test_a_round_is_that_of_torchs_own_layers(engine: str, momentum: float) -> N
     torch.testing.assert_close(sent, expected, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("engine", OTHERS)
 @pytest.mark.parametrize("batchnorm", ["average", "local"])
 @pytest.mark.parametrize(
     "server", [{"server.name": "fedavg"}, {"server.name": "scaffold"}, {"client.persistent": True}]
 )
-def test_engines_agree_on_ragged_clients(batchnorm: str, server: dict[str, Any]) -> None:
+def test_engines_agree_on_ragged_clients(batchnorm: str, server: dict[str, Any], engine: str) -> None:
     """Where the last batch of a client has one image or padding, too."""
-    one, other = (
-        simulate(described(engine, **server, **{"server.batchnorm": batchnorm})) for engine in ("loop", "cohort")
-    )
+    one, other = (simulate(described(name, **server, **{"server.batchnorm": batchnorm})) for name in (SLOWEST, engine))
     assert one.state[COUNT].dtype == torch.int64
     for name, tensor in one.state.items():
         torch.testing.assert_close(other.state[name], tensor, rtol=1e-9, atol=1e-10)
@@ -164,7 +164,7 @@ def test_the_server_takes_the_weighted_mean_and_counts_stay_whole() -> None:
     assert (simulation.bytes_up, simulation.bytes_down) == (7 * size, 7 * size)
 
 
-@pytest.mark.parametrize("engine", ["loop", "cohort"])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_a_client_left_out_is_not_in_the_mean(engine: str) -> None:
     simulation = Simulation(described(engine, data=Broken(), cohort=7, **{"engine.on_client_error": "skip"}))
     order = simulation.order(simulation.clock(), 0.05)

@@ -23,6 +23,7 @@ from fedsam.models.batchnorm import Keyed
 from fedsam.models.functional import Network
 from fedsam.models.initialise import initialised
 from fedsam.params import layout_of, theta_of
+from tests.support.discovered import ENGINES
 from tests.support.interrupted import StopAt
 from tests.support.kernels import matched
 from tests.support.ragged import Ragged
@@ -92,7 +93,7 @@ def described(model: str, engine: str, **keys: Any) -> Run:
 
 
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("engine", ["loop", "cohort"])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_a_step_and_an_evaluation_are_those_of_torch(model: str, engine: str) -> None:
     found = check(described(model, engine, **{"client.batch_size": 4}))
     assert len(found.comparisons) >= 4
@@ -134,7 +135,7 @@ def test_names_of_one_layer_hold_the_same_numbers() -> None:
     assert state["norm.running_mean"].abs().sum() > 0
 
 
-@pytest.mark.parametrize("engine", ["loop", "cohort"])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_a_layer_with_two_names_is_resumed_to_the_same_bits(engine: str, tmp_path: Path) -> None:
     whole = simulate(described("aliased", engine, out=str(tmp_path / "whole")))
     stop = StopAt(1)

@@ -28,6 +28,7 @@ from fedsam.models.outputs import outputs_of
 from fedsam.models.resize import resized
 from fedsam.models.unet import UNet
 from fedsam.params import layout_of, theta_of
+from tests.support.discovered import ENGINES
 from tests.support.scenes import Scenes
 
 ALL = [name for name in names(Model) if "masks" in find(Model, name).requires]
@@ -117,7 +118,7 @@ def test_the_curvature_of_its_loss_can_be_measured(name: str) -> None:
     assert product_P.norm() > 0
 
 
-@pytest.mark.parametrize("engine", ["loop", "cohort"])
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("name", ALL)
 def test_a_step_and_an_evaluation_are_those_of_torch(name: str, engine: str) -> None:
     keys = {"data": Scenes(), "cohort": 5, "rounds": 1, "client.batch_size": 4, "client.lr": 0.1}

@@ -20,6 +20,7 @@ from fedsam.models.initialise import initialised
 from fedsam.models.outputs import UnreadError, outputs_of
 from fedsam.run import digest_of
 from tests.conftest import Ragged
+from tests.support.discovered import ENGINES
 
 HERE = __name__
 A, B, C = torch.zeros(2, 3), torch.ones(2, 3), torch.ones(2, 5)
@@ -92,7 +93,7 @@ def described(**keys: Any) -> Run:
     return Run.from_keys({**common, "rounds": 3, "engine.precision": "fp64", "engine.threads": 1, **keys})
 
 
-@pytest.mark.parametrize("engine", ["loop", "cohort"])
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("weight", [None, 0.0, 1.5])
 def test_the_loss_of_an_auxiliary_output_counts_by_its_weight(engine: str, weight: float | None) -> None:
     own = {} if weight is None else {"task.auxiliary_weight": weight}
@@ -124,7 +125,7 @@ def _trained(simulation: Simulation, plan: ClientPlan, inputs: Tensor, targets: 
     return theta_P - simulation.theta_P
 
 
-@pytest.mark.parametrize("engine", ["loop", "cohort"])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_a_step_and_an_evaluation_are_those_of_torch(engine: str) -> None:
     found = check(described(**{"engine.name": engine, "client.batch_size": 4}))
     assert [(one.what, one.difference) for one in found.differing] == []

@@ -22,6 +22,7 @@ from fedsam.measure.evaluate import evaluate, robust_score
 from fedsam.optim.adversarial import START, Adversarial
 from fedsam.rng import stream
 from tests.oracles.pgd import pgd
+from tests.support.discovered import ENGINES
 from tests.support.interrupted import StopAt, outcome
 from tests.support.ragged import Ragged
 
@@ -56,7 +57,7 @@ def loss_of(simulation: Simulation, theta_P: Tensor, label: Tensor) -> Any:
 
 
 @pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("engine", ["loop", "cohort"])
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("random_start", [True, False])
 def test_a_clients_round_is_that_of_the_slow_attack(norm: str, engine: str, random_start: bool) -> None:
     run = described(engine, **attacked(norm), **{"client.random_start": random_start, "cohort": 7})

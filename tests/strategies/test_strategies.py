@@ -23,6 +23,7 @@ from tests.oracles import (
     federated,
 )
 from tests.support.algorithms import CASES, DECAY, LR, ROUNDS, SAM, described
+from tests.support.discovered import ENGINES
 from tests.support.unruly import Refusing
 
 
@@ -83,7 +84,7 @@ def test_every_strategy_has_a_case() -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("engine", ["loop", "cohort"])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_the_algorithm_is_that_of_its_paper(case: str, engine: str) -> None:
     keys, client, oracle, arguments = CASES[case]
     run = described(case, keys, client, engine)
@@ -101,7 +102,7 @@ class Delivering(Problem):
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("engine", ["loop", "cohort"])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_the_algorithm_is_that_of_its_paper_among_the_clients_that_delivered(case: str, engine: str) -> None:
     keys, client, oracle, arguments = CASES[case]
     run = described(case, keys, client, engine)

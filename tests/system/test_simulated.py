@@ -22,6 +22,7 @@ from fedsam.federated.round_loop import Simulation
 from fedsam.system.base import Participation
 from fedsam.system.simulated import Simulated
 from fedsam.system.windows import phases, sample_available
+from tests.support.discovered import OTHERS, SLOWEST
 from tests.support.interrupted import StopAt, outcome
 from tests.support.ragged import Ragged, RaggedFederation
 from tests.support.rounds import assert_same, trained
@@ -177,14 +178,15 @@ def test_a_client_does_the_first_steps_of_its_plan() -> None:
         assert losses[plan.client] == pytest.approx(total / seen, rel=1e-10)
 
 
+@pytest.mark.parametrize("engine", OTHERS)
 @pytest.mark.parametrize("server", ["fedavg", "scaffold", "fedcm", "fedswa"])
-def test_cohort_agrees_with_loop_on_partial_work(server: str) -> None:
+def test_engines_agree_on_partial_work(server: str, engine: str) -> None:
     """Also where the number of steps done enters the algorithm."""
     keys = {"work_min": 0.3, "cohort": 7, "server.name": server, "engine.precision": "fp64", "data": Ragged()}
-    loop, cohort = (simulated(**keys, **{"engine.name": name, "engine.block": 3}) for name in ("loop", "cohort"))
-    assert_same(trained(loop), trained(cohort))
+    loop, other = (simulated(**keys, **{"engine.name": name, "engine.block": 3}) for name in (SLOWEST, engine))
+    assert_same(trained(loop), trained(other))
     models = []
-    for run in (loop, cohort):
+    for run in (loop, other):
         simulation = Simulation(run)
         for _ in range(3):
             simulation.advance()

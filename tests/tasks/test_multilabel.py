@@ -21,6 +21,7 @@ from fedsam.errors import InputError
 from fedsam.rng import stream
 from fedsam.tasks.base import Metric, Task
 from fedsam.tasks.multilabel import LabelF1, MeanAveragePrecision, Multilabel
+from tests.support.discovered import ENGINES
 
 N, L = 83, 5
 RNG = torch.Generator().manual_seed(2)
@@ -75,7 +76,7 @@ class Signs(Partitioned):
 KEYS = {"data.name": f"{__name__}:Signs", "data.partition": "iid", "data.clients": 8, "cohort": 4, "rounds": 30}
 
 
-@pytest.mark.parametrize("engine", ["loop", "cohort"])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_labels_are_learnt(engine: str) -> None:
     keys = {**KEYS, "data.local_test": 0.2, "local.every": 15, "task.extra_metrics": "all", "engine.name": engine}
     last = simulate(Run.from_keys(keys)).metrics[-1]

@@ -37,6 +37,7 @@ from fedsam.tuning.ledger import Report
 from fedsam.tuning.trial import follow
 from fedsam.tuning.tune import Plan
 from fedsam.tuning.tune import Settings as TuneSettings
+from tests.support.discovered import ENGINES, OTHERS
 
 HERE = "tests.tasks.test_own_task"
 FEATURES, OUTPUTS = 5, 2
@@ -119,11 +120,12 @@ def described(**changes: Any) -> Run:
 @pytest.mark.parametrize("way", WAYS)
 def test_every_engine_learns_it_alike(way: str) -> None:
     records = {}
-    for engine in ("loop", "cohort"):
+    for engine in ENGINES:
         records[engine] = simulate(described(**WAYS[way], **{"engine.name": engine, "local.every": 2})).metrics
-    for one, other in zip(records["loop"], records["cohort"], strict=True):
-        assert one["test_rmse"] == pytest.approx(other["test_rmse"], rel=1e-9)
-        assert one["local"]["after"]["mean"] == pytest.approx(other["local"]["after"]["mean"], rel=1e-9)
+    for engine in OTHERS:
+        for one, other in zip(records["loop"], records[engine], strict=True):
+            assert one["test_rmse"] == pytest.approx(other["test_rmse"], rel=1e-9)
+            assert one["local"]["after"]["mean"] == pytest.approx(other["local"]["after"]["mean"], rel=1e-9)
     assert records["loop"][-1]["test_rmse"] < records["loop"][0]["test_rmse"]
     assert "test_accuracy" not in records["loop"][-1]
 
@@ -263,7 +265,7 @@ def test_started_engines_learn_it_to_the_same_weights(engine: str, tmp_path: Pat
     pytest.importorskip("flwr")
     words = [f"{name}={value}" for name, value in ALL.items()]
     there = command(tmp_path, "run", *words, f"engine.name={engine}", f"out={tmp_path / 'there'}")
-    for name in ("loop", "cohort"):
+    for name in ENGINES:
         here = simulate(described(**ALL, **{"engine.name": name}))
         found = load_file(tmp_path / "there" / "model.safetensors")
         for place, tensor in here.state.items():

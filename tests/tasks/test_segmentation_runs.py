@@ -23,6 +23,7 @@ from fedsam.federated.round_loop import Simulation
 from fedsam.measure.evaluate import evaluate
 from fedsam.measure.local_tests import LocalTests
 from fedsam.runs.result import Listener
+from tests.support.discovered import OTHERS, SLOWEST
 from tests.support.scenes import CLASSES, Scenes
 
 KEYS: dict[str, Any] = {
@@ -62,11 +63,12 @@ def assert_same(state: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) 
         torch.testing.assert_close(other[name], tensor, rtol=1e-10, atol=1e-10)
 
 
-def test_loop_and_cohort_give_the_same_weights() -> None:
+@pytest.mark.parametrize("engine", OTHERS)
+def test_engines_give_the_same_weights(engine: str) -> None:
     """ASAM, SCAFFOLD and SWA at once, with auxiliary outputs, mining and class weights."""
-    loop, cohort = (simulate(described(**{"engine.name": name})) for name in ("loop", "cohort"))
-    assert_same(loop.state, cohort.state)
-    for one, other in zip(loop.metrics, cohort.metrics, strict=True):
+    loop, others = (simulate(described(**{"engine.name": name})) for name in (SLOWEST, engine))
+    assert_same(loop.state, others.state)
+    for one, other in zip(loop.metrics, others.metrics, strict=True):
         assert one["test_miou"] == pytest.approx(other["test_miou"], rel=1e-9)
         assert one["test_loss"] == pytest.approx(other["test_loss"], rel=1e-9)
     assert loop.metrics[-1]["test_loss"] != loop.metrics[0]["test_loss"]

@@ -25,7 +25,7 @@ from fedsam.tuning import outputs
 from fedsam.tuning.halving import Halving
 from fedsam.tuning.ledger import Ledger, Report, Trial
 from fedsam.tuning.result import Tuned
-from fedsam.tuning.search.base import Search
+from fedsam.tuning.search.base import Outcome, Search
 from fedsam.tuning.search.random import Random
 from fedsam.tuning.search.tpe import Tpe
 from fedsam.tuning.space import Range, Space, space_of
@@ -33,8 +33,11 @@ from fedsam.tuning.study import importance
 from fedsam.tuning.trial import follow, write, written
 from fedsam.tuning.tune import FIRST, Plan, Settings, _claim, _claimed, _require, default_out, tune
 from tests.support.commands import failing
+from tests.support.discovered import found
 
 SPACE = {"client.name": "sgd,sam", "client.rho": "log:1e-3..1", "client.lr": "log:1e-3..0.3", "client.epochs": "1..4"}
+
+SEARCH: Any = Search
 
 
 def best_lr(curvature: float) -> float:
@@ -83,18 +86,43 @@ def test_tuning_finds_the_best_rate_of_a_quadratic(capsys: pytest.CaptureFixture
     assert statistics.median(misses["tpe"]) < 0.1  # 26 % of the rate, of three decades searched
 
 
-@pytest.mark.parametrize("name", ["tpe", "random"])
+@pytest.mark.parametrize("name", found(SEARCH, grid="tries every point in its order, whatever comes of it"))
 @pytest.mark.parametrize("workers", [2, 3])
 def test_timing_decides_nothing(name: str, workers: int) -> None:
     """Trials that end in another order are the same trials with the same outcomes."""
-    search = find(Search, name)()
-    found = [searched(search, 3, 20, workers, shuffle) for shuffle in (None, 0, 1, 2)]
-    for other in found[1:]:
-        assert [(t.values, t.came) for t in other] == [(t.values, t.came) for t in found[0]]
-    assert {t.came.state for t in found[0]} == {"done", "stopped"}
-    assert len({t.values["client.lr"] for t in found[0]}) == 20
+    search = find(SEARCH, name)()
+    first, *others = (searched(search, 3, 20, workers, shuffle) for shuffle in (None, 0, 1, 2))
+    for other in others:
+        assert [(t.values, t.came) for t in other] == [(t.values, t.came) for t in first]
+    assert {t.came.state for t in first} == {"done", "stopped"}
+    assert len({t.values["client.lr"] for t in first}) == 20
     again = searched(search, 4, 20, workers)
-    assert again[0].values != found[0][0].values
+    assert again[0].values != first[0].values
+
+
+@pytest.mark.parametrize("name", names(SEARCH))
+def test_every_search_stays_in_the_space_and_is_told_by_its_seed(name: str) -> None:
+    space = space_of({"client.name": "sgd,sam", "client.rho": "log:1e-3..1/3", "client.epochs": "1..4/4"})
+    search = find(SEARCH, name)()
+    trials = search.trials(space, None)
+    assert trials >= 2
+
+    def tried() -> list[Any]:
+        suggester, asked = search.start(space, 5, trials), []
+        for number in range(trials):
+            asked.append(suggester.ask())
+            suggester.tell(Outcome("done", 3, number % 7 / 10, 1.0))
+        return asked
+
+    asked = tried()
+    for values in asked:
+        assert values["client.name"] in ("sgd", "sam")
+        assert values["client.epochs"] in (1, 2, 3, 4)
+        assert isinstance(values["client.epochs"], int)
+        assert ("client.rho" in values) == (values["client.name"] == "sam")  # the others have no such key
+        assert 1e-3 <= values.get("client.rho", 1.0) <= 1
+    assert {values["client.name"] for values in asked} == {"sgd", "sam"}
+    assert tried() == asked
 
 
 def test_a_trial_waits_for_those_it_may_know_of() -> None:
@@ -174,7 +202,7 @@ def test_a_failed_trial_is_the_worst() -> None:
 
 
 def test_searches_are_found_and_grids_are_counted() -> None:
-    assert names(Search) == ["grid", "random", "tpe"]
+    assert set(names(Search)) >= {"grid", "random", "tpe"}
     space = space_of({"client.lr": "0.1,0.2", "client.epochs": "1..3/3"})
     grid = find(Search, "grid")()
     assert grid.trials(space, None) == grid.trials(space, 6) == 6
