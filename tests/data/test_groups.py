@@ -299,7 +299,7 @@ def run(**keys: Any) -> Run:
 def test_records_tell_of_each_split_what_was_measured_there(tmp_path: Path) -> None:
     out = tmp_path / "run"
     result = fedsam.simulate(
-        run(out=str(out), task={"name": "auto", "extra_metrics": "macro_f1"}, average={"name": "swa", "cycle": 1})
+        run(out=str(out), task={"name": "auto", "extra_metrics": "macro_f1"}, average="ema")
     )
     last = result.metrics[-1]
     measured = {"accuracy", "macro_f1", "loss"}
@@ -307,12 +307,13 @@ def test_records_tell_of_each_split_what_was_measured_there(tmp_path: Path) -> N
     from fedsam.flatness.loaded_run import LoadedRun
 
     loaded = LoadedRun(out)
+    context = loaded.context
     for split_, data in {"test": loaded.federation.test, **loaded.federation.further}.items():
-        outputs = loaded.context.outputs(
-            loaded.served.theta_P, loaded.context.prepare(loaded.context.place(data).inputs)
-        )
-        share = float((outputs.argmax(dim=1).numpy() == data.targets).mean())
-        assert last[f"{split_}_accuracy"] == share
+        inputs = context.prepare(context.place(data).inputs)
+        for name, theta_P in ((split_, loaded.served.theta_P), (f"raw_{split_}", loaded.raw.theta_P)):
+            share = float((context.outputs(theta_P, inputs).argmax(dim=1).numpy() == data.targets).mean())
+            assert last[f"{name}_accuracy"] == share
+    assert last["raw_unseen_accuracy"] != last["raw_test_accuracy"]
     assert last["unseen_loss"] == pytest.approx(
         evaluate(loaded.context, loaded.served.theta_P, loaded.context.place(loaded.federation.further["unseen"]))[0],
         abs=1e-12,
