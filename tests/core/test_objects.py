@@ -366,6 +366,16 @@ def test_objects_travel_by_value() -> None:
     assert done.stdout.split() == [keys["data.name"], keys["data.partition"], keys["model.name"], "8"]
 
 
+def test_several_models_in_one_sweep(tmp_path: Path) -> None:
+    nets = [local(4), local(6)]
+    found = fedsam.sweep(Run(data=data(), **QUICK), {"model.name": nets}, seeds=1, out=tmp_path / "a")
+    names = [run.keys()["model.name"] for run in found.runs.values()]
+    assert len(set(names)) == 2
+    assert [row["setting"] for row in found.rows()] == [f"model.name={name}" for name in names]
+    alone = fedsam.sweep(Run(data=data(), **QUICK), {"model.name": nets[0]}, seeds=1, out=tmp_path / "b")
+    assert alone.rows()[0]["mean"] == found.rows()[0]["mean"]
+
+
 def test_flower_needs_names() -> None:
     run = Run(data=data(), model=local(), engine="flower", **QUICK)
     with pytest.raises(InputError, match=r"data\.name = given:arrays-.*a node of Flower imports what it needs by name"):
