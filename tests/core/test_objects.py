@@ -101,6 +101,13 @@ def test_a_module_is_trained_from_its_own_weights_and_not_touched() -> None:
     assert Run(data=data(), model=net, **QUICK).keys()["model.name"] != run.keys()["model.name"]
 
 
+def test_layers_of_a_module_stay_torchs_own() -> None:
+    net = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))
+    simulate(Run(data=data(), model=net, **QUICK))
+    assert type(net[1]) is nn.BatchNorm1d
+    assert net[1].num_batches_tracked == 0
+
+
 def test_a_class_that_is_redefined_is_the_new_one() -> None:
     runs = [Run(data=data(), model=in_main(CELL.format(scale=scale), "Net"), **QUICK) for scale in (1, 2, 1)]
     names = [run.keys()["model.name"] for run in runs]
