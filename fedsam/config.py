@@ -23,7 +23,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from fedsam.border.face import Face
 from fedsam.border.foreign import imported
-from fedsam.border.given import holder
+from fedsam.border.given import Name, holder
 from fedsam.border.values import PATH, admitted, plain_text
 from fedsam.border.wording import one_error
 from fedsam.errors import InputError
@@ -231,6 +231,14 @@ def resolve(root: type[C], value: Any) -> Any:
     if odd := [field for field in rest if not isinstance(field, str)]:
         raise InputError("", odd[0], "is no name of a key")
     return find(root, plain_text("name", name))(**rest)
+
+
+def name_for(root: type[Component], thing: Any) -> Any:
+    """The name of an object of which a part of this kind can be made; anything else as it is."""
+    if isinstance(thing, str) or root.kind not in OBJECTS or isinstance(thing, Component):
+        return thing
+    there = importlib.import_module(ADAPTERS[root.kind]).taken(thing)
+    return thing if there is None else Name.of(there)
 
 
 def _class_of(root: type[C], thing: Any) -> type[C] | None:

@@ -36,6 +36,19 @@ class Holder:
         """The classes that parts of it have, by the root of their kind."""
 
 
+class Name(str):
+    """The name of an object, which keeps it: for keys, as long as no part is made of them."""
+
+    holder: Holder
+
+    @classmethod
+    def of(cls, there: Holder) -> Name:
+        """That of a holder's."""
+        found = cls(there.name)
+        found.holder = there
+        return found
+
+
 _holders: WeakValueDictionary[str, Holder] = WeakValueDictionary()
 _sent: dict[str, Holder] = {}
 

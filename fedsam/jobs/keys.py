@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fedsam.config import Component, Config
+from fedsam.config import Component, Config, name_for, root_of
 from fedsam.run import Run
 
 
@@ -18,7 +18,20 @@ def keys_of(run: Run | None, keys: Mapping[str, Any] | None) -> dict[str, Any]:
     >>> keys_of(Run(client=SAM(rho=0.1, lr=0.5), rounds=5), {"rounds": 7})
     {'client.name': 'sam', 'client.lr': 0.5, 'client.rho': 0.1, 'rounds': 7}
     """
-    return {**(_chosen(run) if run is not None else {}), **(keys or {})}
+    given = {key: _named(key, value) for key, value in (keys or {}).items()}
+    return {**(_chosen(run) if run is not None else {}), **given}
+
+
+def _named(key: str, value: Any) -> Any:
+    """The value of a key, objects that parts can be made of by their names."""
+    group, _, field = key.partition(".")
+    info = Run.model_fields.get(group)
+    root = root_of(info) if info is not None and field == "name" else None
+    if root is None:
+        return value
+    several = isinstance(value, list) and not all(isinstance(each, int | float) for each in value)
+    found = [name_for(root, each) for each in (value if several else [value])]
+    return found if several else found[0]
 
 
 def _chosen(part: Config, group: str = "") -> dict[str, Any]:

@@ -90,6 +90,13 @@ def test_a_module_is_trained_from_its_own_weights_and_not_touched() -> None:
     assert Run(data=data(), model=net, **QUICK).keys()["model.name"] != run.keys()["model.name"]
 
 
+def test_layers_of_a_module_stay_torchs_own() -> None:
+    net = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))
+    simulate(Run(data=data(), model=net, **QUICK))
+    assert type(net[1]) is nn.BatchNorm1d
+    assert net[1].num_batches_tracked == 0
+
+
 def test_a_class_that_is_redefined_is_the_new_one() -> None:
     runs = [Run(data=data(), model=in_main(CELL.format(scale=scale), "Net"), **QUICK) for scale in (1, 2, 1)]
     names = [run.keys()["model.name"] for run in runs]
@@ -191,6 +198,16 @@ def test_objects_travel_by_value() -> None:
     assert not done.returncode, done.stderr
     keys = run.keys()
     assert done.stdout.split() == [keys["data.name"], keys["data.partition"], keys["model.name"], "8"]
+
+
+def test_several_models_in_one_sweep(tmp_path: Path) -> None:
+    nets = [local(4), local(6)]
+    found = fedsam.sweep(Run(data=data(), **QUICK), {"model.name": nets}, seeds=1, out=tmp_path / "a")
+    names = [run.keys()["model.name"] for run in found.runs.values()]
+    assert len(set(names)) == 2
+    assert [row["setting"] for row in found.rows()] == [f"model.name={name}" for name in names]
+    alone = fedsam.sweep(Run(data=data(), **QUICK), {"model.name": nets[0]}, seeds=1, out=tmp_path / "b")
+    assert alone.rows()[0]["mean"] == found.rows()[0]["mean"]
 
 
 def test_flower_needs_names() -> None:
