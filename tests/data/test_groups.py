@@ -298,9 +298,7 @@ def run(**keys: Any) -> Run:
 
 def test_records_tell_of_each_split_what_was_measured_there(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    result = fedsam.simulate(
-        run(out=str(out), task={"name": "auto", "extra_metrics": "macro_f1"}, average="ema")
-    )
+    result = fedsam.simulate(run(out=str(out), task={"name": "auto", "extra_metrics": "macro_f1"}, average="ema"))
     last = result.metrics[-1]
     measured = {"accuracy", "macro_f1", "loss"}
     assert {f"{s}_{name}" for s in ("test", "unseen") for name in measured} | {"raw_unseen_accuracy"} <= set(last)
