@@ -3,7 +3,12 @@
 The questions of Caldarola et al., ECCV 2022, section 5.3, asked of `data.name=shapes`: 24 clients, four to a domain, of
 six domains; two further domains, others for each seed, that only the model meets after training. mIoU on test images of
 the domains that clients have and of those two, and the largest eigenvalue of the Hessian of the global training loss
-after the last round, for FedAvg, FedASAM and FedASAM + SWA; three seeds. Some minutes on two cores.
+after the last round, for FedAvg, FedASAM and FedASAM + SWA; three seeds. About 14 minutes of one core.
+
+Chosen with seed 100, of one run each: for FedAvg learning rate, cohort, local epochs, batch size and class weights among
+six settings, for ASAM ρ of 0.1 and 0.3; SWA's cycle was not looked at. So FedAvg was tuned more than the other two. The
+data set's forms (size, number, turn, `hint`) were made easier on the way, until a network trained for half a minute on
+all data learnt more than background. After 120 rounds mIoU still rises.
 """
 
 from __future__ import annotations
@@ -33,7 +38,7 @@ COMMON: dict[str, Any] = {
     "engine.name": "loop",
     "geometry.images": 120,
 }
-ASAM: dict[str, Any] = {"client.name": "asam", "client.rho": 0.3}
+ASAM: dict[str, Any] = {"client.name": "asam", "client.rho": 0.1}
 SETTINGS: dict[str, dict[str, Any]] = {
     "FedAvg": {},
     "FedASAM": ASAM,
