@@ -123,10 +123,9 @@ def _round(simulation: Simulation) -> tuple[float, dict[str, int]]:
 def _data(simulation: Simulation) -> dict[str, Any]:
     federation = simulation.federation
     sizes_K = np.asarray(federation.sizes(range(federation.clients)))
-    height, width, channels = federation.spec.shape
     return {
         "name": simulation.run.data.name,
-        "shape": [height, width, channels],
+        "shape": list(federation.spec.shape),
         "classes": federation.spec.classes,
         "clients": federation.clients,
         "examples": int(sizes_K.sum()),

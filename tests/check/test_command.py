@@ -18,6 +18,7 @@ from fedsam.engine.kernels.mlp import Perceptron
 from fedsam.errors import InputError
 from fedsam.models.functional import Network
 from tests.support.ragged import Ragged
+from tests.support.texts import Texts
 
 HERE = __name__
 
@@ -43,6 +44,11 @@ RUNS: dict[str, dict[str, Any]] = {
     "augmented": {"data": {"name": f"{Ragged.__module__}:Ragged", "augment": "mixup"}},
     "bfloat16": {"engine.precision": "bf16", "engine.name": "cohort"},
     "pgd": {"client.name": "adversarial", "client.steps": 2},
+    "tokens, with dropout": {
+        "data": Texts(),
+        "model": {"name": "transformer", "width": 8, "dropout": 0.2, "adapter": "lora"},
+        "engine.name": "cohort",
+    },
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from pydoc_data.topics import topics
 from typing import Any
 
@@ -12,7 +13,10 @@ from fedsam import InputError, Run, simulate
 from fedsam.data.base import Split
 from fedsam.data.pydoc import CHARACTERS, Pydoc, encoded
 from fedsam.data.tokens import UNCOUNTED
+from fedsam.experiments import pydoc as demonstration
 from fedsam.federated.round_loop import Simulation
+from fedsam.runs.progress import Progress
+from fedsam.sweeps.compare import compare
 
 
 def text_of(split: Split, at: np.ndarray) -> str:
@@ -67,3 +71,16 @@ def test_a_python_without_topics_is_told_of(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(__import__("sys").modules, "pydoc_data.topics", None)
     with pytest.raises(InputError, match="this Python came without pydoc_data"):
         Pydoc(length=9).read()
+
+
+def test_the_demonstration_prints_its_table(tmp_path: Path) -> None:
+    shown = demonstration.settings(tmp_path, rounds=1)
+    small = {name: run.replace(cohort=1, data=run.data.replace(length=16)) for name, run in shown.items()}
+    with Progress() as progress:
+        comparison = compare(small, 1, progress)
+    lines = demonstration.table(comparison).splitlines()
+    assert [line.split("|")[1].strip() for line in lines] == ["setting", "---", "AdamW", "SAM over AdamW"]
+    for setting, runs in comparison.metrics.items():
+        (records,) = runs.values()
+        expected = [records[-1]["test_perplexity"], records[-1]["unseen_perplexity"]]
+        assert demonstration.measured(comparison, setting)[0, :2].tolist() == expected
