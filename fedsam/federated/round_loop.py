@@ -58,8 +58,9 @@ class Simulation:
     def __init__(self, run: Run, joint: MultiRun | None = None) -> None:
         self.run, self.joint = run, joint
         self.directory: RunDirectory | None = None
-        with under("privacy"):
-            run.privacy.check()
+        for group, part in (("privacy", run.privacy), ("track", run.track)):
+            with under(group):
+                part.check()
         self.federation, self.context = assemble(run, joint.federation if joint else None)
         self.engine: Engine
         self.engine, self.reason = run.engine.choose(self.context)
