@@ -14,7 +14,6 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
-from collections.abc import Sequence
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
@@ -105,8 +104,6 @@ class Component(Config):
 
     kind: ClassVar[str]
     package: ClassVar[str]
-    listed: ClassVar[bool] = False
-    """Whether several of the kind can be chosen at once, with commas between their names."""
     requires: ClassVar[frozenset[str]] = frozenset()
     """What it needs of the data and the task of a run: `images`, `classes`, `masks`, ...; see
     `fedsam.border.requirements`.
@@ -125,11 +122,6 @@ class Component(Config):
                 if isinstance(part, Component) and name in (held := part.keys()):
                     return getattr(part, name) if name in type(part).model_fields else held[name]
             return super().__getattr__(name)
-
-    @classmethod
-    def several(cls, names: Sequence[str]) -> type[Component]:
-        """The class that stands for several of the kind, where it is `listed`."""
-        raise NotImplementedError
 
     def required(self) -> dict[str, frozenset[str]]:
         """What this one needs, by the field that makes it so; by "" what it needs in any case."""
@@ -161,8 +153,8 @@ def find(root: type[C], name: str) -> type[C]:
     Raises:
         InputError: there is none; the message lists the names there are.
     """
-    if "," in name and root.listed:
-        return root.several([part.strip() for part in name.split(",")])  # type: ignore[return-value]
+    if "," in name and (several := getattr(root, "several", None)):  # of a kind of which there can be several at once
+        return several([part.strip() for part in name.split(",")])  # type: ignore[no-any-return]
     if ":" in name:
         return _own(root, name)
     if name.isidentifier() and (cls := _defined(root, name)) is not None:

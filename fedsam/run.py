@@ -152,8 +152,8 @@ class Run(Groups):
             attack_images: int | None = ...,
             evaluate_last: int = ...,
             checkpoint_every: int = ...,
-            save: Literal["whole", "trained"] = ...,
             callbacks: str = ...,
+            save: Literal["whole", "trained"] = ...,
             out: str | Path | None = ...,
             metrics: Sequence[str | Metric | Callable[[Tensor, Tensor], Tensor]] = (),
         ) -> None: ...

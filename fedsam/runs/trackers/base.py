@@ -79,7 +79,6 @@ class Tracker(Component):
 
     kind: ClassVar[str] = "tracker"
     package: ClassVar[str] = "fedsam.runs.trackers"
-    listed: ClassVar[bool] = True
     active: ClassVar[bool] = True
     library: ClassVar[str] = ""
     """The module that it needs, if any, of the extra `trackers`."""
@@ -122,8 +121,8 @@ class Tracker(Component):
         return (begun.folder.parent if beside else begun.folder) / name
 
     @classmethod
-    def several(cls, names: Sequence[str]) -> type[Component]:
-        """Trackers side by side, with the same keys."""
+    def several(cls, names: Sequence[str]) -> type[Tracker]:
+        """The class that stands for several trackers, with the same keys."""
         return _several(tuple(find(Tracker, name) for name in dict.fromkeys(names)))
 
 
