@@ -45,6 +45,17 @@ def stopped_and_resumed(run: Run) -> None:
     resume(str(run.out), Listener())
 
 
+class EndsAt(Listener):
+    """Ends the process, as far as a run can see."""
+
+    def __init__(self, at: int) -> None:
+        self.at = at
+
+    def round(self, done: int) -> None:
+        if done == self.at:
+            raise EOFError
+
+
 def test_a_tracker_is_told_of_a_run(tmp_path: Path) -> None:
     out = tmp_path / "study" / "one"
     simulate(described(f"{HERE}:Noted", out=str(out)))
@@ -91,7 +102,9 @@ def test_a_tracker_that_fails_warns_once_and_stops_nothing(
 def test_tensorboard_is_read_back(tmp_path: Path) -> None:
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     out = tmp_path / "one"
-    stopped_and_resumed(described("tensorboard", out=str(out)))
+    with pytest.raises(EOFError):  # with round 3 told and no checkpoint after round 2, so that it is told again
+        simulate(described("tensorboard", out=str(out), checkpoint_every=2), EndsAt(4))
+    resume(out, Listener())
     found = accumulator.EventAccumulator(str(out / "tensorboard"))
     found.Reload()
     rows: dict[int, dict[str, float]] = {}
