@@ -98,7 +98,9 @@ class Run(Groups):
         ge=1,
         le=10**9,
     )
-    cohort: int = key(5, "clients sampled in each round, uniformly without replacement", "Caldarola et al. 2022", ge=1)
+    cohort: int = key(
+        5, "clients sampled in each round, on average; see system.sampling", "Caldarola et al. 2022", ge=1
+    )
     seed: int = key(0, "every random number of the run is keyed by it", "convention", ge=0, lt=2**63)
     evaluate_every: int = key(10, "rounds between evaluations; the last round is always evaluated", "convention", ge=1)
     attack_images: int | None = key(
@@ -258,6 +260,7 @@ def digest_of(keys: Mapping[str, Any]) -> str:
         "task.extra_metrics": "",
         "task.auxiliary_weight": 0.4,
         "data.unseen": "",
+        "system.sampling": "uniform",
         "privacy.name": "none",
         "compress.name": "none",
     }
