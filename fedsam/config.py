@@ -153,6 +153,8 @@ def find(root: type[C], name: str) -> type[C]:
     Raises:
         InputError: there is none; the message lists the names there are.
     """
+    if "," in name and (several := getattr(root, "several", None)):  # of a kind of which there can be several at once
+        return several([part.strip() for part in name.split(",")])  # type: ignore[no-any-return]
     if ":" in name:
         return _own(root, name)
     if name.isidentifier() and (cls := _defined(root, name)) is not None:

@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 
 from fedsam.algorithm.strategy import Average, Strategy
 from fedsam.attack.base import Attack
+from fedsam.border.foreign import imported
 from fedsam.border.requirements import check_requirements
 from fedsam.config import Component, Groups, choices, find, key, names, resolve, root_of
 from fedsam.data.base import Dataset
@@ -24,6 +25,7 @@ from fedsam.measure.base import Diagnostics, LocalProbe, Probe
 from fedsam.models.base import Model
 from fedsam.optim.base import ClientOptimizer
 from fedsam.runs.naming import title
+from fedsam.runs.trackers.base import Tracker
 from fedsam.storage.paths import expanded
 from fedsam.system.base import System
 from fedsam.tasks.base import Task
@@ -87,6 +89,7 @@ class Run(Groups):
     diagnostics: Diagnostics = key("updates", "measurement of the clients' updates in the course of the run", "off")
     system: System = key("none", "system heterogeneity: which clients deliver, how much and when", "off")
     local: LocalProbe = key("accuracy", "evaluation of clients in the course of the run", "off")
+    track: Tracker = key("none", "trackers that are told of the run: one, or several with commas between them", "off")
     engine: Engine = key("auto", "how clients are trained", "fedsam bench engines")
     rounds: int = key(
         150,
@@ -95,7 +98,9 @@ class Run(Groups):
         ge=1,
         le=10**9,
     )
-    cohort: int = key(5, "clients sampled in each round, uniformly without replacement", "Caldarola et al. 2022", ge=1)
+    cohort: int = key(
+        5, "clients sampled in each round, on average; see system.sampling", "Caldarola et al. 2022", ge=1
+    )
     seed: int = key(0, "every random number of the run is keyed by it", "convention", ge=0, lt=2**63)
     evaluate_every: int = key(10, "rounds between evaluations; the last round is always evaluated", "convention", ge=1)
     attack_images: int | None = key(
@@ -109,6 +114,9 @@ class Run(Groups):
     )
     checkpoint_every: int = key(
         50, "rounds between checkpoints; 0 = only at the end or when stopped", "convention", ge=0
+    )
+    callbacks: str = key(
+        "", "listeners of your own that are told of the run: package.module:Class, with commas between several", "off"
     )
     save: Literal["whole", "trained"] = key(
         "whole",
@@ -137,6 +145,7 @@ class Run(Groups):
             diagnostics: Diagnostics | Named = ...,
             system: System | Named = ...,
             local: LocalProbe | Named = ...,
+            track: Tracker | Named = ...,
             engine: Engine | Named = ...,
             rounds: int = ...,
             cohort: int = ...,
@@ -145,6 +154,7 @@ class Run(Groups):
             attack_images: int | None = ...,
             evaluate_last: int = ...,
             checkpoint_every: int = ...,
+            callbacks: str = ...,
             save: Literal["whole", "trained"] = ...,
             out: str | Path | None = ...,
             metrics: Sequence[str | Metric | Callable[[Tensor, Tensor], Tensor]] = (),
@@ -176,6 +186,11 @@ class Run(Groups):
             self.server.check(self.client)
         except InputError as error:
             raise error.under("client") from None
+        for name in filter(None, map(str.strip, self.callbacks.split(","))):
+            try:
+                imported(name)
+            except InputError as error:
+                raise InputError("callbacks", name, error.allowed) from None
         check_bound(self.privacy, self.compress, self.server, self.system)
         try:
             self.average.check(self.rounds)
@@ -239,15 +254,17 @@ MEANS = ("memory", "disk", "disk_folder", "decoders")
 
 def digest_of(keys: Mapping[str, Any]) -> str:
     """sha256 of every key that decides the result: all but where it is written and how often it is saved."""
-    aside = {"out", "checkpoint_every", "server.state_memory", *(f"data.{key}" for key in MEANS)}
+    aside = {"out", "callbacks", "checkpoint_every", "server.state_memory", *(f"data.{key}" for key in MEANS)}
     unsaid = {  # as before there were these keys
         "task.name": "auto",
         "task.extra_metrics": "",
         "task.auxiliary_weight": 0.4,
         "data.unseen": "",
+        "system.sampling": "uniform",
         "privacy.name": "none",
         "compress.name": "none",
     }
+    keys = {k: v for k, v in keys.items() if not k.startswith("track.")}
     kept = {k: v for k, v in keys.items() if k not in aside and not (k in unsaid and v == unsaid[k])}
     text = json.dumps(kept, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

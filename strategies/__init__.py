@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from fedsam.strategies.fedwmsam import FedWMSAM
     from fedsam.strategies.fedyogi import FedYogi
     from fedsam.strategies.mofedsam import MoFedSAM
+    from fedsam.strategies.qfedavg import QFedAvg
     from fedsam.strategies.scaffold import Scaffold
 
 __all__ = [
@@ -66,6 +67,7 @@ __all__ = [
     "FedWMSAM",
     "FedYogi",
     "MoFedSAM",
+    "QFedAvg",
     "Scaffold",
     "WiMA",
 ]

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 State = dict[str, Tensor]
 
+LOSS = "loss"
+"""Among the `client_numbers` of an algorithm: the client's mean loss at the model that it is sent, on its training
+examples, before its round.
+"""
+
 
 @dataclass(frozen=True)
 class ClientContext:

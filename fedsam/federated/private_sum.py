@@ -30,7 +30,7 @@ class PrivateSum:
 
     def __init__(self, run: Run, clients: int, like: Tensor) -> None:
         self.mechanism, self.seed, self._like = run.privacy, run.seed, like
-        sampled = Sampled(clients, run.cohort)
+        sampled = Sampled(clients, run.cohort, run.system.sampling.poisson)
         with under("privacy"):
             self.terms = Terms(sampled, self.mechanism.multiplier(run.rounds, sampled))
             self.state = self.mechanism.init(like)

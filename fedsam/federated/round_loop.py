@@ -10,7 +10,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fedsam.algorithm.client_hooks import LOSS
 from fedsam.algorithm.strategy import Gathered
-from fedsam.data.plan import local_steps
 from fedsam.engine.base import Engine
 from fedsam.engine.messages import Failure, Order
 from fedsam.engine.multi_run import MultiRun
@@ -34,7 +34,9 @@ from fedsam.federated.client_state import ClientStates
 from fedsam.federated.divergence import on_divergence
 from fedsam.federated.local_adaptation import LocalAdaptation, check_adaptation
 from fedsam.federated.private_sum import PrivateSum
+from fedsam.federated.turnout import Turnout
 from fedsam.measure.base import Updates
+from fedsam.measure.client_losses import client_losses
 from fedsam.measure.schedule import Measures
 from fedsam.models.batchnorm import NAME as BATCHNORM
 from fedsam.params import named, theta_of
@@ -48,6 +50,7 @@ from fedsam.runs.result import Listener, Result
 from fedsam.schedule.base import Clock
 from fedsam.system.base import Participation
 from fedsam.system.ledger import Ledger
+from fedsam.transforms.pipeline import bytes_of
 
 log = logging.getLogger("fedsam")
 
@@ -58,8 +61,9 @@ class Simulation:
     def __init__(self, run: Run, joint: MultiRun | None = None) -> None:
         self.run, self.joint = run, joint
         self.directory: RunDirectory | None = None
-        with under("privacy"):
-            run.privacy.check()
+        for group, part in (("privacy", run.privacy), ("track", run.track)):
+            with under(group):
+                part.check()
         self.federation, self.context = assemble(run, joint.federation if joint else None)
         self.engine: Engine
         self.engine, self.reason = run.engine.choose(self.context)
@@ -78,9 +82,9 @@ class Simulation:
         self.client_state = ClientStates(kept, self.context.dtype, 2**30 * run.server.state_memory)
         self.average: dict[str, Tensor] = {}
         self.ledger = Ledger(run.system)
+        self.turnout = Turnout(run, self.trainer, self.federation.clients, self.losses)
         self.private = PrivateSum(run, self.federation.clients, self.theta_P)
-        transforms = self.context.transforms
-        self.update_bytes = transforms.bytes(self.theta_P) if transforms else size_of(self.theta_P)
+        self.update_bytes = bytes_of(self.context.transforms, self.theta_P)
         self.updates = Updates()
         self.done = 0
         self.metrics: list[Record] = []
@@ -138,11 +142,8 @@ class Simulation:
             if save and self.directory:
                 self.directory.save_checkpoint(self._checkpoint())
             if stopped:
-                where = (
-                    f"; continue with: fedsam run --resume {self.directory.path}"
-                    if self.directory
-                    else " (no run directory, nothing was saved)"
-                )
+                saved = self.directory and f"; continue with: fedsam run --resume {self.directory.path}"
+                where = saved or " (no run directory, nothing was saved)"
                 raise Interrupted(f"stopped after round {self.done} of {run.rounds}{where}")
         return self._finish()
 
@@ -153,7 +154,7 @@ class Simulation:
         participation, before_P = self.participation(clock), self.theta_P
         if self.federation.ahead and self.trainer.reads:
             self.federation.expect(participation.ids)
-            if self.done + 1 < run.rounds:
+            if self.done + 1 < run.rounds and not run.system.sampling.by_loss:
                 self.federation.expect(self.participation(Clock(self.done + 1, run.rounds)).ids)
         ids = self._train(self.order(clock, lr, participation), participation, clock)
         self.average = run.average.update(before_P, self.theta_P, self.average, clock)
@@ -167,37 +168,42 @@ class Simulation:
         return Clock(self.done, self.run.rounds)
 
     def participation(self, clock: Clock) -> Participation:
-        """Which clients this round asks, and which of them deliver; clients without examples are left out."""
-        run, local = self.run, self.run.client.base_optimizer
-        ids = run.system.sample(run.seed, clock.round, self.federation.clients, run.cohort)
-        sizes_K = self.trainer.sizes(ids)
-        ids, sizes_K = [client for client, n in zip(ids, sizes_K, strict=True) if n], sizes_K[sizes_K > 0]
-        steps_K = local_steps(sizes_K, local.batch_size, local.epochs)
-        return run.system.participation(run.seed, clock.round, ids, sizes_K, steps_K)
+        """Which clients this round asks, and which of them deliver."""
+        return self.turnout.of(clock.round)
+
+    def losses(self, ids: Sequence[int]) -> np.ndarray:
+        """The mean losses of the model that is sent, on these clients' training examples, float64 [K]."""
+        sent_P = self.run.server.sent(self.theta_P, self.server)
+        return client_losses(self.context, self.federation, ids, sent_P, self.statistics.of(sent_P, sent_P))
 
     def order(self, clock: Clock, lr: float, participation: Participation | None = None) -> Order:
         """Which clients train in this round, and with what weights."""
         part, run = participation or self.participation(clock), self.run
         each = run.diagnostics.due(clock.round + 1, run.rounds)
-        order = self.order_of(clock.round, lr, part.ids, part.sizes_K)
+        order = self.order_of(clock.round, lr, part.ids, part.weights())
         return replace(order, summed=run.server.linear, steps_K=part.steps_K, each=each, transformed=True)
 
     def order_of(self, round: int, lr: float, ids: list[int], sizes_K: np.ndarray) -> Order:
         """What some clients are asked for; what they are sent beside the model, and what they keep, is as it is now.
 
         Args:
-            sizes_K: their examples.
+            sizes_K: their examples, or whatever else they weigh by.
         """
         sent = self.run.server.broadcast(self.server) | self.statistics.sent() | self.private.sent()
         weight_K = self.private.weights(sizes_K)
-        return Order(round, lr, ids, weight_K, sent=sent, client_state=self.client_state.rows(ids))
+        kept = self.client_state.rows(ids)
+        if LOSS in self.run.server.client_numbers and not self.trainer.keeps_client_state:
+            kept |= {LOSS: torch.from_numpy(self.losses(ids))[:, None].to(self.context.dtype)}
+        return Order(round, lr, ids, weight_K, sent=sent, client_state=kept)
 
     def _train(self, order: Order, participation: Participation, clock: Clock) -> list[int]:
         """Have the clients trained and take the server's step; the ids of the clients that delivered."""
         run, theta_P, arrived, self.updates = self.run, self.theta_P, RoundAccumulator(self.loss), Updates()
         server = run.server
         sent_P = server.sent(theta_P, self.server)
-        self.bytes_down += participation.asked * size_of(sent_P, *order.sent.values())
+        asked = max(participation.asked, participation.candidates)
+        self.bytes_down += asked * size_of(sent_P, *order.sent.values())
+        self.bytes_up += participation.candidates * sent_P.element_size()
         if not order.ids:
             if self.private.active:  # whether anybody was asked is private, too
                 delta_P = self.private.take(torch.zeros_like(theta_P), 0, {}, order.round)
@@ -275,11 +281,9 @@ class Simulation:
 
     def _last_good(self) -> str:
         kept = self.directory.manifest() if self.directory else None
-        return (
-            f"; the checkpoint of round {kept.round} in {self.directory.path} is kept"
-            if kept and self.directory
-            else ""
-        )
+        if not kept or not self.directory:
+            return ""
+        return f"; the checkpoint of round {kept.round} in {self.directory.path} is kept"
 
     def _record(self, ids: list[int], lr: float) -> None:
         began = time.perf_counter()

@@ -17,6 +17,7 @@ from fedsam.run import Run
 from fedsam.runs import environment
 from fedsam.runs.directory import RunDirectory, claimed
 from fedsam.runs.result import Listener, Result
+from fedsam.runs.told import told
 from fedsam.storage.lock import locked
 
 
@@ -45,7 +46,7 @@ def simulate(
             about = simulation.environment(), simulation.fingerprint(), simulation.measures.splits
             simulation.directory = RunDirectory.create(Path(run.out), run, *about)
             simulation.describe_partition()
-        return simulation.go(listener or Listener(), stop)
+        return _carried_out(simulation, listener or Listener(), stop)
 
 
 def resume(
@@ -76,4 +77,19 @@ def resume(
             simulation.restore(checkpoint)
             environment.say_differences(directory.environment(), simulation.environment())
             simulation.describe_partition()  # it may have been killed before that, or the file be damaged
-            return simulation.go(listener or Listener(), stop)
+            return _carried_out(simulation, listener or Listener(), stop)
+
+
+def _carried_out(simulation: Simulation, listener: Listener, stop: threading.Event | None) -> Result:
+    """Every round that is left, with the run's trackers and callbacks looking on."""
+    folder = simulation.directory.path if simulation.directory else None
+    with told(simulation.run, listener, folder, simulation.environment(), _report) as listeners:
+        result = simulation.go(listeners, stop)
+        listeners.finished(result)
+    return result
+
+
+def _report(folder: Path) -> None:
+    from fedsam.reports.write import write_report  # loads plotly
+
+    write_report([folder], folder / "report.html")

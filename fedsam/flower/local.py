@@ -15,7 +15,7 @@ from flwr.app import ArrayRecord, Context, Error, Message, MetricRecord, RecordD
 from flwr.common.constant import ErrorCode
 from torch import Tensor
 
-from fedsam.algorithm.client_hooks import State
+from fedsam.algorithm.client_hooks import LOSS, State
 from fedsam.data.base import Federation, Split
 from fedsam.engine.context import RunContext, numerics
 from fedsam.engine.isolate import failure
@@ -43,6 +43,7 @@ from fedsam.flower.records import (
     vectors_from,
     vectors_of,
 )
+from fedsam.measure.client_losses import client_losses
 from fedsam.measure.evaluate import evaluate as evaluate_on
 from fedsam.models.batchnorm import NAME as BATCHNORM
 from fedsam.params import theta_of
@@ -152,6 +153,10 @@ def _train(message: Message, node: Context, data_of_client: ClientData, client: 
         alone = norms is not None and BATCHNORM not in order.sent
         if alone and norms:
             order.sent[BATCHNORM] = statistics_from(norms, _arrays(message), theta_P)
+        if LOSS in context.strategy.client_numbers:
+            statistics = [order.sent[BATCHNORM]] if norms else []
+            loss = client_losses(context, data_of_client.federation, [client], theta_P, statistics)
+            order.client_state[LOSS] = theta_P.new_tensor(loss)[None]
         store, (plan,) = context.plan(data_of_client.federation, order)
         done = data_of_client.trainer.one(theta_P, context.store(store), plan, order)
     buffers = _buffers(context, done.uploads.pop(BATCHNORM) / order.weight_K[0]) if alone else {}

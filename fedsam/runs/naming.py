@@ -11,7 +11,17 @@ from typing import Any
 from fedsam.config import Component, Config
 
 LONGEST = 80  # letters
-UNNAMED = {"engine", "out", "checkpoint_every", "evaluate_every", "state_memory", "root", "seed"} | {
+UNNAMED = {
+    "engine",
+    "track",
+    "callbacks",
+    "out",
+    "checkpoint_every",
+    "evaluate_every",
+    "state_memory",
+    "root",
+    "seed",
+} | {
     "memory",
     "disk",
     "disk_folder",

@@ -31,6 +31,9 @@ class Listener:
     def recorded(self, record: Record) -> None:
         """A round was evaluated."""
 
+    def finished(self, result: Result) -> None:
+        """The run has come to its end."""
+
 
 class Several(Listener):
     """Tells several listeners, in their order."""
@@ -52,6 +55,11 @@ class Several(Listener):
         """As a listener is told."""
         for listener in self.listeners:
             listener.recorded(record)
+
+    def finished(self, result: Result) -> None:
+        """As a listener is told."""
+        for listener in self.listeners:
+            listener.finished(result)
 
 
 @dataclass(frozen=True, repr=False)

@@ -15,6 +15,8 @@ from fedsam.config import find, owned_keys, root_of
 from fedsam.errors import InputError, under
 from fedsam.run import Run
 
+LISTS = "track.name", "callbacks"
+"""Keys whose value may have commas in it."""
 ALONE = "as given"
 """The name of a setting beside which there is no other."""
 
@@ -37,11 +39,17 @@ def split(text: str) -> list[str]:
 
 def is_grid(keys: Mapping[str, Any]) -> bool:
     """Whether a key has several values."""
-    return any(len(values(value)) > 1 for value in keys.values())
+    return any(len(values(value, name)) > 1 for name, value in keys.items())
 
 
-def values(value: Any) -> list[Any]:
-    """The values of a key: those of a list, or between the commas of a text."""
+def values(value: Any, name: str = "") -> list[Any]:
+    """The values of a key: those of a list, or between the commas of a text.
+
+    Args:
+        name: of the key; one of those whose value is a list itself has one value.
+    """
+    if name in LISTS and isinstance(value, str):
+        return [value]
     if isinstance(value, list):
         return value
     return list(split(value)) if isinstance(value, str) else [value]
@@ -56,7 +64,7 @@ def settings(keys: Mapping[str, Any]) -> dict[str, Run]:
     Raises:
         InputError: a value is empty, there are too many combinations, none of them has a key, or one cannot run.
     """
-    choices = {name: values(value) for name, value in keys.items()}
+    choices = {name: values(value, name) for name, value in keys.items()}
     empty = next((name for name, found in choices.items() if not found or "" in found), None)
     if empty is not None:
         raise InputError(empty, keys[empty], "one of its values is empty")

@@ -67,7 +67,7 @@ def settings(given: Mapping[str, Any], hessian: bool = False) -> dict[str, Run]:
         InputError: the keys cannot be, or none of those that decide how clients differ has several values.
     """
     keys = {**DEFAULTS, **given}
-    varied = [name for name, value in keys.items() if divides(name) and len(grid.values(value)) > 1]
+    varied = [name for name, value in keys.items() if divides(name) and len(grid.values(value, name)) > 1]
     if not varied and "data.alpha" not in given and _has_alpha(keys):
         keys, varied = {**keys, "data.alpha": ALPHAS}, ["data.alpha"]
     runs = grid.settings(keys)

@@ -12,8 +12,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from fedsam.config import Component
+from fedsam.config import Component, key
 from fedsam.data.plan import sample_cohort
+from fedsam.system.sampling.base import Sampling
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Participation:
         dropped: those that were sent the model and deliver nothing, by reason.
         shortened: how many deliver fewer than all their steps.
         seconds: simulated time that the round takes.
+        times: how often each client was drawn, its weight in the mean in place of its examples; empty = by these.
+        candidates: how many were sent the model to tell their loss.
     """
 
     ids: list[int]
@@ -35,6 +38,12 @@ class Participation:
     dropped: Mapping[str, list[int]] = field(default_factory=dict)
     shortened: int = 0
     seconds: float = 0.0
+    times: Mapping[int, int] = field(default_factory=dict)
+    candidates: int = 0
+
+    def weights(self) -> np.ndarray:
+        """What each client weighs in the mean, before these are made to sum to 1, [K]."""
+        return np.array([self.times[client] for client in self.ids]) if self.times else self.sizes_K
 
     @property
     def asked(self) -> int:
@@ -51,13 +60,17 @@ class System(Component):
     reasons: ClassVar[tuple[str, ...]] = ()
     """Why clients may deliver nothing; with any, rounds are recorded with their turnout."""
 
+    sampling: Sampling = key("uniform", "which clients a round asks", "McMahan et al. 2017")
+
     @property
     def uniform(self) -> bool:
-        """Whether every set of `cohort` of all clients is as likely as any other to be asked."""
+        """Whether all clients are there in every round, so that it is `sampling` alone that decides."""
         return type(self).sample is System.sample
 
     def sample(self, seed: int, round: int, clients: int, cohort: int) -> list[int]:
-        """The clients that a round asks, in ascending order: `cohort` of all, uniformly without replacement."""
+        """The clients that a round asks if they are sampled uniformly: `cohort` of all, without replacement, in
+        ascending order.
+        """
         return sample_cohort(seed, round, clients, cohort)
 
     def participation(

@@ -61,6 +61,8 @@ class Simulated(System):
         """Refuse shares of work that are none."""
         if self.work_min > self.work_max:
             raise InputError("work_min", self.work_min, f"must be at most work_max = {self.work_max}")
+        if not self.uniform and self.sampling.name != "uniform":
+            raise InputError("sampling", self.sampling.name, "samples from all clients; set system.available=1")
 
     @property
     def window(self) -> int:

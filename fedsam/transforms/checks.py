@@ -22,8 +22,8 @@ def check_bound(privacy: Privacy, compression: Compression, server: Strategy, sy
     if not server.linear:
         told = f"server.name={server.name} does more than add up updates, which is all that the bound is for"
         raise InputError("privacy.name", privacy.name, f"{told}; use server.name=fedavg, or privacy.name=none")
-    if not system.uniform:
-        told = "no bound is known for clients that are not sampled uniformly from all"
+    if not system.uniform or not system.sampling.bounded:
+        told = "no bound is known for clients that are not sampled uniformly from all, nor by Poisson's way"
         raise InputError("privacy.name", privacy.name, f"{told}; change the system.* keys, or use privacy.name=none")
     if privacy.dense and compression.active:
         told = "noise of clients would be added to what was compressed, and nothing be saved"

@@ -101,15 +101,14 @@ class Transforms:
         delta_KP = self.compression.decode(payload, self._draws(ids, round, like), like.shape[-1])
         return payload[FACTOR] * delta_KP if FACTOR in payload else delta_KP
 
-    def bytes(self, like: Tensor) -> int:
-        """Of one client's payload.
+    def empty(self, like: Tensor) -> State:
+        """What travels for an update of zeros, [1, n] by name: as much as for any other.
 
         Args:
             like: a vector [P] of the type of parameters.
         """
         payload = self.compression.encode(torch.zeros_like(like)[None], self._draws([0], 0, like))
-        more = like.element_size() if self.privacy.active and self.compression.active else 0
-        return sum(each.numel() * each.element_size() for each in payload.values()) + more
+        return payload | ({FACTOR: like.new_ones(1)} if self.privacy.active and self.compression.active else {})
 
     def _draws(self, ids: Sequence[int], round: int, like: Tensor) -> State:
         """Of the compression, [K, n] by name."""
@@ -119,3 +118,14 @@ class Transforms:
             self.compression.draw(stream(self.seed, "compression", round, client), like.shape[-1]) for client in ids
         ]
         return {name: torch.from_numpy(np.stack([own[name] for own in each])).to(like.device) for name in each[0]}
+
+
+def bytes_of(transforms: Transforms | None, like: Tensor) -> int:
+    """Bytes that travel for one client's update.
+
+    Args:
+        transforms: of the run, if there are any.
+        like: a vector [P] of the type of parameters.
+    """
+    payload = transforms.empty(like) if transforms else {"delta": like}
+    return sum(each.numel() * each.element_size() for each in payload.values())

@@ -182,7 +182,7 @@ def _dimension(key: str, given: Any) -> Dimension | None:
     """None for a key with one value."""
     if isinstance(given, str) and RANGE.match(given):
         return _range(key, given)
-    values = grid.values(given)
+    values = grid.values(given, key)
     if len(values) < 2:
         return None
     if "" in values:

@@ -191,7 +191,11 @@ def test_discovery_needs_no_list() -> None:
     [
         (
             {"system.dropout": 0.2},
-            r"system\.dropout = 0\.2: no such key here \(it is simulated that has it\); there are none",
+            r"system\.dropout = 0\.2: no such key here \(it is simulated that has it\); there are sampling",
+        ),
+        (
+            {"average.window": 2},
+            r"average\.window = 2: no such key here \(it is wima that has it\); there are none",
         ),
         ({"client.rho": 0.1}, r"no such key here \(it is .*sam.* that has it\); there are batch_size, "),
         ({"client.momentun": 0.1}, r"no such key here; did you mean 'momentum'\? there are batch_size, "),

@@ -59,6 +59,19 @@ class Problem:
             found.append(BatchOracle(context, placed, step, t, client))
         return list(found)
 
+    def loss(self, client: int) -> Callable[[Tensor], float]:
+        context = self.simulation.context
+        store, (own,) = self.simulation.federation.examples([client])
+        placed, step = context.store(store), Step(torch.from_numpy(own), float(len(own)))
+        clients = ClientContext(self.theta, {}, {}, 1.0, LR, context.optimizer, Clock(0, 1))
+
+        def value(theta_P: Tensor) -> float:
+            oracle = BatchOracle(context, placed, step, 0, clients)
+            oracle(theta_P)
+            return float(oracle.loss)
+
+        return value
+
 
 def local_keys(run: Run) -> dict[str, Any]:
     return {name: getattr(run.client.base_optimizer, name) for name in ("lr", "batch_size", "epochs", "weight_decay")}
@@ -200,6 +213,14 @@ def test_limits(limit: str) -> None:
     run = described(one, keys, client)
     start_P = Simulation(run).theta_P
     assert far(models(run), models(described(other, other_keys, other_client)), start_P) <= 1e-13
+
+
+def test_qfedavg_of_0_is_fedavg_of_clients_with_as_many_examples() -> None:
+    changes = {"data": {"name": "digits", "clients": 10, "partition": "iid", "samples_per_client": 24}}
+    one, other = described("qfedavg", {"q": 0.0}, {}, **changes), described("fedavg", {}, {}, **changes)
+    start_P = Simulation(one).theta_P
+    assert set(Simulation(one).federation.sizes(range(10)).tolist()) == {24}
+    assert far(models(one), models(other), start_P) <= 1e-9
 
 
 def test_full_participation_and_one_local_step_is_a_centralised_step() -> None:

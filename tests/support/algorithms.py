@@ -32,6 +32,7 @@ from tests.oracles import (
     fedspeed,
     fedswa,
     fedwmsam,
+    qfedavg,
     scaffold,
 )
 from tests.support.ragged import Ragged
@@ -93,6 +94,8 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], Oracle, dict[str, Any]]] 
         {"momentum": 0.6, "nesterov": True},
     ),
     "fedexp": ({"epsilon": 1e-4}, {}, fedexp.run, {"epsilon": 1e-4}),
+    "qfedavg": ({"q": 2.0, "lr": 0.9}, {}, qfedavg.run, {"q": 2.0, "eta_g": 0.9}),
+    "qfedavg small": ({"q": 0.3}, {"momentum": 0.5}, qfedavg.run, {"q": 0.3, "momentum": 0.5}),
     "adabest": ({"mu": 0.5, "beta": 0.6}, {}, adabest.run, {"mu": 0.5, "beta": 0.6}),
     "fedswa": ({"lr": 1.2, "decay": 0.3}, {}, fedswa.run, {"alpha": 1.2, "rho_lr": 0.3}),
     "fedmoswa": (

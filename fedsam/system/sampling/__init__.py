@@ -1,0 +1,1 @@
+"""Which clients a round asks, one way a class."""
