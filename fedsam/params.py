@@ -9,11 +9,24 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from fedsam.errors import InputError
+
+
+class Weights(NamedTuple):
+    """All numbers of a model that training moves, as one record.
+
+    Args:
+        theta_P: its trainable parameters, [P].
+        statistics: the running statistics of its batch normalisation, one vector [S]; none without such layers.
+    """
+
+    theta_P: Tensor
+    statistics: tuple[Tensor, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from fedsam.engine.context import DeviceSplit, numerics
 from fedsam.federated.round_loop import Simulation
 from fedsam.measure.evaluate import BATCH, evaluate
 from fedsam.optim.sgd import SGD
+from fedsam.params import Weights
 
 IMAGES = 10_000
 WORK = Work(clients=10, samples=1)
@@ -30,7 +31,7 @@ def rows(rounds: int, versus: bool = False) -> Iterator[Row]:
         simulation = Simulation(work.run(SGD(**work.local), "fp32"))
         context, theta_P = simulation.context, simulation.theta_P
         store = context.store(simulation.federation.examples([])[0])
-        parts: dict[str, Callable[[], object]] = {"ours": partial(evaluate, context, theta_P, store)}
+        parts: dict[str, Callable[[], object]] = {"ours": partial(evaluate, context, Weights(theta_P), store)}
         for layout in LAYOUTS:
             module = layout.module(work.module().to(context.device))
             parts[f"by hand, {layout.name}"] = partial(by_hand, module, layout, store)

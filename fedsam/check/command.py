@@ -64,8 +64,8 @@ def check(run: Run) -> Checked:
         comparisons = compared(simulation)
         seconds, traffic = _round(simulation)
         began = time.perf_counter()
-        statistics = simulation.statistics.of(simulation.theta_P, simulation.theta_P)
-        loss, _ = evaluate(simulation.context, simulation.theta_P, simulation.measures.test, *statistics)
+        weights = simulation.statistics.of(simulation.theta_P, simulation.theta_P)
+        loss, _ = evaluate(simulation.context, weights, simulation.measures.test)
         if not math.isfinite(loss):
             raise DivergedError(f"round {simulation.done}: the loss of the global model is not finite; lower client.lr")
         evaluating = time.perf_counter() - began

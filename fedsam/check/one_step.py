@@ -30,7 +30,7 @@ from fedsam.models.dropout import KeyedDraws
 from fedsam.models.initialise import Form, prepared
 from fedsam.models.outputs import outputs_of
 from fedsam.optim.sgd import SGD
-from fedsam.params import theta_of
+from fedsam.params import Weights, theta_of
 
 ALLOWED = {"fp64": 1e-9, "fp32": 1e-3, "tf32": 2e-2, "bf16": 1e-1}
 """Differences, relative to the size of what is compared, that rounding explains."""
@@ -89,7 +89,7 @@ def compared(simulation: Simulation) -> list[Comparison]:
             ours_S = done.uploads[BATCHNORM].reshape(-1)
             found.append(Comparison(f"statistics{place}", gap(ours_S, statistics[0]), allowed))
     with torch.no_grad():
-        ours_BL = context.outputs(theta_P, step.inputs, *statistics)
+        ours_BL = context.outputs(Weights(theta_P, tuple(statistics)), step.inputs)
         found.append(Comparison("evaluation", gap(ours_BL, outputs_of(theirs.eval()(step.inputs))[0]), allowed))
     if in_blocks:
         name = f"client optimiser {run.client.name}"

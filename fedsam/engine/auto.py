@@ -72,11 +72,10 @@ def multiplications(context: RunContext) -> int:
 
     stored = torch.zeros(1, *context.spec.shape, dtype=getattr(torch, context.spec.dtype), device=context.device)
     theta_P = theta_of(context.module)
-    statistics = (context.batchnorms.initial(theta_P),) if context.batchnorms else ()
     hooks = [part.register_forward_hook(count) for part in context.module.modules() if isinstance(part, _ConvNd)]
     try:
         with torch.no_grad():
-            context.outputs(theta_P, context.prepare(stored), *statistics)
+            context.outputs(context.initial(theta_P), context.prepare(stored))
     finally:
         for hook in hooks:
             hook.remove()

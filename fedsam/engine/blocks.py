@@ -25,7 +25,7 @@ from fedsam.engine.loop import train_one
 from fedsam.engine.messages import Order
 from fedsam.engine.train_client import TrainedClient, train_client
 from fedsam.models.batchnorm import NAME as BATCHNORM
-from fedsam.params import theta_of
+from fedsam.params import Weights, theta_of
 
 SIZES = 3, 2
 """Examples of the clients that are tried, so that their batches differ."""
@@ -169,12 +169,16 @@ def _evaluated(context: RunContext) -> str:
     inputs = context.prepare(context.place(Sample(context).split).inputs)
     theta_P = theta_of(context.module).to(context.device, context.dtype)
     theta_KP = torch.stack([theta_P, 1.01 * theta_P])
-    statistics = (context.batchnorms.initial(theta_P),) if context.batchnorms else ()
+    (_, statistics) = context.initial(theta_P)
+
+    def outputs(theta_P: Tensor) -> Tensor:
+        return context.outputs(Weights(theta_P, statistics), inputs)
+
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         try:
-            together = vmap(lambda theta_P: context.outputs(theta_P, inputs, *statistics))(theta_KP)
-            alone = torch.stack([context.outputs(theta_P, inputs, *statistics) for theta_P in theta_KP])
+            together = vmap(outputs)(theta_KP)
+            alone = torch.stack([outputs(theta_P) for theta_P in theta_KP])
         except Exception as error:
             return f"{type(error).__name__}: {error}"
     return "" if torch.allclose(together, alone, rtol=1e-3, atol=1e-3 * float(alone.abs().max())) else "it differs"

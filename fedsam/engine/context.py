@@ -33,7 +33,7 @@ from fedsam.models.batchnorm import BatchNorms
 from fedsam.models.dropout import keys
 from fedsam.models.functional import Network
 from fedsam.optim.base import ClientOptimizer
-from fedsam.params import Layout
+from fedsam.params import Layout, Weights
 from fedsam.schedule.base import Clock
 from fedsam.tasks.base import Task
 from fedsam.transforms.pipeline import Transforms
@@ -193,14 +193,14 @@ class RunContext:
         assert isinstance(kernel, Autograd)
         return kernel
 
-    def outputs(self, theta_P: Tensor, inputs: Tensor, *statistics: Tensor) -> Tensor:
-        """The model's output in evaluation and in full precision, [B, ...].
-
-        Args:
-            statistics: [S], of a model with batch normalisation.
-        """
-        outputs: Tensor = self.network.evaluated(theta_P, inputs, *statistics)
+    def outputs(self, weights: Weights, inputs: Tensor) -> Tensor:
+        """The model's output in evaluation and in full precision, [B, ...]."""
+        outputs: Tensor = self.network.evaluated(weights.theta_P, inputs, *weights.statistics)
         return outputs
+
+    def initial(self, theta_P: Tensor) -> Weights:
+        """Parameters with the statistics of batch normalisation as they are before the first round."""
+        return Weights(theta_P, (self.batchnorms.initial(theta_P),) if self.batchnorms else ())
 
 
 def shared(array: np.ndarray) -> Tensor:

@@ -14,6 +14,7 @@ from fedsam.data.base import Federation
 from fedsam.engine.context import RunContext, shared
 from fedsam.models.batchnorm import NAME, BatchNorms
 from fedsam.models.dropout import keys
+from fedsam.params import Weights
 from fedsam.rng import stream
 
 BATCH = 256
@@ -69,20 +70,21 @@ class Statistics:
         if self.averaged and self.norms:
             self.now_S = self.norms.whole(uploads[NAME])
 
-    def of(self, served_P: Tensor, theta_P: Tensor) -> tuple[Tensor, ...]:
-        """The statistics with which to evaluate a model: those of the round for the global model itself.
+    def of(self, served_P: Tensor, theta_P: Tensor) -> Weights:
+        """A model with the statistics with which to evaluate it: those of the round for the global model itself.
 
         Args:
             served_P: the model.
             theta_P: the global model.
         """
         if self.norms is None:
-            return ()
-        return (self.now_S if self.averaged and served_P is theta_P else self.estimated(served_P),)
+            return Weights(served_P)
+        now = self.averaged and served_P is theta_P
+        return Weights(served_P, (self.now_S if now else self.estimated(served_P),))
 
     def buffers(self, served_P: Tensor, theta_P: Tensor) -> State:
         """The same by the names of the module's buffers."""
-        return self.norms.buffers(*self.of(served_P, theta_P)) if self.norms else {}
+        return self.norms.buffers(*self.of(served_P, theta_P).statistics) if self.norms else {}
 
     def estimated(self, theta_P: Tensor) -> Tensor:
         """Statistics of a model on public data, [S]."""

@@ -19,10 +19,11 @@ from fedsam.engine.cohort import default_block
 from fedsam.engine.messages import Order, Trained
 from fedsam.errors import InputError
 from fedsam.models.batchnorm import NAME as BATCHNORM
+from fedsam.params import Weights
 
 log = logging.getLogger("fedsam")
 
-Adapted = tuple[int, Tensor, tuple[Tensor, ...]]
+Adapted = tuple[int, Weights]
 """A client, its weights [P], and the statistics [S] of its batch normalisation, if there is any."""
 
 
@@ -42,43 +43,41 @@ class LocalAdaptation:
     state: State
     order: Callable[[list[int], np.ndarray], Order]
 
-    def __call__(self, ids: Sequence[int], theta_P: Tensor, statistics: Sequence[Tensor]) -> Iterator[Adapted]:
+    def __call__(self, ids: Sequence[int], weights: Weights) -> Iterator[Adapted]:
         """Each client after its training; clients without training examples and those that fail are left out.
 
         Args:
             ids: the clients.
-            theta_P: the model they start from, by way of what the algorithm sends of it.
-            statistics: of its batch normalisation.
+            weights: the model they start from, by way of what the algorithm sends of it.
         """
         sizes_K = self.trainer.sizes(ids)
         able = [(client, int(n)) for client, n in zip(ids, sizes_K, strict=True) if n]
-        sent_P = self.server.sent(theta_P, self.state)
+        sent_P = self.server.sent(weights.theta_P, self.state)
         # where statistics are averaged a block tells but their sum, so that a client has to be a block of its own
-        block = 1 if self._averaged else default_block(len(theta_P))
+        block = 1 if self._averaged else default_block(len(weights.theta_P))
         for begin in range(0, len(able), block):
             part_ids, part_sizes = zip(*able[begin : begin + block], strict=True)
             order = self.order(list(part_ids), np.array(part_sizes))
             if self._averaged:
-                order = replace(order, sent={**order.sent, BATCHNORM: statistics[0]})
+                order = replace(order, sent={**order.sent, BATCHNORM: weights.statistics[0]})
             for trained in self.trainer.train(sent_P, order):
-                yield from self._each(trained, sent_P, statistics)
+                yield from self._each(trained, sent_P, weights.statistics)
 
     @property
     def _averaged(self) -> bool:
         context = self.trainer.context
         return context.batchnorms is not None and context.strategy.batchnorm == "average"
 
-    def _each(self, trained: Trained, sent_P: Tensor, statistics: Sequence[Tensor]) -> Iterator[Adapted]:
+    def _each(self, trained: Trained, sent_P: Tensor, own: tuple[Tensor, ...]) -> Iterator[Adapted]:
         norms = self.trainer.context.batchnorms
         for failure in trained.failed:
             log.warning("client %d could not be trained for its evaluation: %s", failure.client, failure.error)
         for row, client in enumerate(trained.ids):
-            own = tuple(statistics)
             if norms is not None and self._averaged:
                 own = (norms.whole(trained.uploads[BATCHNORM]),)
             elif norms is not None:
                 own = (norms.initial(sent_P) + trained.client_state[BATCHNORM][row],)
-            yield client, sent_P + trained.update_JP[row], own
+            yield client, Weights(sent_P + trained.update_JP[row], own)
 
 
 def check_adaptation(trainer: Trainer, every: int) -> None:

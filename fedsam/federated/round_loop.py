@@ -174,7 +174,7 @@ class Simulation:
     def losses(self, ids: Sequence[int]) -> np.ndarray:
         """The mean losses of the model that is sent, on these clients' training examples, float64 [K]."""
         sent_P = self.run.server.sent(self.theta_P, self.server)
-        return client_losses(self.context, self.federation, ids, sent_P, self.statistics.of(sent_P, sent_P))
+        return client_losses(self.context, self.federation, ids, self.statistics.of(sent_P, sent_P))
 
     def order(self, clock: Clock, lr: float, participation: Participation | None = None) -> Order:
         """Which clients train in this round, and with what weights."""

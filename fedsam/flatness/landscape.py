@@ -17,6 +17,7 @@ from fedsam.data.base import Federation, Split
 from fedsam.engine.blocks import why_not_together
 from fedsam.engine.context import RunContext, shared
 from fedsam.models.attention import PlainAttention
+from fedsam.params import Weights
 from fedsam.rng import stream
 
 BATCH = 512
@@ -115,12 +116,12 @@ class Landscape:
         with torch.no_grad():
             for inputs_B, targets_B in self._batches():
                 if len(theta_GP) == 1 or why_not_together(self.context):
-                    each = [self.context.outputs(theta_P, inputs_B, *self.statistics) for theta_P in theta_GP]
+                    each = [self.context.outputs(Weights(theta_P, self.statistics), inputs_B) for theta_P in theta_GP]
                     outputs_GB = torch.stack(each)
                 else:
 
                     def at(theta_P: Tensor, inputs_B: Tensor = inputs_B) -> Tensor:
-                        return self.context.outputs(theta_P, inputs_B, *self.statistics)
+                        return self.context.outputs(Weights(theta_P, self.statistics), inputs_B)
 
                     outputs_GB = vmap(at)(theta_GP)
                 losses, weight = self._losses(
@@ -174,7 +175,7 @@ class Landscape:
     def _recorded(self, theta_P: Tensor, inputs_B: Tensor, targets_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         with torch.enable_grad():
             leaf_P = theta_P.detach().requires_grad_()
-            outputs_B = self.context.outputs(leaf_P, inputs_B, *self.statistics)
+            outputs_B = self.context.outputs(Weights(leaf_P, self.statistics), inputs_B)
             return *self._losses(outputs_B, targets_B), leaf_P
 
     def _losses(self, outputs_N: Tensor, targets_N: Tensor) -> tuple[Tensor, Tensor]:

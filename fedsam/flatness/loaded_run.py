@@ -6,7 +6,6 @@ Nothing is written to the directory. Shapes: P parameters, S numbers of statisti
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +17,12 @@ from fedsam.errors import InputError
 from fedsam.federated.round_loop import Simulation
 from fedsam.flatness.landscape import Landscape, examples_of
 from fedsam.models.batchnorm import NAME as BATCHNORM
+from fedsam.params import Weights
 from fedsam.rng import stream
 from fedsam.runs.checkpoint import Checkpoint
 from fedsam.runs.directory import RunDirectory
 from fedsam.runs.records import Record
 from fedsam.schedule.base import Clock
-
-Statistics = tuple[Tensor, ...]
 
 
 class _Untouched(RunDirectory):
@@ -32,14 +30,6 @@ class _Untouched(RunDirectory):
 
     def rewind(self, checkpoint: Checkpoint | None, due: Callable[[int], bool]) -> list[Record]:
         return self.kept(checkpoint, due)[0]
-
-
-@dataclass(frozen=True)
-class Model:
-    """A model of the run, [P], with its statistics of batch normalisation, if it has any."""
-
-    theta_P: Tensor
-    statistics: Statistics
 
 
 class LoadedRun:
@@ -74,15 +64,14 @@ class LoadedRun:
         self.simulation.restore(checkpoint)
         self.round = checkpoint.round if checkpoint else self.run.rounds
         simulation = self.simulation
-        self.raw = Model(simulation.theta_P, simulation.statistics.of(simulation.theta_P, simulation.theta_P))
+        self.raw = simulation.statistics.of(simulation.theta_P, simulation.theta_P)
         served_P = self.run.average.served(simulation.theta_P, simulation.average)
         self.averaged = self.whole and served_P is not simulation.theta_P
-        self.served = self._loaded(path, blob) if blob is not None else self._of(served_P)
+        self.served = (
+            self._loaded(path, blob) if blob is not None else simulation.statistics.of(served_P, simulation.theta_P)
+        )
 
-    def _of(self, theta_P: Tensor) -> Model:
-        return Model(theta_P, self.simulation.statistics.of(theta_P, self.simulation.theta_P))
-
-    def _loaded(self, path: Path, blob: bytes) -> Model:
+    def _loaded(self, path: Path, blob: bytes) -> Weights:
         import safetensors
         import safetensors.torch
 
@@ -95,9 +84,9 @@ class LoadedRun:
             raise InputError(
                 "", InputError.ABSENT, f"{path / 'model.safetensors'} is not this run's model ({error}); remove it"
             ) from None
-        return Model(theta_P, statistics)
+        return Weights(theta_P, statistics)
 
-    def landscape(self, images: int, model: Model, clients: Sequence[int] | None = None) -> Landscape:
+    def landscape(self, images: int, model: Weights, clients: Sequence[int] | None = None) -> Landscape:
         """The loss on at most so many training examples: of all clients, or of these.
 
         Args:
@@ -120,7 +109,7 @@ class LoadedRun:
         last = Clock(min(clock.round, clock.rounds - 1), clock.rounds)
         return self.run.average.lr(local.schedule.lr(local.lr, last), clock)
 
-    def trained(self, clients: Sequence[int]) -> list[Model]:
+    def trained(self, clients: Sequence[int]) -> list[Weights]:
         """These clients after the run's next round, trained from the raw global model: batches and augmentation are
         keyed by that round. Arithmetic is that of the run, but fp32 for tf32.
         """
@@ -133,10 +122,10 @@ class LoadedRun:
             order = simulation.order_of(simulation.done, self.lr, [client], np.ones(1))
             store, (plan,) = self.context.plan(self.federation, order)
             done = trainer.one(sent_P, self.context.store(store), plan, order)
-            found.append(Model(done.theta_P, self._statistics(done)))
+            found.append(Weights(done.theta_P, self._statistics(done)))
         return found
 
-    def _statistics(self, done: TrainedClient) -> Statistics:
+    def _statistics(self, done: TrainedClient) -> tuple[Tensor, ...]:
         norms, averaged_S = self.context.batchnorms, done.uploads.get(BATCHNORM)
         if norms is None:
             return ()

@@ -16,7 +16,7 @@ from fedsam.engine.context import numerics
 from fedsam.errors import InputError
 from fedsam.flatness.directions import random_direction
 from fedsam.flatness.landscape import Landscape
-from fedsam.flatness.loaded_run import LoadedRun, Model
+from fedsam.flatness.loaded_run import LoadedRun
 from fedsam.flatness.measure import measure
 from fedsam.flatness.sharpness import flatness_distance, m_sharpness, noise, worst_in_ball
 from fedsam.flatness.spectrum import density, top_eigenvalues
@@ -24,6 +24,7 @@ from fedsam.flatness.surface import Plane, between, plane, through
 from fedsam.measure.hessian import Hessian
 from fedsam.optim.asam import ASAM
 from fedsam.optim.sam import SAM
+from fedsam.params import Weights
 from fedsam.storage.files import on_disk, replace_file
 
 FORMAT = 1
@@ -146,7 +147,7 @@ class _Study:
         self.theta_P, self.score = loaded.served.theta_P, loaded.run.learnt.score
         self.clients = loaded.clients(settings.clients)
         self.landscape: Landscape
-        self.trained: list[Model] = []
+        self.trained: list[Weights] = []
 
     def all(self) -> Part:
         loaded, settings = self.loaded, self.settings
@@ -323,7 +324,7 @@ class _Study:
         found = between(self.landscape, self.theta_P, other_P, self.settings.line)
         return self._named(asdict(found)) | {"from": "this run", "to": str(self.other)}
 
-    def models(self) -> list[Model]:
+    def models(self) -> list[Weights]:
         """The clients after one more round; trained when they are first asked for."""
         self.trained = self.trained or self.loaded.trained(self.clients)
         return self.trained

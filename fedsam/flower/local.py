@@ -46,7 +46,7 @@ from fedsam.flower.records import (
 from fedsam.measure.client_losses import client_losses
 from fedsam.measure.evaluate import evaluate as evaluate_on
 from fedsam.models.batchnorm import NAME as BATCHNORM
-from fedsam.params import theta_of
+from fedsam.params import Weights, theta_of
 from fedsam.run import Run
 
 
@@ -82,11 +82,10 @@ def initial_arrays(run: Run) -> ArrayRecord:
     """
     _, context = assemble(run)
     theta_P = theta_of(context.module).to(context.device, context.dtype)
-    statistics = [context.batchnorms.initial(theta_P)] if context.batchnorms else []
-    return arrays_of(context.layout, theta_P, _buffers(context, *statistics))
+    return arrays_of(context.layout, theta_P, _buffers(context, context.initial(theta_P).statistics))
 
 
-def _buffers(context: RunContext, *statistics: Tensor) -> State:
+def _buffers(context: RunContext, statistics: tuple[Tensor, ...]) -> State:
     """The buffers that go with a model to and from a server of one's own."""
     averaged = context.batchnorms is not None and context.strategy.batchnorm == "average"
     return context.batchnorms.buffers(statistics[0]) if context.batchnorms and averaged else {}
@@ -154,12 +153,12 @@ def _train(message: Message, node: Context, data_of_client: ClientData, client: 
         if alone and norms:
             order.sent[BATCHNORM] = statistics_from(norms, _arrays(message), theta_P)
         if LOSS in context.strategy.client_numbers:
-            statistics = [order.sent[BATCHNORM]] if norms else []
-            loss = client_losses(context, data_of_client.federation, [client], theta_P, statistics)
+            weights = Weights(theta_P, (order.sent[BATCHNORM],) if norms else ())
+            loss = client_losses(context, data_of_client.federation, [client], weights)
             order.client_state[LOSS] = theta_P.new_tensor(loss)[None]
         store, (plan,) = context.plan(data_of_client.federation, order)
         done = data_of_client.trainer.one(theta_P, context.store(store), plan, order)
-    buffers = _buffers(context, done.uploads.pop(BATCHNORM) / order.weight_K[0]) if alone else {}
+    buffers = _buffers(context, (done.uploads.pop(BATCHNORM) / order.weight_K[0],)) if alone else {}
     payload = None
     if order.transformed and context.transforms:
         update_1P = done.update(theta_P)[None]
@@ -192,19 +191,19 @@ def _evaluate(message: Message, node: Context, data_of_client: ClientData, clien
     with numerics(data_of_client.run.engine.precision):
         torch.set_num_threads(data_of_client.run.engine.threads or 1)
         local = context.place(Split(store.inputs[index], store.targets[index]))
-        loss, value = evaluate_on(context, theta_P, local, *_statistics(message, node, context, theta_P))
+        loss, value = evaluate_on(context, _weights(message, node, context, theta_P), local)
     metrics = MetricRecord({EXAMPLES: len(index), "loss": loss, context.task.headline.name: value, PARTITION: client})
     return RecordDict({METRICS: metrics})
 
 
-def _statistics(message: Message, node: Context, context: RunContext, theta_P: Tensor) -> list[Tensor]:
-    """Those with which the client evaluates: its own, or those that came with the model."""
+def _weights(message: Message, node: Context, context: RunContext, theta_P: Tensor) -> Weights:
+    """What the client evaluates, with its own statistics, or with those that came with the model."""
     if context.batchnorms is None:
-        return []
+        return Weights(theta_P)
     if context.strategy.batchnorm == "average":
-        return [statistics_from(context.batchnorms, _arrays(message), theta_P)]
+        return Weights(theta_P, (statistics_from(context.batchnorms, _arrays(message), theta_P),))
     initial_S, kept = context.batchnorms.initial(theta_P), vectors_from(node.state, CLIENT_STATE, theta_P)
-    return [initial_S + kept[BATCHNORM][0] if BATCHNORM in kept else initial_S]
+    return Weights(theta_P, (initial_S + kept[BATCHNORM][0] if BATCHNORM in kept else initial_S,))
 
 
 def query(message: Message, node: Context, run: Run | None = None) -> Message:

@@ -43,12 +43,12 @@ class Accuracy(LocalProbe):
 
         ids = range(min(self.limit, snapshot.federation.clients))
         tests, score = LocalTests(snapshot.context, snapshot.federation, ids), snapshot.context.task.score
-        before, _ = tests.scores(snapshot.theta_P, snapshot.statistics)
+        before, _ = tests.scores(snapshot.served)
         found = {"before": self.summary(before, score)}
         if snapshot.adaptation is not None:
             after = list(before)  # a client that has nothing to train on stays with what it was sent
-            for client, theta_P, statistics in snapshot.adaptation(tests.having, snapshot.theta_P, snapshot.statistics):
-                after[client] = tests.score(client, theta_P, statistics)
+            for client, weights in snapshot.adaptation(tests.having, snapshot.served):
+                after[client] = tests.score(client, weights)
             found["after"] = self.summary(after, score)
         return found
 

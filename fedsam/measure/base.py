@@ -18,6 +18,7 @@ from fedsam.border.budget import Need
 from fedsam.config import Component, key
 from fedsam.data.base import Federation
 from fedsam.measure.score import Score
+from fedsam.params import Weights
 
 if TYPE_CHECKING:
     from fedsam.engine.context import RunContext
@@ -42,16 +43,14 @@ class Snapshot:
         context: of the run.
         federation: its data.
         round: how many rounds are done.
-        theta_P: the served model.
-        statistics: of its batch normalisation, if it has any: one vector [S].
+        served: the served model.
         adaptation: trains clients from a model, of which nothing is kept; None where there is no engine to do it.
     """
 
     context: RunContext
     federation: Federation
     round: int
-    theta_P: Tensor
-    statistics: tuple[Tensor, ...]
+    served: Weights
     adaptation: LocalAdaptation | None = None
 
 

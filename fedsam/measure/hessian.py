@@ -39,7 +39,7 @@ class Hessian(Probe):
 
         seed = snapshot.context.seed
         split = examples_of(snapshot.federation, seed, self.images)
-        landscape = Landscape(snapshot.context, split.inputs, split.targets, snapshot.statistics)
-        found = measure(landscape, snapshot.theta_P, top=self.top, trace_vectors=self.trace_vectors, seed=seed)
+        landscape = Landscape(snapshot.context, split.inputs, split.targets, snapshot.served.statistics)
+        found = measure(landscape, snapshot.served.theta_P, top=self.top, trace_vectors=self.trace_vectors, seed=seed)
         del found["seconds"]  # they are among the record's eval_seconds
         return found

@@ -1,19 +1,17 @@
 """The clients' local test sets, evaluated in large batches where all clients have the same model.
 
-Shapes: K clients, N test examples of all of them, P parameters, S numbers of statistics.
+Shapes: K clients, N test examples of all of them, S statistics of a metric.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
-from torch import Tensor
 
 from fedsam.data.base import Federation, Split
 from fedsam.engine.context import DeviceSplit, RunContext
 from fedsam.measure.evaluate import evaluate, per_example
+from fedsam.params import Weights
 
 Scores = list[float | None]
 
@@ -36,25 +34,25 @@ class LocalTests:
         self.having = [client for client in ids if self.sizes[client]]
         """Clients that hold anything out."""
 
-    def scores(self, theta_P: Tensor, statistics: Sequence[Tensor]) -> tuple[Scores, Scores]:
+    def scores(self, weights: Weights) -> tuple[Scores, Scores]:
         """Each client's headline metric and mean loss with one model, [K]; None for clients that hold nothing out, or
         nothing with a label.
         """
         if not self.having:
             return [None] * len(self.sizes), [None] * len(self.sizes)
-        losses_N, weight_N, terms_NS = per_example(self.context, theta_P, self.store, *statistics)
-        losses, weights = (np.split(each_N.cpu().numpy(), self.ends[1:-1]) for each_N in (losses_N, weight_N))
+        losses_N, shares_N, terms_NS = per_example(self.context, weights, self.store)
+        losses, shares = (np.split(each_N.cpu().numpy(), self.ends[1:-1]) for each_N in (losses_N, shares_N))
         metric, terms = self.context.task.headline, torch.split(terms_NS.cpu(), self.sizes)
         found = [
-            (metric.value(metric.reduced(own).numpy()), float(loss.sum() / weight.sum()))
-            if weight.sum()
+            (metric.value(metric.reduced(own).numpy()), float(loss.sum() / share.sum()))
+            if share.sum()
             else (None, None)
-            for own, loss, weight in zip(terms, losses, weights, strict=True)
+            for own, loss, share in zip(terms, losses, shares, strict=True)
         ]
         return [one for one, _ in found], [loss for _, loss in found]
 
-    def score(self, client: int, theta_P: Tensor, statistics: Sequence[Tensor]) -> float:
+    def score(self, client: int, weights: Weights) -> float:
         """One client's headline metric with a model of its own."""
         own = slice(self.ends[client], self.ends[client + 1])
         part = DeviceSplit(self.store.inputs[own], self.store.targets[own])
-        return evaluate(self.context, theta_P, part, *statistics)[1]
+        return evaluate(self.context, weights, part)[1]

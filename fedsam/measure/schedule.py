@@ -21,6 +21,7 @@ from fedsam.federated.local_adaptation import LocalAdaptation
 from fedsam.measure.base import Measurement, Probe, Snapshot
 from fedsam.measure.evaluate import evaluate, robust_score, scores
 from fedsam.measure.local_tests import LocalTests
+from fedsam.params import Weights
 from fedsam.run import Run
 
 log = logging.getLogger("fedsam")
@@ -83,12 +84,12 @@ class Measures:
         Raises:
             DivergedError: the loss is not finite.
         """
-        run, statistics = self.run, self.statistics.of(served_P, theta_P)
+        run, served = self.run, self.statistics.of(served_P, theta_P)
         metrics = [metric for metric in self.context.task.recorded if not metric.last or round == run.rounds]
         headline = metrics[0].name
         found: dict[str, Any] = {}
         for split, store in {self.federation.measured: self.test, **self.further}.items():
-            loss, values = scores(self.context, served_P, store, statistics, metrics)
+            loss, values = scores(self.context, served, store, metrics)
             if not math.isfinite(loss):
                 cure = "lower client.lr or server.lr, or set client.clip_norm"
                 raise DivergedError(f"round {round}: the {split} loss of the global model is not finite; {cure}")
@@ -99,8 +100,8 @@ class Measures:
                 raw = values[0] if served_P is theta_P else self._raw(theta_P, store)
                 found[f"raw_{split}_{headline}"] = raw
         if run.attack.passes:
-            found |= self.aside(f"robust_{headline}", lambda: self._robust(served_P, statistics))
-        snapshot = Snapshot(self.context, self.federation, round, served_P, statistics, adaptation)
+            found |= self.aside(f"robust_{headline}", lambda: self._robust(served))
+        snapshot = Snapshot(self.context, self.federation, round, served, adaptation)
         for group, part in self.measurements.items():
             if isinstance(part, Probe) and part.due(round, run.rounds):
                 found |= self.aside(group, partial(part.measure, snapshot))
@@ -125,13 +126,13 @@ class Measures:
             log.warning("%s is not measured, and the run goes on: %s", name, why)
         return {name: None, f"{name}_error": why}
 
-    def _robust(self, served_P: Tensor, statistics: tuple[Tensor, ...]) -> float:
+    def _robust(self, served: Weights) -> float:
         images = self.run.attack_images
         attacked = DeviceSplit(self.test.inputs[:images], self.test.targets[:images])
-        return robust_score(self.context, served_P, attacked, self.run.attack, *statistics)
+        return robust_score(self.context, served, attacked, self.run.attack)
 
     def _raw(self, theta_P: Tensor, store: DeviceSplit) -> float:
-        return evaluate(self.context, theta_P, store, *self.statistics.of(theta_P, theta_P))[1]
+        return evaluate(self.context, self.statistics.of(theta_P, theta_P), store)[1]
 
     def partition(self) -> dict[str, Any]:
         """How the data are divided: all sizes, the labels of the first clients, and how different these are."""
@@ -168,7 +169,7 @@ class Measures:
 
         def scores() -> dict[str, Any]:
             tests = LocalTests(self.context, self.federation, range(min(SHOWN, self.federation.clients)))
-            values, losses = tests.scores(served_P, self.statistics.of(served_P, theta_P))
+            values, losses = tests.scores(self.statistics.of(served_P, theta_P))
             losses = [value if value is None or math.isfinite(value) else None for value in losses]
             return {"examples": tests.sizes, self.context.task.headline.name: values, "loss": losses}
 

@@ -27,6 +27,7 @@ from fedsam.data.spec import Spec
 from fedsam.data.stored import Partitioned, StoredFederation
 from fedsam.data.validation import federation_of
 from fedsam.measure.evaluate import evaluate
+from fedsam.params import Weights
 from fedsam.runs.progress import Progress
 from fedsam.sweeps.compare import compare
 
@@ -309,11 +310,11 @@ def test_records_tell_of_each_split_what_was_measured_there(tmp_path: Path) -> N
     for split_, data in {"test": loaded.federation.test, **loaded.federation.further}.items():
         inputs = context.prepare(context.place(data).inputs)
         for name, theta_P in ((split_, loaded.served.theta_P), (f"raw_{split_}", loaded.raw.theta_P)):
-            share = float((context.outputs(theta_P, inputs).argmax(dim=1).numpy() == data.targets).mean())
+            share = float((context.outputs(Weights(theta_P), inputs).argmax(dim=1).numpy() == data.targets).mean())
             assert last[f"{name}_accuracy"] == share
     assert last["raw_unseen_accuracy"] != last["raw_test_accuracy"]
     assert last["unseen_loss"] == pytest.approx(
-        evaluate(loaded.context, loaded.served.theta_P, loaded.context.place(loaded.federation.further["unseen"]))[0],
+        evaluate(loaded.context, loaded.served, loaded.context.place(loaded.federation.further["unseen"]))[0],
         abs=1e-12,
     )
     described = json.loads((out / "run.json").read_text())

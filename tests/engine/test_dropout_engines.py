@@ -13,6 +13,7 @@ from torchvision.ops import StochasticDepth
 from fedsam import Run, simulate
 from fedsam.data.plan import ClientPlan
 from fedsam.federated.round_loop import Simulation
+from fedsam.params import Weights
 from tests.support.discovered import ENGINES
 from tests.support.every_engine import (
     AT_ONCE,
@@ -113,4 +114,6 @@ def test_a_network_without_dropout_has_no_keys() -> None:
 def test_evaluation_drops_nothing() -> None:
     simulation = Simulation(described())
     context, inputs = simulation.context, torch.ones(2, 1, 8, 8, dtype=torch.float64)
-    assert torch.equal(context.outputs(simulation.theta_P, inputs), context.outputs(simulation.theta_P, inputs))
+    assert torch.equal(
+        context.outputs(Weights(simulation.theta_P), inputs), context.outputs(Weights(simulation.theta_P), inputs)
+    )

@@ -18,6 +18,7 @@ from fedsam.errors import Interrupted
 from fedsam.federated.local_adaptation import check_adaptation
 from fedsam.federated.round_loop import Simulation
 from fedsam.measure.accuracy import Accuracy
+from fedsam.params import Weights
 from fedsam.schedule.base import Clock
 from tests.support.discovered import ENGINES
 from tests.support.interrupted import StopAt, outcome
@@ -61,7 +62,8 @@ def correct(simulation: Simulation, theta_P: torch.Tensor, client: int, *statist
     if not len(index):
         return None
     inputs = simulation.context.prepare(torch.from_numpy(store.inputs[index]))
-    right = simulation.context.outputs(theta_P, inputs, *statistics).argmax(1) == torch.from_numpy(store.targets[index])
+    outputs = simulation.context.outputs(Weights(theta_P, statistics), inputs)
+    right = outputs.argmax(1) == torch.from_numpy(store.targets[index])
     return float(right.double().mean())
 
 
@@ -83,7 +85,7 @@ def test_before_and_after_are_those_of_a_hand_written_loop(engine: str) -> None:
         for index_B, count in zip(plan.index_TB, plan.count_T, strict=True):
             own = index_B[:count]
             leaf_P = theta_P.requires_grad_()
-            logits = context.outputs(leaf_P, context.prepare(torch.from_numpy(store.inputs[own])))
+            logits = context.outputs(Weights(leaf_P), context.prepare(torch.from_numpy(store.inputs[own])))
             loss = F.cross_entropy(logits, torch.from_numpy(store.targets[own]))
             theta_P = theta_P.detach() - run.client.base_optimizer.lr * torch.autograd.grad(loss, leaf_P)[0]
         after.append(correct(simulation, theta_P, client))
@@ -99,7 +101,7 @@ def test_clients_train_with_what_they_keep_and_are_sent(method: str) -> None:
     simulation = at_round(run, 4)
     server, context = run.server, simulation.context
     served_P = run.average.served(simulation.theta_P, simulation.average)
-    statistics = simulation.statistics.of(served_P, simulation.theta_P)
+    statistics = simulation.statistics.of(served_P, simulation.theta_P).statistics
     sent_P = server.sent(served_P, simulation.server)
     lr = run.average.lr(run.client.base_optimizer.lr, Clock(3, 4))
     expected = []

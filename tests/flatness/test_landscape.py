@@ -8,6 +8,7 @@ import torch
 
 from fedsam.flatness.landscape import Landscape, examples_of
 from fedsam.measure.evaluate import evaluate
+from fedsam.params import Weights
 from tests.oracles.flatness import hessian_of, loss_of, task_of, whole
 from tests.support.ragged import Ragged, RaggedFederation
 
@@ -55,7 +56,7 @@ def test_it_is_what_evaluation_gives() -> None:
     federation, task, theta_P = task_of()
     split = federation.test
     landscape = Landscape(task, split.inputs, split.targets)
-    loss, accuracy = evaluate(task, theta_P, task.place(split))
+    loss, accuracy = evaluate(task, Weights(theta_P), task.place(split))
     assert landscape.loss_and_value(theta_P) == (pytest.approx(loss, rel=1e-12), accuracy)
 
 

@@ -10,6 +10,7 @@ from fedsam import Run
 from fedsam.data.synthetic import Synthetic
 from fedsam.federated.round_loop import Simulation
 from fedsam.measure.evaluate import BATCH, evaluate
+from fedsam.params import Weights
 
 
 @pytest.mark.parametrize("examples", [BATCH - 1, BATCH, 2 * BATCH + 77])
@@ -18,7 +19,7 @@ def test_loss_and_accuracy_are_means_over_the_whole_split(examples: int) -> None
     simulation = Simulation(run)
     for _ in range(3):
         simulation.advance()
-    loss, accuracy = evaluate(simulation.context, simulation.theta_P, simulation.measures.test)
+    loss, accuracy = evaluate(simulation.context, Weights(simulation.theta_P), simulation.measures.test)
     spec, test = simulation.federation.spec, simulation.federation.test
     pixels = torch.from_numpy(test.inputs).double() / spec.scale
     inputs = ((pixels - torch.tensor(spec.mean)) / torch.tensor(spec.std)).permute(0, 3, 1, 2)
@@ -34,5 +35,5 @@ def test_loss_and_accuracy_are_means_over_the_whole_split(examples: int) -> None
 def test_low_precision_is_for_training_alone() -> None:
     runs = [Run.from_keys({"data": Synthetic(clients=5), "engine.precision": p}) for p in ("fp32", "bf16")]
     simulations = [Simulation(run) for run in runs]
-    one, other = (evaluate(s.context, s.theta_P, s.measures.test) for s in simulations)
+    one, other = (evaluate(s.context, Weights(s.theta_P), s.measures.test) for s in simulations)
     assert one == other

@@ -16,6 +16,7 @@ from fedsam import InputError, Run, resume, simulate
 from fedsam.errors import Interrupted
 from fedsam.federated.round_loop import Simulation
 from fedsam.flatness.landscape import examples_of
+from fedsam.params import Weights
 from tests.support.interrupted import StopAt, outcome
 from tests.support.ragged import Ragged
 
@@ -32,7 +33,7 @@ def dense(simulation: Simulation, theta_P: Tensor, images: int) -> Tensor:
     inputs = simulation.context.prepare(torch.from_numpy(split.inputs))
 
     def loss(point_P: Tensor) -> Tensor:
-        return F.cross_entropy(simulation.context.outputs(point_P, inputs), torch.from_numpy(split.targets))
+        return F.cross_entropy(simulation.context.outputs(Weights(point_P), inputs), torch.from_numpy(split.targets))
 
     found: Tensor = torch.autograd.functional.hessian(loss, theta_P)  # type: ignore[no-untyped-call]
     return found
@@ -99,7 +100,7 @@ def test_what_is_written_beside_the_records(tmp_path: Path) -> None:
     simulation.advance()
     store, index = federation.local_test(range(50))
     inputs = simulation.context.prepare(torch.from_numpy(store.inputs[index[7]]))
-    right = simulation.context.outputs(simulation.theta_P, inputs).argmax(1) == torch.from_numpy(
+    right = simulation.context.outputs(Weights(simulation.theta_P), inputs).argmax(1) == torch.from_numpy(
         store.targets[index[7]]
     )
     assert local["accuracy"][7] == float(right.double().mean())

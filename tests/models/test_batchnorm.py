@@ -227,7 +227,7 @@ def test_clients_that_keep_their_statistics_go_on_from_them() -> None:
     assert simulation.statistics.sent() == {}
     assert torch.equal(simulation.statistics.now_S, initial_S)
     theta_P = simulation.theta_P
-    (served_S,) = simulation.statistics.of(theta_P, theta_P)
+    (served_S,) = simulation.statistics.of(theta_P, theta_P).statistics
     assert torch.equal(served_S, simulation.statistics.estimated(theta_P))
 
 
@@ -263,7 +263,7 @@ def test_a_model_without_batch_normalisation_is_estimated_by_nothing() -> None:
     simulation = Simulation(Run.from_keys({"rounds": 1}))
     assert simulation.context.batchnorms is None
     statistics = Statistics(simulation.context, simulation.federation, 10)
-    assert (statistics.sent(), statistics.of(simulation.theta_P, simulation.theta_P)) == ({}, ())
+    assert (statistics.sent(), statistics.of(simulation.theta_P, simulation.theta_P).statistics) == ({}, ())
 
 
 def test_layers_that_are_shared_stay_one() -> None:

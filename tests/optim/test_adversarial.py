@@ -20,6 +20,7 @@ from fedsam.errors import Interrupted
 from fedsam.federated.round_loop import Simulation
 from fedsam.measure.evaluate import evaluate, robust_score
 from fedsam.optim.adversarial import START, Adversarial
+from fedsam.params import Weights
 from fedsam.rng import stream
 from tests.oracles.pgd import pgd
 from tests.support.discovered import ENGINES
@@ -156,7 +157,7 @@ def test_one_step_on_a_linear_model_by_hand() -> None:
 
     def gradient(x: Tensor) -> Tensor:
         leaf = x.detach().requires_grad_()
-        loss = F.cross_entropy(context.outputs(simulation.theta_P, leaf), torch.tensor([1]))
+        loss = F.cross_entropy(context.outputs(Weights(simulation.theta_P), leaf), torch.tensor([1]))
         return torch.autograd.grad(loss, leaf)[0]
 
     image = inputs.view(1, 1, 8, 8)
@@ -204,14 +205,14 @@ def test_robust_accuracy_is_that_of_the_slow_attack() -> None:
         pixels = image.double().permute(2, 0, 1) / 255
         loss = loss_of(simulation, simulation.theta_P, label)
         changed = pgd(loss, pixels, 0.1, 3, 0.05, "linf", torch.zeros_like(pixels))
-        logits = simulation.context.outputs(simulation.theta_P, ((changed - 0.4) / 0.3)[None])
+        logits = simulation.context.outputs(Weights(simulation.theta_P), ((changed - 0.4) / 0.3)[None])
         right.append(int(logits.argmax()) == int(label))
     run, theta_P = simulation.run, simulation.theta_P
-    assert robust_score(simulation.context, theta_P, simulation.measures.test, run.attack) == sum(right) / 20
-    assert 0 < sum(right) < 20 * evaluate(simulation.context, theta_P, simulation.measures.test)[1]
+    assert robust_score(simulation.context, Weights(theta_P), simulation.measures.test, run.attack) == sum(right) / 20
+    assert 0 < sum(right) < 20 * evaluate(simulation.context, Weights(theta_P), simulation.measures.test)[1]
     nothing = PGD(epsilon=0.0)
-    clean = evaluate(simulation.context, theta_P, simulation.measures.test)[1]
-    assert robust_score(simulation.context, theta_P, simulation.measures.test, nothing) == clean
+    clean = evaluate(simulation.context, Weights(theta_P), simulation.measures.test)[1]
+    assert robust_score(simulation.context, Weights(theta_P), simulation.measures.test, nothing) == clean
 
 
 def test_robust_accuracy_is_recorded() -> None:

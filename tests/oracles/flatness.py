@@ -13,7 +13,7 @@ from fedsam.data.synthetic import Synthetic
 from fedsam.engine.context import RunContext
 from fedsam.federated.build import assemble
 from fedsam.flatness.landscape import Landscape
-from fedsam.params import theta_of
+from fedsam.params import Weights, theta_of
 
 DATA = Synthetic(clients=4, size=4, channels=1, classes=3, samples_per_client=11, noise=2.0, test_samples=3)
 
@@ -45,7 +45,7 @@ def loss_of(federation: Federation, context: RunContext, theta_P: Tensor, *stati
     spec = federation.spec
     pixels = torch.from_numpy(store.inputs[at]).double() / spec.scale
     mean, std = (torch.tensor(numbers, dtype=torch.float64) for numbers in (spec.mean, spec.std))
-    logits = context.outputs(theta_P, ((pixels - mean) / std).permute(0, 3, 1, 2), *statistics)
+    logits = context.outputs(Weights(theta_P, tuple(statistics)), ((pixels - mean) / std).permute(0, 3, 1, 2))
     labels = torch.from_numpy(store.targets[at])
     return torch.nn.functional.cross_entropy(logits, labels)
 

@@ -18,6 +18,7 @@ from fedsam.data.base import Split
 from fedsam.engine.flower import Flower
 from fedsam.federated.round_loop import Simulation
 from fedsam.measure.evaluate import evaluate
+from fedsam.params import Weights
 from fedsam.schedule.base import Clock
 from fedsam.system.base import System
 from fedsam.system.sampling.base import Drawn, Population, Sampling
@@ -123,7 +124,9 @@ def test_power_of_choice_asks_for_losses_of_the_model_that_is_sent() -> None:
     assert not torch.equal(sent_P, simulation.theta_P)
     store, index = simulation.federation.examples(range(7))
     wanted = [
-        evaluate(simulation.context, sent_P, simulation.context.place(Split(store.inputs[own], store.targets[own])))[0]
+        evaluate(
+            simulation.context, Weights(sent_P), simulation.context.place(Split(store.inputs[own], store.targets[own]))
+        )[0]
         for own in index
     ]
     assert simulation.losses(range(7)).tolist() == pytest.approx(wanted, rel=1e-12)

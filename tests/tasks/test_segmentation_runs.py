@@ -22,6 +22,7 @@ from fedsam.errors import InputError, Interrupted
 from fedsam.federated.round_loop import Simulation
 from fedsam.measure.evaluate import evaluate
 from fedsam.measure.local_tests import LocalTests
+from fedsam.params import Weights
 from fedsam.runs.result import Listener
 from tests.support.discovered import OTHERS, SLOWEST
 from tests.support.scenes import CLASSES, Scenes
@@ -115,14 +116,14 @@ def test_a_clients_score_is_that_of_its_own_pixels() -> None:
     plain = {"model.name": "unet", "model.width": 4, "model.groups": 2, "task.hardest": 1.0, "task.class_weights": ""}
     simulation = Simulation(described(**plain))
     context, split = simulation.context, simulation.federation.test
-    values, losses = LocalTests(context, simulation.federation, range(5)).scores(simulation.theta_P, ())
+    values, losses = LocalTests(context, simulation.federation, range(5)).scores(Weights(simulation.theta_P))
     for client, (value, loss) in enumerate(zip(values, losses, strict=True)):
         image, mask = (torch.from_numpy(each[client : client + 1]) for each in (split.inputs, split.targets))
         if client == 2:  # it has no labels
             assert value is None
             assert loss is None
             continue
-        outputs = context.outputs(simulation.theta_P, context.prepare(image))
+        outputs = context.outputs(Weights(simulation.theta_P), context.prepare(image))
         true, found = (each[mask != 255].numpy() for each in (mask, outputs.argmax(dim=1)))
         there = np.union1d(true, found)  # of some classes a client has nothing
         assert value == pytest.approx(jaccard_score(true, found, labels=there, average="macro"), rel=1e-12)
@@ -173,8 +174,8 @@ def test_shapes_are_divided_by_what_they_show() -> None:
 def test_fewer_large_outputs_are_evaluated_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     simulation = Simulation(described(**{"model.name": "unet", "model.width": 4, "model.groups": 2}))
     context, store = simulation.context, simulation.context.place(simulation.federation.test)
-    whole = evaluate(context, simulation.theta_P, store)
+    whole = evaluate(context, Weights(simulation.theta_P), store)
     assert context.at_once(512) == 512
     monkeypatch.setattr("fedsam.engine.context.OUTPUTS", 4 * CLASSES * 16 * 12 + 1)
     assert context.at_once(512) == 4
-    assert evaluate(context, simulation.theta_P, store) == pytest.approx(whole, rel=1e-12)
+    assert evaluate(context, Weights(simulation.theta_P), store) == pytest.approx(whole, rel=1e-12)

@@ -18,6 +18,7 @@ from fedsam.data.tokens import UNCOUNTED, answering, in_blocks
 from fedsam.engine.kernels.base import Head
 from fedsam.federated.round_loop import Simulation
 from fedsam.measure.evaluate import scores
+from fedsam.params import Weights
 from fedsam.rng import stream
 from fedsam.tasks.base import Metric
 from fedsam.tasks.sequence import Sequence
@@ -222,9 +223,9 @@ def test_batches_of_evaluation_are_smaller_where_outputs_are_large(monkeypatch: 
         return outputs(theta_P, inputs, *of)
 
     monkeypatch.setattr(simulation.context.network, "evaluated", evaluated)
-    whole = scores(simulation.context, simulation.theta_P, store, (), [Perplexity()])
+    whole = scores(simulation.context, Weights(simulation.theta_P), store, [Perplexity()])
     monkeypatch.setattr("fedsam.engine.context.OUTPUTS", 6 * T * V + 1)
-    parts = scores(simulation.context, simulation.theta_P, store, (), [Perplexity()])
+    parts = scores(simulation.context, Weights(simulation.theta_P), store, [Perplexity()])
     assert given == [20, 6, 6, 6, 2]
     assert parts[0] == pytest.approx(whole[0])
 
