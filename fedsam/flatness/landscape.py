@@ -6,7 +6,8 @@ the statistics of batch normalisation.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -23,6 +24,8 @@ from fedsam.rng import stream
 BATCH = 512
 TOGETHER = 2**21
 """Numbers in the parameters of the points that are evaluated at once."""
+ROOM = 2**30
+"""Bytes in which recorded gradients may stay between products with the Hessian."""
 
 
 class Landscape:
@@ -151,26 +154,52 @@ class Landscape:
         return float(total / weights), gradient_P / float(weights)
 
     def hvp(self, theta_P: Tensor, vectors_PK: Tensor) -> Tensor:
-        """∇²L(θ) V, [P, K]: the gradient of ⟨∇L(θ), v_k⟩ (Pearlmutter, Neural Computation 1994), by backward passes
-        through the gradient, which is recorded once for all K. Forward mode over the gradient would be as fast, but
-        torch lacks it for group normalisation; and of attention's fused kernels it lacks second derivatives.
+        """∇²L(θ) V, [P, K]."""
+        return self.hessian(theta_P, 0)(vectors_PK)
+
+    def hessian(self, theta_P: Tensor, room: int = ROOM) -> Callable[[Tensor], Tensor]:
+        """V ↦ ∇²L(θ) V for V [P, K]: the gradient of ⟨∇L(θ), v_k⟩ (Pearlmutter, Neural Computation 1994), by backward
+        passes through the gradient, which is recorded once for all K, and where there is room once for all products.
+
+        Forward mode over the gradient would be as fast, but torch lacks it for group normalisation; and of attention's
+        fused kernels it lacks second derivatives.
+
+        Args:
+            room: bytes in which recorded gradients may stay.
         """
-        products_PK = torch.zeros_like(vectors_PK)
-        columns, weights = vectors_PK.shape[1], 0.0
-        for inputs_B, targets_B in self._batches():
-            with PlainAttention():
-                losses_B, weight_B, leaf_P = self._recorded(theta_P, inputs_B, targets_B)
-            weights += float(weight_B.sum(dtype=torch.float64))
-            with torch.enable_grad():
-                (gradient_P,) = torch.autograd.grad(losses_B.sum(), leaf_P, create_graph=True)
-                # scalars, because `grad_outputs` would load torch's symbolic shapes first (1.5 s)
-                slopes_K = [torch.dot(gradient_P, vectors_PK[:, k]) for k in range(columns)]
-            for k, slope in enumerate(slopes_K):
-                # the recorded gradient is freed with the last column
-                (product_P,) = torch.autograd.grad(slope, leaf_P, retain_graph=k < columns - 1)
-                products_PK[:, k] += product_P
-        self.evaluations += 2 * columns
-        return products_PK / weights
+        kept: list[tuple[Tensor, Tensor, float]] = []
+        left = room
+
+        def products(vectors_PK: Tensor) -> Tensor:
+            nonlocal left
+            products_PK, weights = torch.zeros_like(vectors_PK), 0.0
+            for place, batch in enumerate(self._batches()):
+                keep = place < len(kept)
+                if keep:
+                    recorded = kept[place]
+                elif left > 0:
+                    with _saved_bytes() as saved:
+                        recorded = self._gradient_recorded(theta_P, *batch)
+                    left -= sum(saved.values())
+                    if keep := left >= 0:
+                        kept.append(recorded)
+                else:
+                    recorded = self._gradient_recorded(theta_P, *batch)
+                gradient_P, leaf_P, weight = recorded
+                weights += weight
+                _add_products(products_PK, gradient_P, leaf_P, vectors_PK, keep)
+            self.evaluations += 2 * vectors_PK.shape[1]
+            return products_PK / weights
+
+        return products
+
+    def _gradient_recorded(self, theta_P: Tensor, inputs_B: Tensor, targets_B: Tensor) -> tuple[Tensor, Tensor, float]:
+        """Σ ∇ℓ with what made it, theta as a leaf of that, and the weight of the examples."""
+        with PlainAttention():
+            losses_B, weight_B, leaf_P = self._recorded(theta_P, inputs_B, targets_B)
+        with torch.enable_grad():
+            (gradient_P,) = torch.autograd.grad(losses_B.sum(), leaf_P, create_graph=True)
+        return gradient_P, leaf_P, float(weight_B.sum(dtype=torch.float64))
 
     def _recorded(self, theta_P: Tensor, inputs_B: Tensor, targets_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         with torch.enable_grad():
@@ -182,6 +211,30 @@ class Landscape:
         """Of each example the sum of its losses and their weight."""
         losses_N, weight = self.context.task.losses(outputs_N, targets_N)
         return losses_N, weight if isinstance(weight, Tensor) else torch.full_like(losses_N.detach(), weight)
+
+
+@contextmanager
+def _saved_bytes() -> Iterator[dict[int, int]]:
+    """How many bytes are kept for backward passes of what is computed inside, by where they lie."""
+    seen: dict[int, int] = {}
+
+    def count(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        seen[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+        yield seen
+
+
+def _add_products(products_PK: Tensor, gradient_P: Tensor, leaf_P: Tensor, vectors_PK: Tensor, keep: bool) -> None:
+    with torch.enable_grad():
+        # scalars, because `grad_outputs` would load torch's symbolic shapes first (1.5 s)
+        slopes_K = [torch.dot(gradient_P, vector_P) for vector_P in vectors_PK.unbind(dim=1)]
+    for k, slope in enumerate(slopes_K):
+        # unless it is kept, what was recorded is freed with the last column
+        (product_P,) = torch.autograd.grad(slope, leaf_P, retain_graph=keep or k < len(slopes_K) - 1)
+        products_PK[:, k] += product_P
 
 
 def _ones(targets: Tensor) -> list[int]:

@@ -26,9 +26,10 @@ def measure(
 ) -> dict[str, Any]:
     """Loss, gradient and curvature at a model, as plain JSON types.
 
-    `loss`, `gradient_norm` ‖∇L‖₂, `eigenvalues` (the largest, descending), `residuals` (of each, ‖H v − λ v‖₂),
-    `ratio` λ₁ / λ₅ (null where there is no λ₅ above 0), `trace` with its standard error `trace_error`, `evaluations`
-    (gradients over all examples, as `Landscape` counts), `seconds`, `images` (examples of the landscape).
+    `loss`, `gradient_norm` ‖∇L‖₂, `eigenvalues` (the largest, descending), `tolerance` (of each, relative to it),
+    `residuals` (of each, ‖H v − λ v‖₂), `ratio` λ₁ / λ₅ (null where there is no λ₅ above 0), `trace` with its standard
+    error `trace_error`, `evaluations` (gradients over all examples, as `Landscape` counts), `seconds`, `images`
+    (examples of the landscape).
 
     Args:
         top: eigenvalues.
@@ -48,6 +49,7 @@ def measure(
         "gradient_norm": float(torch.linalg.vector_norm(gradient_P)),
         "eigenvalues": eigen.values,
         "residuals": eigen.residuals,
+        "tolerance": tolerance,
         "ratio": eigen.ratio,
         "trace": estimate,
         "trace_error": error,

@@ -6,8 +6,8 @@ Shapes: P parameters, K vectors.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,11 +15,19 @@ from torch import Tensor
 
 from fedsam.errors import RunError
 from fedsam.flatness.draws import normal, signs
+from fedsam.flatness.lanczos import Lanczos, largest
 from fedsam.flatness.landscape import Landscape
 
 TINY = 64
 """Parameters up to which the Hessian is made whole."""
-RESTARTS = 200
+PRODUCTS = 2000
+"""With the Hessian, until eigenvalues are given up."""
+BASIS = 2**29
+"""Bytes of Lanczos's basis, if 20 vectors, and twice as many as are wanted, take no more."""
+MOST = 120
+"""Vectors of the basis."""
+
+Products = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -57,25 +65,14 @@ def dense(landscape: Landscape, theta_P: Tensor) -> Tensor:
     return (hessian_PP + hessian_PP.T) / 2
 
 
-def operator(landscape: Landscape, theta_P: Tensor) -> Any:
-    """∇²L(θ) as a SciPy `LinearOperator` on float64 vectors; the products are of theta's own type."""
-    from scipy.sparse.linalg import LinearOperator
-
-    def matvec(vector: np.ndarray) -> np.ndarray:
-        vector_P1 = torch.from_numpy(np.ascontiguousarray(vector.reshape(-1, 1))).to(theta_P)
-        product: np.ndarray = landscape.hvp(theta_P, vector_P1)[:, 0].double().cpu().numpy()
-        return product
-
-    return LinearOperator((theta_P.numel(),) * 2, matvec=matvec, dtype=np.float64)
-
-
 def top_eigenvalues(landscape: Landscape, theta_P: Tensor, k: int = 5, tolerance: float = 1e-3, seed: int = 0) -> Eigen:
-    """The k largest eigenvalues of ∇²L(θ), algebraically, by the implicitly restarted Lanczos method (Lehoucq et al.,
-    ARPACK, 1998) from a keyed vector; of the whole matrix for a model with at most `TINY` parameters.
+    """The k largest eigenvalues of ∇²L(θ), algebraically, by Lanczos's method from a keyed vector; of the whole matrix
+    for a model with at most `TINY` parameters.
 
     Args:
         k: how many; a model with fewer parameters has as many as these.
-        tolerance: relative to each eigenvalue.
+        tolerance: of each eigenvalue, relative to it; residuals, whose square bounds the error, may be larger. Of
+            one that is there several times, to the last digits, copies may be missed.
         seed: keys the vector to begin with.
 
     Raises:
@@ -85,33 +82,32 @@ def top_eigenvalues(landscape: Landscape, theta_P: Tensor, k: int = 5, tolerance
         raise RunError("the gradient at this model is not finite, so its Hessian has no eigenvalues")
     if theta_P.numel() <= max(TINY, k):
         values_P, vectors_PP = torch.linalg.eigh(dense(landscape, theta_P).double())
-        values, vectors = values_P.cpu().numpy(), vectors_PP.cpu().numpy()
+        values, vectors_PK = values_P.cpu().numpy()[::-1][:k].copy(), vectors_PP.flip(1)[:, :k].to(theta_P)
+        product = landscape.hessian(theta_P, 0)
     else:
-        values, vectors = _lanczos_top(landscape, theta_P, k, tolerance, seed)
-    order = np.argsort(values)[::-1][:k]
-    values, vectors_PK = values[order], torch.from_numpy(vectors[:, order].copy()).to(theta_P)
-    error_PK = landscape.hvp(theta_P, vectors_PK) - vectors_PK * torch.from_numpy(values).to(theta_P)
+        product = landscape.hessian(theta_P)
+        values, vectors_PK = _lanczos_top(product, theta_P, k, tolerance, seed)
+    error_PK = product(vectors_PK) - vectors_PK * torch.from_numpy(values).to(theta_P)
     return Eigen(values.tolist(), torch.linalg.vector_norm(error_PK, dim=0).tolist(), vectors_PK)
 
 
-def _lanczos_top(
-    landscape: Landscape, theta_P: Tensor, k: int, tolerance: float, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    from scipy.sparse.linalg import ArpackError, eigsh
+def vectors_kept(parameters: int, k: int) -> int:
+    """For how many vectors of Lanczos's basis there is room."""
+    return min(parameters, max(2 * k + 1, 20, min(BASIS // (8 * parameters), MOST)))
 
-    begin = normal(theta_P.double(), seed, "lanczos").cpu().numpy()
-    hessian, kept = operator(landscape, theta_P), max(2 * k + 1, 20)  # vectors; fewer restart more often
-    try:
-        values, found = eigsh(
-            hessian, k=k, which="LA", v0=begin, tol=tolerance, ncv=min(kept, len(begin)), maxiter=RESTARTS
+
+def _lanczos_top(product: Products, theta_P: Tensor, k: int, tolerance: float, seed: int) -> tuple[np.ndarray, Tensor]:
+    def fresh(number: int) -> Tensor:
+        return normal(theta_P, seed, "lanczos", number)
+
+    room = vectors_kept(theta_P.numel(), k)
+    lanczos = Lanczos(lambda vector_P: product(vector_P[:, None])[:, 0], fresh(0), room)
+    found = largest(lanczos, k, tolerance, fresh, PRODUCTS)
+    if found is None:
+        raise RunError(
+            f"no eigenvalues of the Hessian were found by {PRODUCTS} products; ask for fewer or raise the tolerance"
         )
-    except ArpackError as error:  # also where it does not converge
-        if not hessian.matvec(begin).any():  # where every loss has been rounded to 0
-            return np.zeros(k), np.eye(len(begin), k)
-        first = str(error).splitlines()[0]
-        why = f"no eigenvalues of the Hessian were found ({first}); ask for fewer or raise the tolerance"
-        raise RunError(why) from error
-    return values, found
+    return found
 
 
 def hutchinson(landscape: Landscape, theta_P: Tensor, vectors: int = 30, seed: int = 0) -> tuple[float, float]:
@@ -170,7 +166,8 @@ def density(
         points: of the grid, which reaches 5 kernel widths beyond the outermost nodes. The kernel is a Gaussian whose
             standard deviation is 0.01 of the distance between these, and at least 1e-4 of their magnitude.
     """
-    pairs = [_quadrature(landscape, signs(theta_P, seed, "density", n), theta_P, steps) for n in range(probes)]
+    product = landscape.hessian(theta_P)
+    pairs = [_quadrature(product, signs(theta_P, seed, "density", n), steps) for n in range(probes)]
     nodes = np.concatenate([nodes for nodes, _ in pairs])
     weights = np.concatenate([weights for _, weights in pairs]) / probes
     low, high = nodes.min(), nodes.max()
@@ -180,25 +177,11 @@ def density(
     return Density(grid.tolist(), (kernel @ weights).tolist(), width)
 
 
-def _quadrature(landscape: Landscape, probe_P: Tensor, theta_P: Tensor, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes and weights of one probe, by Lanczos's method with full reorthogonalisation."""
-    steps = min(steps, theta_P.numel())
-    basis_KP = theta_P.new_zeros(steps, theta_P.numel())
-    diagonal, beside = np.zeros(steps), np.zeros(steps)
-    vector_P = probe_P / torch.linalg.vector_norm(probe_P)
-    made = 0
-    for step in range(steps):
-        basis_KP[step] = vector_P
-        next_P = landscape.hvp(theta_P, vector_P[:, None])[:, 0]
-        diagonal[step] = float(torch.dot(vector_P, next_P))
-        made, scale = step + 1, float(torch.linalg.vector_norm(next_P))
-        for _ in range(2):  # twice is enough (Parlett, 1980)
-            next_P = next_P - basis_KP[:made].T @ (basis_KP[:made] @ next_P)
-        beside[step] = float(torch.linalg.vector_norm(next_P))
-        # the probe's part of the space is exhausted; what is left is rounding
-        if beside[step] <= 100 * torch.finfo(theta_P.dtype).eps * scale:
-            break
-        vector_P = next_P / beside[step]
-    matrix = np.diag(diagonal[:made]) + np.diag(beside[: made - 1], 1) + np.diag(beside[: made - 1], -1)
+def _quadrature(product: Products, probe_P: Tensor, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes and weights of one probe."""
+    lanczos = Lanczos(lambda vector_P: product(vector_P[:, None])[:, 0], probe_P, steps)
+    while not lanczos.full and lanczos.step():  # it ends where the probe's part of the space is exhausted
+        pass
+    matrix = lanczos.matrix_MM[: lanczos.made, : lanczos.made]
     nodes, vectors = np.linalg.eigh(matrix)
     return nodes, vectors[0] ** 2

@@ -27,7 +27,9 @@ class Hessian(Probe):
         """The vectors of Lanczos's method, float64, and those for the trace."""
         if not self.every:
             return []
-        vectors = parameters if parameters <= self.top else max(2 * self.top + 1, 20)
+        from fedsam.flatness.spectrum import vectors_kept
+
+        vectors = parameters if parameters <= self.top else vectors_kept(parameters, self.top)
         eigen = Need("geometry.top", self.top, "the vectors of its eigenvalues", 8 * vectors * parameters)
         signs = 4 * min(self.trace_vectors, parameters) * parameters
         return [eigen, Need("geometry.trace_vectors", self.trace_vectors, "its random vectors", signs)]

@@ -58,7 +58,7 @@ def test_eigenvalues_are_those_of_the_served_models_hessian(average: dict[str, A
     served_P = run.average.served(simulation.theta_P, simulation.average)
     expected = torch.linalg.eigvalsh(dense(simulation, served_P, 30)).flip(0)
     found = simulate(run).metrics[0]["geometry"]
-    assert found["eigenvalues"] == pytest.approx(expected[:3].tolist(), rel=1e-6)
+    assert found["eigenvalues"] == pytest.approx(expected[:3].tolist(), rel=found["tolerance"])
     assert found["images"] == 30
 
 

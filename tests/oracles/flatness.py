@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -76,3 +78,6 @@ class Quadratic(Landscape):
     def hvp(self, theta_P: Tensor, vectors_PK: Tensor) -> Tensor:
         self.evaluations += 2 * vectors_PK.shape[1]
         return self.a_PP @ vectors_PK
+
+    def hessian(self, theta_P: Tensor, room: int = 0) -> Callable[[Tensor], Tensor]:
+        return partial(self.hvp, theta_P)
