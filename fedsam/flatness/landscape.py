@@ -17,6 +17,7 @@ from torch.func import vmap
 from fedsam.data.base import Federation, Split
 from fedsam.engine.blocks import why_not_together
 from fedsam.engine.context import RunContext, shared
+from fedsam.flatness.convolution import FastConvolution
 from fedsam.models.attention import PlainAttention
 from fedsam.params import Weights
 from fedsam.rng import stream
@@ -195,7 +196,7 @@ class Landscape:
 
     def _gradient_recorded(self, theta_P: Tensor, inputs_B: Tensor, targets_B: Tensor) -> tuple[Tensor, Tensor, float]:
         """Σ ∇ℓ with what made it, theta as a leaf of that, and the weight of the examples."""
-        with PlainAttention():
+        with PlainAttention(), FastConvolution():
             losses_B, weight_B, leaf_P = self._recorded(theta_P, inputs_B, targets_B)
         with torch.enable_grad():
             (gradient_P,) = torch.autograd.grad(losses_B.sum(), leaf_P, create_graph=True)
