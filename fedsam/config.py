@@ -31,7 +31,14 @@ from fedsam.errors import InputError
 LARGE = 1e30
 """The largest number that a key takes which goes into the arithmetic of training: float32 ends at 3.4e38."""
 
-SCHEMES = {("strategy", "flwr"): "fedsam.flower.stock"}
+SCHEMES = {
+    ("strategy", "flwr"): "fedsam.flower.stock",
+    ("model", "hf"): "fedsam.models.zoo.hugging_face",
+    ("model", "timm"): "fedsam.models.zoo.timm",
+    ("model", "torchvision"): "fedsam.models.zoo.torchvision",
+    ("data set", "hf"): "fedsam.data.hub",
+    ("partition", "flwr"): "fedsam.data.partition.flower",
+}
 """Modules that have short names for things, by kind of component and what stands before the colon (`flwr:Krum`): each
 has `offered(name)`."""
 

@@ -157,12 +157,13 @@ class Run(Groups):
             callbacks: str = ...,
             save: Literal["whole", "trained"] = ...,
             out: str | Path | None = ...,
-            metrics: Sequence[str | Metric | Callable[[Tensor, Tensor], Tensor]] = (),
+            metrics: str | Sequence[str | Metric | Callable[[Tensor, Tensor], Tensor]] = (),
         ) -> None: ...
 
     if not TYPE_CHECKING:
 
-        def __init__(self, metrics: Sequence[Any] = (), **values: Any) -> None:
+        def __init__(self, metrics: str | Sequence[Any] = (), **values: Any) -> None:
+            metrics = [name.strip() for name in metrics.split(",")] if isinstance(metrics, str) else metrics
             holders = [taken(metric) for metric in metrics if not isinstance(metric, str)]
             if metrics:
                 names = [metric if isinstance(metric, str) else taken(metric).name for metric in metrics]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,10 +10,12 @@ from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
+from fedsam.border.extra import needed
 from fedsam.config import key
 from fedsam.data.arrays import in_a_row, of_arrays
 from fedsam.data.base import Split
 from fedsam.data.group_names import numbered
+from fedsam.data.map_style import INPUTS, TARGETS
 from fedsam.data.plain_array import Unfit, as_array
 from fedsam.data.spec import Spec
 from fedsam.data.stored import Partitioned
@@ -27,6 +30,9 @@ class Saved(Partitioned):
         imdb/dataset_dict.json
         imdb/train/dataset_info.json, data-00000-of-00001.arrow, state.json
         imdb/test/...
+
+    or one of Parquet files, as data sets of the hub lie there, `cifar10/train-00000-of-00001.parquet` or in
+    `cifar10/data/`. `data.name=hf:FOLDER` is the same with `data.folder=FOLDER`.
 
     Inputs are one column: images; texts, tokens of which there are `data.length`, cut off or filled up at the end; or
     numbers, single or in lists of one length. Targets are another: classes, numbers in place of which the data set
@@ -78,14 +84,20 @@ class Saved(Partitioned):
         return replace(spec, **more), splits[0], splits[1]
 
     def _part(self, found: Any, name: str) -> Any:
-        """A split, with all columns that are asked for."""
+        """A split, with all columns that are asked for; a usual name stands for one of which nothing was said."""
         if name not in found:
             self._refuse(f"has no split {name!r}; it has {', '.join(found)}")
         there = found[name].column_names
+        part = found[name]
+        for field, usual in (("input_column", INPUTS), ("label_column", TARGETS)):
+            asked = getattr(self, field)
+            other = next((column for column in usual if column in there), None)
+            if asked not in there and field not in self.model_fields_set and other is not None:
+                part = part.rename_column(other, asked)
         for column in (self.input_column, self.label_column, *([self.client_column] if self.client_column else [])):
-            if column not in there:
+            if column not in part.column_names:
                 self._refuse(f"has no column {column!r} in {name!r}; it has {', '.join(there)}")
-        return found[name]
+        return part
 
     def _targets(self, train: Any, test: Any) -> tuple[tuple[str, ...], list[np.ndarray]]:
         """The names of classes, if they have any, and the targets of both parts."""
@@ -118,13 +130,27 @@ def _loaded(folder: Path, refuse: Callable[[str], NoReturn]) -> Any:
     """The splits by name."""
     if not folder.is_dir():
         refuse("there is no such folder")
-    if not (folder / "dataset_dict.json").is_file():
-        refuse("has no dataset_dict.json in it; it must be what DatasetDict.save_to_disk wrote")
+    shards = _shards(folder)
+    if not (folder / "dataset_dict.json").is_file() and not shards:
+        refuse("has no dataset_dict.json in it, which DatasetDict.save_to_disk writes, and no SPLIT-*.parquet")
     try:
-        import datasets  # type: ignore[import-untyped]
-    except ImportError:
-        refuse("needs the datasets library; pip install fedsam[hub]")
+        datasets = needed("datasets", "folder", str(folder))
+    except InputError as error:
+        refuse(error.allowed)
     try:
-        return datasets.load_from_disk(str(folder))
+        if not shards:
+            return datasets.load_from_disk(str(folder))
+        from pyarrow import parquet
+
+        # in memory: the library's own reader writes a copy of everything to its cache
+        return {name: datasets.Dataset(parquet.ParquetDataset(files).read()) for name, files in shards.items()}
     except Exception as error:  # of Arrow, of JSON, of files
         refuse(f"cannot be read ({' '.join(str(error).split())[:200]})")
+
+
+def _shards(folder: Path) -> dict[str, list[Path]]:
+    """The Parquet files of each split, as data sets of the hub lie: `train-00000-of-00002.parquet`, also in `data/`."""
+    found: dict[str, list[Path]] = {}
+    for file in sorted([*folder.glob("*.parquet"), *folder.glob("data/*.parquet")]):
+        found.setdefault(re.split(r"-\d+-of-\d+", file.stem)[0], []).append(file)
+    return found

@@ -5,13 +5,13 @@ Shapes: P parameters.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg, Result
 from torch import Tensor
@@ -19,9 +19,8 @@ from torch import Tensor
 from fedsam.algorithm.strategy import Average, State, Strategy
 from fedsam.config import Groups, key
 from fedsam.errors import InputError, RunError, under
+from fedsam.flower.form import Form, served
 from fedsam.flower.names import PARTITION
-from fedsam.flower.records import theta_from
-from fedsam.params import Layout
 from fedsam.schedule.base import Clock
 
 
@@ -133,7 +132,7 @@ class AsFlower(FedAvg):
         clock, sent = self._clock(server_round), self._sent
         if sent is None:
             raise RunError("configure_train must come before aggregate_train")
-        form = _Form.of(sent)
+        form = Form.of(sent)
         sent_P = form.theta(sent)
         if self._server is None:
             self._server = self.server.init(sent_P)
@@ -181,12 +180,7 @@ class AsFlower(FedAvg):
 
     def _served(self, arrays: ArrayRecord) -> ArrayRecord:
         """The model to evaluate and keep, from the raw one."""
-        form = _Form.of(arrays)
-        theta_P = form.theta(arrays)
-        served_P = self.average.served(theta_P, self._average)
-        if served_P is theta_P:
-            return arrays
-        return form.arrays(served_P, {name: arrays[name].numpy() for name in form.whole})
+        return served(Form.of(arrays), arrays, self.average, self._average)
 
 
 @dataclass(frozen=True)
@@ -197,51 +191,3 @@ class _Row:
     examples: float
     arrays: ArrayRecord
     message: Message
-
-
-@dataclass(frozen=True)
-class _Form:
-    """How a model's arrays become one vector and back: the types of all of them in their order, the layout of the
-    floating-point ones, and the names of the others.
-    """
-
-    dtypes: dict[str, np.dtype[Any]]
-    layout: Layout
-    whole: tuple[str, ...]
-    dtype: torch.dtype
-
-    @classmethod
-    def of(cls, arrays: ArrayRecord) -> _Form:
-        """That of these arrays.
-
-        Raises:
-            InputError: one is neither real nor integer, or none is real.
-        """
-        found = {name: array.numpy() for name, array in arrays.items()}
-        other = next((name for name, array in found.items() if array.dtype.kind not in "fiub"), None)
-        if other is not None:
-            raise InputError("", InputError.ABSENT, f"array {other!r} has type {found[other].dtype}, no real number")
-        real = {name: array for name, array in found.items() if array.dtype.kind == "f"}
-        if not real:
-            raise InputError("", InputError.ABSENT, "there is no floating-point array to aggregate")
-        dtype = torch.float64 if any(array.dtype == np.float64 for array in real.values()) else torch.float32
-        layout = Layout(tuple(real), tuple(array.shape for array in real.values()))
-        whole = tuple(name for name in found if name not in real)
-        return cls({name: array.dtype for name, array in found.items()}, layout, whole, dtype)
-
-    def theta(self, arrays: ArrayRecord) -> Tensor:
-        """The floating-point arrays as one vector.
-
-        Raises:
-            InputError: one is missing or has another shape.
-        """
-        if lacking := [name for name in self.whole if name not in arrays]:
-            raise InputError("", InputError.ABSENT, f"there is no array {lacking[0]!r}")
-        return theta_from(self.layout, arrays, torch.empty(0, dtype=self.dtype))
-
-    def arrays(self, theta_P: Tensor, whole: Mapping[str, np.ndarray]) -> ArrayRecord:
-        """The arrays of this vector, with the others as given."""
-        views = {name: view.numpy() for name, view in self.layout.views(theta_P).items()} | dict(whole)
-        return ArrayRecord(
-            {name: Array(np.array(views[name], dtype=dtype, order="C")) for name, dtype in self.dtypes.items()}
-        )

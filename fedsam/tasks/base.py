@@ -48,7 +48,8 @@ class Task(Component):
 
     extra_metrics: str = key(
         "",
-        "metrics that are recorded beside the first: all, or their names with commas, also package.module:function",
+        "metrics that are recorded beside the first: all, or their names with commas, also package.module:function and"
+        " torchmetrics:Class; as metrics=, too",
         "off",
     )
 

@@ -16,6 +16,7 @@ from fedsam.border.foreign import imported
 from fedsam.border.given import Holder, carried, holder, known, named
 from fedsam.errors import InputError
 from fedsam.tasks.metric import MeanOverExamples, Metric
+from fedsam.tasks.torch_metrics import SCHEME, TorchMetric
 
 TOLD = "must be a function (outputs, targets) that gives a number for each example, or a Metric"
 
@@ -72,11 +73,14 @@ def taken(thing: Any) -> Holder:
 
 
 def metric_named(name: str) -> Metric:
-    """The metric that `package.module:attribute`, or an object's name, stands for.
+    """The metric that `package.module:attribute`, `torchmetrics:Class` or an object's name stands for.
 
     Raises:
         InputError: there is none.
     """
+    scheme, _, called = name.partition(":")
+    if scheme == SCHEME:
+        return TorchMetric(called)
     there = holder(name)
     found = there.thing if there else imported(name)
     if isinstance(found, Metric):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -111,3 +112,30 @@ def test_images_of_different_sizes_need_one(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"of different shapes: .*; data\.size=N resizes images"):
         load(folder)
     assert load(folder, size=3).spec.shape == (3, 3, 3)
+
+
+def test_folder_in_the_name_and_parquet_of_the_hub(tmp_path: Path) -> None:
+    """Shards in `data/`, a column called `img`, names of classes from the file's own metadata."""
+    names = datasets.Features(img=datasets.Image(), label=datasets.ClassLabel(names=["cat", "dog"]))
+    (tmp_path / "hub/data").mkdir(parents=True)
+    for part, cut in {
+        "train-00000-of-00002": (0, 4),
+        "train-00001-of-00002": (4, 7),
+        "test-00000-of-00001": (7, 10),
+    }.items():
+        columns = {"img": [Image.fromarray(image) for image in BYTES[slice(*cut)]], "label": [1] * (cut[1] - cut[0])}
+        datasets.Dataset.from_dict(columns, features=names).to_parquet(tmp_path / f"hub/data/{part}.parquet")
+    data = Run.from_keys(
+        {"data.name": f"hf:{tmp_path / 'hub'}", "data.partition": "iid", "data.clients": 2, "cohort": 2}
+    ).data
+    assert data.name == f"hf:{tmp_path / 'hub'}"
+    federation = pickle.loads(pickle.dumps(data)).load(0)
+    assert federation.spec.names == ("cat", "dog")
+    assert np.array_equal(federation.train.inputs, BYTES[:7])
+    assert np.array_equal(federation.test.inputs, BYTES[7:])
+    saved = Run.from_keys(
+        {"data.name": f"hf:{photographs(tmp_path)}", "data.partition": "iid", "data.clients": 2, "cohort": 2}
+    ).data
+    assert saved.load(0).spec.names == ("cat", "dog", "owl")
+    with pytest.raises(InputError, match=r"has no dataset_dict.json in it, .* no SPLIT-"):
+        load(str(tmp_path))

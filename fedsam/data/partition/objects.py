@@ -16,6 +16,7 @@ from fedsam.border.content import summed
 from fedsam.border.given import Holder, carried, known, named
 from fedsam.config import find
 from fedsam.data.partition.base import Assignment, Partition
+from fedsam.data.partition.flower import function_of, is_partitioner
 from fedsam.errors import InputError
 
 
@@ -75,8 +76,11 @@ def _restored(name: str, things: dict[str, Any]) -> Partition:
 
 def taken(thing: Any) -> Holder | None:
     """The holder of index lists, of the client of each example, or of a function (labels, clients, rng) that gives
-    either, with `clients` None where their number was not said; None for anything else.
+    either, with `clients` None where their number was not said, or of a partitioner of flwr-datasets; None for anything
+    else.
     """
+    if is_partitioner(thing):
+        return named(function_of(thing), type(thing).__name__, lambda: summed(thing))
     if callable(thing) and not inspect.isclass(thing):
         return named(thing, getattr(thing, "__name__", type(thing).__name__), lambda: summed(thing))
     found = _read(thing)
