@@ -29,6 +29,8 @@ def test_a_loop_of_ones_own(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 def test_swa_around_a_strategy_of_flower(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.syspath_prepend(EXAMPLES / "flower_swa")
     monkeypatch.chdir(tmp_path)
+    for name in ("server_app", "client_app"):  # of another app
+        monkeypatch.delitem(sys.modules, name, raising=False)
     server, client = (__import__(name) for name in ("server_app", "client_app"))
     for name in ("server_app", "client_app"):
         monkeypatch.delitem(sys.modules, name)

@@ -11,6 +11,7 @@ from fedsam import Run, resume, simulate
 from fedsam.engine.flower import Flower
 from fedsam.errors import Interrupted
 from fedsam.federated.round_loop import Simulation
+from fedsam.params import Weights
 from tests.support.flower_grid import Nodes, inside_flower  # noqa: F401
 from tests.support.interrupted import TIMES, StopAt, outcome
 from tests.support.ragged import Ragged
@@ -117,6 +118,6 @@ def test_clients_are_evaluated_with_what_they_trained_not_with_what_they_sent() 
     found = []
     for name in ("none", "sign"):
         simulation = Simulation(Run.from_keys({**keys, "compress.name": name}))
-        theta_P, trial = simulation.theta_P, simulation._trial(0.1)
-        found.append({client: own_P for client, own_P, _ in trial([0, 1, 2], theta_P, ())})
+        trial = simulation._trial(0.1)
+        found.append({client: own.theta_P for client, own in trial([0, 1, 2], Weights(simulation.theta_P))})
     assert all(bool((found[0][client] == found[1][client]).all()) for client in (0, 1, 2))
