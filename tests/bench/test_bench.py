@@ -108,7 +108,9 @@ def test_only_one_way_unfolds() -> None:
 
 
 def test_cases_are_listed_and_nothing_else_is() -> None:
-    assert set(CASES) | {"population", "startup", "overhead", "partition", "engines", "large"} == set(bench.names())
+    assert set(CASES) | {"population", "startup", "overhead", "partition", "engines", "large", "tasks"} == set(
+        bench.names()
+    )
     assert {"peers", "common", "all"}.isdisjoint(bench.names())
     with pytest.raises(InputError, match="no such case 'peers'; there are aggregate, "):
         bench.measure("peers", 1, True)
