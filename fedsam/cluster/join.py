@@ -17,6 +17,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from fedsam.cluster import keeper, secret
+from fedsam.cluster.kept import now
 from fedsam.cluster.patience import LIMIT, starting
 from fedsam.errors import InputError, RunError
 
@@ -78,7 +79,7 @@ class Cluster:
 MEMORY = "if memory was short, set fewer workers, or a smaller engine.block or client.batch_size"
 
 
-def join(address: str | None = None, limit: float = LIMIT, quiet: bool = False) -> Cluster:
+def join(address: str | None = None, limit: float = LIMIT, quiet: bool = False, keep: bool = False) -> Cluster:
     """Start a cluster of this process's own, or join one, unless this process is in one already.
 
     Args:
@@ -86,6 +87,7 @@ def join(address: str | None = None, limit: float = LIMIT, quiet: bool = False) 
             this machine; None = a new one, whatever RAY_ADDRESS says.
         limit: seconds in which a new one must come up.
         quiet: whether nothing is shown of what its workers print.
+        keep: whether it stays for the runs that follow, where a job keeps one.
 
     Raises:
         InputError: there is no Ray, no cluster at the address, or it does not let this process in.
@@ -97,7 +99,9 @@ def join(address: str | None = None, limit: float = LIMIT, quiet: bool = False) 
         except ImportError:
             allowed = "ray is not installed: pip install 'ray', or use engine.name=auto"
             raise InputError("name", "ray", allowed) from None
-    cluster = Cluster()
+    cluster, kept = Cluster(), now()
+    if kept is not None and kept.holds and (not keep or kept.address != address or not _alive()):
+        kept.leave()
     if ray.is_initialized():
         return cluster
     cluster.undo.enter_context(_printing(quiet))
@@ -111,6 +115,8 @@ def join(address: str | None = None, limit: float = LIMIT, quiet: bool = False) 
     except BaseException:
         cluster.leave()
         raise
+    if keep and kept is not None:
+        kept.take_over(cluster.undo, address)
     return cluster
 
 
@@ -256,6 +262,10 @@ def _ended(*needed: str) -> list[str]:
     node = _node()
     ended = node.dead_processes() if node else []
     return [f"its {name} {_how(process.returncode)}" for name, process in ended if name in needed]
+
+
+def _alive() -> bool:
+    return not _ended("gcs_server", "raylet") and _head_is_there()
 
 
 def _how(status: int) -> str:

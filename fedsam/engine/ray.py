@@ -21,6 +21,7 @@ from torch import Tensor
 
 from fedsam.border.budget import must_have_cores
 from fedsam.cluster.join import LOOK, brief, join
+from fedsam.cluster.kept import now
 from fedsam.cluster.patience import LIMIT, Patience
 from fedsam.config import key
 from fedsam.data.base import Federation
@@ -88,7 +89,8 @@ class _Actor:
         return self.worker
 
     def come_up(self, made_of: list[Any], place: Place | None) -> bool:
-        """Make the worker; an answer says that it is there, and whether it reaches the board."""
+        """Make the worker anew; an answer says that it is there, and whether it reaches the board."""
+        self.worker = self.board_RP = None
         self.ready(made_of)
         return self.reach(place)
 
@@ -120,7 +122,7 @@ class RayTrainer(Trainer):
     def __init__(self, context: RunContext, federation: Federation, settings: Ray) -> None:
         super().__init__(context, federation)
         self.settings = settings
-        self.cluster = join(settings.address, settings.wait)
+        self.cluster = join(settings.address, settings.wait, keep=True)
         try:
             self._place(context, federation)
         except BaseException:
@@ -147,13 +149,15 @@ class RayTrainer(Trainer):
         placed = [ray.put(Blueprint.of(context)), ray.put(federation)]  # here; Ray copies it once to each other node
         self.made_of = [placed, self.engine, "cuda" if gpus else "cpu", threads]
         actor = ray.remote(_Actor).options(**share, max_restarts=-1, max_task_retries=0)
-        self.workers = [actor.remote() for _ in range(number)]
+        self.running: dict[Any, tuple[int, int]] = {}
+        kept, self.kind = now(), (gpus > 0, *share.items())
+        self.workers = kept.workers(self.kind, number) if kept else []
+        self.workers += [actor.remote() for _ in range(number - len(self.workers))]
         self.board: SharedBuffer | None = shared_buffer(
             number + 1, context.layout.total, str(context.dtype).removeprefix("torch.")
         )
         self.near: set[int] = set()  # workers that reach the board
         self.idle: list[int] = []
-        self.running: dict[Any, tuple[int, int]] = {}
         self.coming: dict[Any, tuple[int, float]] = {}  # the worker, and since when it is called
         for worker in range(number):
             self._call(worker)
@@ -165,7 +169,12 @@ class RayTrainer(Trainer):
         """Stop the workers, and the cluster if it was started here."""
         import ray
 
-        for worker in getattr(self, "workers", []):
+        kept, workers = now(), getattr(self, "workers", [])
+        if kept and kept.holds and workers:
+            at_work = {worker for worker, _ in self.running.values()}
+            kept.keep(self.kind, [one for number, one in enumerate(workers) if number not in at_work])
+            workers = [workers[number] for number in at_work]
+        for worker in workers:
             ray.kill(worker)
         self.workers = []
         board: SharedBuffer | None = getattr(self, "board", None)

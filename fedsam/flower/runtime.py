@@ -9,6 +9,7 @@ import threading
 from typing import Any
 
 from fedsam.cluster.join import LOOK, brief, join
+from fedsam.cluster.kept import now
 from fedsam.cluster.patience import LIMIT, Patience
 from fedsam.errors import InputError, RunError
 
@@ -36,6 +37,9 @@ class Runtime:
     def __init__(self, nodes: int, cpus: int, gpus: float) -> None:
         import ray
 
+        kept = now()
+        if kept is not None:  # which is this job's own
+            kept.leave()
         if ray.is_initialized():
             allowed = (
                 "Flower's simulation starts a Ray cluster of its own, and this process is in one; leave that first"

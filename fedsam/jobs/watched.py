@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 
+from fedsam.cluster.kept import keeping
 from fedsam.runs.notebook import in_notebook
 from fedsam.runs.progress import Progress, interruptible, steady
 from fedsam.runs.records import Record
@@ -27,6 +28,7 @@ def watched(quiet: bool | None, stop: threading.Event | None = None) -> Iterator
     seen = in_notebook() or (sys.stderr is not None and sys.stderr.isatty())
     with (
         steady(),
+        keeping(),
         nullcontext(stop) if stop is not None else interruptible() as ending,
         Progress(quiet=not seen if quiet is None else quiet) as progress,
     ):
