@@ -23,6 +23,7 @@ from fedsam.engine.client_batch import ClientBatch
 from fedsam.engine.context import DeviceSplit, RunContext
 from fedsam.engine.loop import train_one
 from fedsam.engine.messages import Order
+from fedsam.engine.support.upload import numbers
 from fedsam.engine.train_client import TrainedClient, train_client
 from fedsam.models.batchnorm import NAME as BATCHNORM
 from fedsam.params import Weights, theta_of
@@ -45,14 +46,14 @@ def train_block(
     train: Callable[..., TrainedClient] = train_client,
 ) -> TrainedClient:
     """As `train_client` for all clients of an order, [K, ...], on all rows at once."""
-    batch = ClientBatch.of(plans, store, context.dtype)
+    steps_K = np.array([len(plan.count_T) for plan in plans])
+    beside = {"steps": numbers(steps_K, context.dtype), "weight": numbers(order.weight_K, context.dtype)}
+    batch = ClientBatch.of(plans, store, context.dtype, beside)
     client_state = {name: kept_KP.to(theta_P) for name, kept_KP in order.client_state.items()}
-    number_K = torch.tensor([float(len(plan.count_T)) for plan in plans], dtype=context.dtype, device=context.device)
-    weight_K = torch.from_numpy(order.weight_K).to(context.device, context.dtype)
-    own = client_state, number_K[:, None], order.lr
+    own = client_state, batch.beside["steps"][:, None], order.lr
     sent_KP = theta_P.expand(len(plans), -1)
     client = ClientContext(sent_KP, order.sent, *own, context.optimizer, context.clock(order))
-    return train(context, store, batch.steps(), client, weight_K[:, None])
+    return train(context, store, batch.steps(), client, batch.beside["weight"][:, None])
 
 
 def why_not(context: RunContext) -> str:
