@@ -105,8 +105,10 @@ class Engine(Component):
         ge=0,
         le=10**6,
     )
-    graphs: bool = key(
-        False, "on a GPU replay a local step as one CUDA graph, not kernel by kernel; not yet timed", "convention"
+    graphs: bool | None = key(
+        None,
+        "replay a local step as one CUDA graph, not kernel by kernel; none = in blocks on a GPU, not yet timed",
+        "convention",
     )
     on_client_error: Literal["stop", "skip"] = key(
         "stop", "a client that raises an error stops the run, or is left out of its round", "convention"

@@ -46,14 +46,23 @@ class ClientBatch:
 
     @classmethod
     def of(
-        cls, plans: Sequence[ClientPlan], store: DeviceSplit, dtype: torch.dtype, beside: Mapping[str, np.ndarray]
+        cls,
+        plans: Sequence[ClientPlan],
+        store: DeviceSplit,
+        dtype: torch.dtype,
+        beside: Mapping[str, np.ndarray],
+        most: int = 0,
     ) -> ClientBatch:
         """Of these clients, whose examples lie in the store; counts are numbers of the parameters' type.
 
         Args:
             beside: what else is to go to the device, in the same copy.
+            most: where clients differ in their batches, fill all of them up to the next power of two, or to so many, so
+                that there are few shapes; 0 = to the largest of each step.
         """
         steps, batch = max(len(plan.count_T) for plan in plans), max(plan.index_TB.shape[1] for plan in plans)
+        if most:
+            batch = max(batch, min(most, 1 << (batch - 1).bit_length()))
         active_KT = np.arange(steps) < np.array([len(plan.count_T) for plan in plans])[:, None]
         count_KT = np.stack([lengthened(plan.count_T, steps) for plan in plans])
         batch_T = np.where(active_KT, count_KT, 0).max(axis=0)
@@ -69,6 +78,8 @@ class ClientBatch:
         if rows["index"].numel() * store.inputs[0].numel() <= GATHERED:
             rows |= {"inputs": store.inputs[rows["index"]], "targets": store.targets[rows["index"]]}
         ragged_T = np.any((count_KT < batch_T) & active_KT, axis=0)
+        if most and ragged_T.any():
+            batch_T, ragged_T = np.full(steps, batch), np.ones(steps, dtype=bool)
         missing_T = np.any(~active_KT, axis=0)
         sent = {name: there[f"beside {name}"] for name in beside}
         return cls(rows, batch_T.tolist(), list(map(bool, ragged_T)), list(map(bool, missing_T)), sent)

@@ -14,7 +14,7 @@ from torch import Tensor
 from fedsam.data.base import Federation
 from fedsam.data.plan import ClientPlan
 from fedsam.engine.base import Engine, Trainer
-from fedsam.engine.blocks import train_block, why_not
+from fedsam.engine.blocks import doubtful, train_block, why_not
 from fedsam.engine.context import DeviceSplit, RunContext
 from fedsam.engine.isolate import attempt, out_of_memory, plan_round
 from fedsam.engine.loop import Loop
@@ -43,7 +43,9 @@ class Cohort(Engine):
 
     def start(self, context: RunContext, federation: Federation) -> CohortTrainer:
         """Fix the size of a block."""
-        graphs = Graphs() if self.graphs else None
+        # with parts that are not our own it must be asked for: they may do what a replay does not do again
+        by_itself = context.device.type == "cuda" and not doubtful(context)
+        graphs = Graphs() if (by_itself if self.graphs is None else self.graphs) else None
         block = self.block or block_for(context.layout.total, context.device.type)
         return CohortTrainer(context, federation, block, graphs)
 
@@ -69,6 +71,7 @@ class CohortTrainer(Trainer):
     def __init__(self, context: RunContext, federation: Federation, block: int, graphs: Graphs | None = None) -> None:
         super().__init__(context, federation)
         self.block, self.graphs = block, graphs
+        self.padded = graphs is not None  # a graph is of one shape, so there should be few
 
     def train(self, theta_P: Tensor, order: Order) -> Iterator[Trained]:
         """Train the clients in blocks, those with the most steps first; if memory runs out, in smaller blocks from
@@ -102,7 +105,7 @@ class CohortTrainer(Trainer):
 
     def _train_block(self, theta_P: Tensor, store: DeviceSplit, plans: list[ClientPlan], order: Order) -> TrainedClient:
         train = self.graphs.train if self.graphs else train_client
-        return train_block(self.context, theta_P, store, plans, order, train)
+        return train_block(self.context, theta_P, store, plans, order, train, self.padded)
 
     def _halve(self) -> None:
         if self.block == 1:

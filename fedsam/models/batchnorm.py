@@ -64,7 +64,7 @@ class Keyed(_BatchNorm):
         """[B, C, ...] to the same shape."""
         self._check_input_dim(x)  # type: ignore[no-untyped-call]
         if x.is_cuda and is_batchedtensor(x):
-            # in a block of one client images are channels-last here, about which cuDNN's branch asks what vmap cannot say
+            # in a block of one client images are channels-last here, and cuDNN's branch asks what vmap cannot answer
             x = x.contiguous()
         if self.training or self.running_mean is None:
             return self._train(x, self.keyed_current.now)

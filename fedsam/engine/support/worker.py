@@ -94,9 +94,12 @@ class Worker:
         self.trainer = engine.start(self.context, federation)
 
     def train(self, theta_P: np.ndarray, order: Order) -> list[Packed]:
-        """Train the clients of an order, which came through `on_host`; where sums are enough, updates are added up here, to one row."""
+        """Train the clients of an order that `on_host` made; where sums are enough, updates are added up here, to one
+        row.
+        """
         arrays: dict[str, Any] = order.sent
-        order = replace(order, sent={name: shared(sent).to(self.context.device) for name, sent in arrays.items()})
+        sent = {name: shared(array).to(self.context.device) for name, array in arrays.items()}
+        order = replace(order, sent=sent)
         blocks = self.trainer.train(shared(theta_P).to(self.context.device), order)
         if order.summed:
             return [Packed.of(reduce(Trained.plus, (block.sum(order.each) for block in blocks)))]

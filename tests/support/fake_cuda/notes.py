@@ -19,10 +19,44 @@ PARTS = tuple(f"{ROOT / name}/" for name in ("fedsam", "strategies"))
 PLANTED = f"{ROOT / 'tests' / 'gpu'}/"
 
 FREE = frozenset(
-    """_local_scalar_dense _reshape_alias _unsafe_view alias as_strided detach diagonal empty empty_like empty_strided
-    expand is_pinned is_same_size lift lift_fresh movedim narrow new_empty new_empty_strided permute resolve_conj
-    result_type select set_ slice split split_with_sizes squeeze sym_size t transpose unbind unfold unsqueeze view
-    view_as_real""".split()
+    [
+        "_local_scalar_dense",
+        "_reshape_alias",
+        "_unsafe_view",
+        "alias",
+        "as_strided",
+        "detach",
+        "diagonal",
+        "empty",
+        "empty_like",
+        "empty_strided",
+        "expand",
+        "is_pinned",
+        "is_same_size",
+        "lift",
+        "lift_fresh",
+        "movedim",
+        "narrow",
+        "new_empty",
+        "new_empty_strided",
+        "permute",
+        "resolve_conj",
+        "result_type",
+        "select",
+        "set_",
+        "slice",
+        "split",
+        "split_with_sizes",
+        "squeeze",
+        "sym_size",
+        "t",
+        "transpose",
+        "unbind",
+        "unfold",
+        "unsqueeze",
+        "view",
+        "view_as_real",
+    ]
 )
 """Operations that launch nothing."""
 

@@ -23,10 +23,7 @@ from tests.support.fake_cuda.device import FakeDevice
 from tests.support.interrupted import StopAt
 
 SMALL: dict[str, Any] = {
-    "data.name": "tests.support.ragged:Ragged",
-    "data.size": 16,
-    "data.channels": 3,
-    "client.batch_size": 4,
+    "client.batch_size": 8,
     "client.epochs": 1,
     "cohort": 4,
     "rounds": 3,
@@ -34,6 +31,15 @@ SMALL: dict[str, Any] = {
     "checkpoint_every": 1,
     "engine.device": "cuda",
 }
+
+
+RAGGED: dict[str, Any] = {"data.name": "tests.support.ragged:Ragged", "data.size": 16, "data.channels": 3}
+"""Data where a run names none: clients of unequal size."""
+
+
+def described(keys: dict[str, Any]) -> Run:
+    """A run on the device."""
+    return Run.from_keys({**SMALL, **({} if "data.name" in keys else RAGGED), **keys})
 
 
 @dataclass
@@ -76,10 +82,10 @@ class Graph:
 
 
 def walk(device: FakeDevice, keys: dict[str, Any], settings: dict[str, list[float]] | None = None) -> Walked:
-    """A run, stopped after its second round and resumed; or several runs that differ in numbers, trained as one.
+    """A run of `described`, stopped after its second round and resumed; or several, which differ in numbers, as one.
 
     Args:
-        keys: beside `SMALL`.
+        keys: of all runs.
         settings: the numbers, by key; None = one run.
     """
     found, Graph.device, Graph.replays = Walked(), device, 0
@@ -102,7 +108,7 @@ def stopped_and_resumed(keys: dict[str, Any], folder: Path) -> None:
     """One run."""
     out = str(folder / "run")
     listener = StopAt(2)
-    run = Run.from_keys({**SMALL, **keys, "out": out})
+    run = described({**keys, "out": out})
     try:
         simulate(run, listener, listener.stop)
     except Interrupted:
@@ -128,7 +134,7 @@ class InTurn(MultiRun):
 def trained_as_one(keys: dict[str, Any], settings: dict[str, list[float]]) -> None:
     """Several runs."""
     some = [dict(zip(settings, values, strict=True)) for values in zip(*settings.values(), strict=True)]
-    runs = [Run.from_keys({**SMALL, **keys, **each}) for each in some]
+    runs = [described({**keys, **each}) for each in some]
     joint = InTurn(len(runs), assemble(runs[0])[0])
     joint.runs_ = [Simulation(run, joint) for run in runs]
     for _ in range(2):
