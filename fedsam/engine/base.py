@@ -100,7 +100,7 @@ class Engine(Component):
     )
     block: int = key(
         0,
-        "clients trained at once by the cohort engine; 0 = by the number of parameters",
+        "clients trained at once by the cohort engine; 0 = by the number of parameters, on a GPU by its memory",
         "fedsam bench engines",
         ge=0,
         le=10**6,

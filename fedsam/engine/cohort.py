@@ -20,13 +20,16 @@ from fedsam.engine.isolate import attempt, out_of_memory, plan_round
 from fedsam.engine.loop import Loop
 from fedsam.engine.messages import Order, Trained
 from fedsam.engine.support.cuda_graph import Graphs
+from fedsam.engine.support.room import clients_that_fit
 from fedsam.engine.train_client import TrainedClient, train_client
 from fedsam.errors import RunError
 
 log = logging.getLogger("fedsam")
 
 L2_CACHE, FAR = 2**20, 2**26
-"""Parameters that the rows of a block hold together, at most: on a CPU, where they stay in a near cache, and else."""
+"""Parameters that the rows of a block hold together, at most: on a CPU, where they stay in a near cache, and on what has
+memory that is not known here.
+"""
 
 
 class Cohort(Engine):
@@ -46,7 +49,7 @@ class Cohort(Engine):
         # with parts that are not our own it must be asked for: they may do what a replay does not do again
         by_itself = context.device.type == "cuda" and not doubtful(context)
         graphs = Graphs() if (by_itself if self.graphs is None else self.graphs) else None
-        block = self.block or block_for(context.layout.total, context.device.type)
+        block = self.block or block_of(context)
         return CohortTrainer(context, federation, block, graphs)
 
 
@@ -58,6 +61,13 @@ def default_block(parameters: int) -> int:
 def block_for(parameters: int, device: str) -> int:
     """Clients of a block: on a CPU those of `L2_CACHE` parameters together, from 2 to 64; else `default_block`."""
     return max(2, min(64, L2_CACHE // max(parameters, 1))) if device == "cpu" else default_block(parameters)
+
+
+def block_of(context: RunContext) -> int:
+    """Clients of a block: on a CPU those of `L2_CACHE` parameters together, on a GPU those that it has memory for."""
+    if context.device.type == "cuda":
+        return clients_that_fit(context)
+    return block_for(context.layout.total, context.device.type)
 
 
 def longest_first(steps: Sequence[int]) -> list[int]:

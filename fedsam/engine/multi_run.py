@@ -22,7 +22,7 @@ from fedsam.data.base import Federation
 from fedsam.data.plan import ClientPlan
 from fedsam.engine.base import Trainer
 from fedsam.engine.client_batch import ClientBatch
-from fedsam.engine.cohort import FAR, L2_CACHE, CohortTrainer, block_for, longest_first
+from fedsam.engine.cohort import L2_CACHE, CohortTrainer, block_of, longest_first
 from fedsam.engine.context import DeviceSplit, RunContext
 from fedsam.engine.messages import Order, Trained
 from fedsam.engine.support.trees import picked
@@ -136,7 +136,7 @@ class JointTrainer(Trainer):
 
     def __init__(self, context: RunContext, joint: MultiRun) -> None:
         super().__init__(context, joint.federation)
-        self.joint, self.block = joint, block_for(context.layout.total, context.device.type)
+        self.joint, self.block = joint, block_of(context)
         self._alone = CohortTrainer(context, joint.federation, self.block)
 
     def train(self, theta_P: Tensor, order: Order) -> Iterator[Trained]:
@@ -154,7 +154,8 @@ class JointTrainer(Trainer):
             line = longest_first([len(plan.count_T) for plan in plans])
             for begin in range(0, len(line), self.block):
                 rows = line[begin : begin + self.block]
-                at_once = max(1, min(ROWS, (L2_CACHE if on_cpu else FAR) // self.context.layout.total) // len(rows))
+                most = L2_CACHE // self.context.layout.total if on_cpu else self.block
+                at_once = max(1, min(ROWS, most) // len(rows))
                 for few in range(0, len(seats), at_once):
                     part = [RunSlot(s.context, s.theta_P, s.order.part(rows)) for s in seats[few : few + at_once]]
                     for place, block in enumerate(self._block(store, [plans[row] for row in rows], part), few):

@@ -74,6 +74,16 @@ def test_graphs_are_on_by_themselves_in_blocks(fake: Process) -> None:
     assert fake.walk({**NETWORKS["mlp"], **WAYS["launched"]}).graphs == 0
 
 
+def test_a_block_takes_what_a_client_is_said_to_take_at_most(fake: Process) -> None:
+    """Of the paper's network and of one with batch normalisation: the estimate is of the right size."""
+    for keys in ({"model.name": "cnn"}, NETWORKS["resnet8 group"]):
+        asked = {**keys, **WAYS["launched"], "client.batch_size": 16, "cohort": 6}
+        walked = fake.walk(asked)
+        assert walked.block == 1024
+        taken = walked.rounds[1]["peak"] / 6
+        assert taken / 3 < walked.client_bytes < 4 * taken
+
+
 FAULTS = {
     "client.name": ("HostTensor", "Mixed: add takes tensors of the device and of the host"),
     "server.name": ("Item", "round 1 waits for the device 1 times: item, tests/gpu/planted.py Item.update"),

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map
 
 from tests.support.fake_cuda import guard
 from tests.support.fake_cuda.notes import Notes, leaves, number_of
@@ -51,11 +52,16 @@ class FakeDevice(TorchDispatchMode):
         if name in COPIES and (found := self._between(func, name, args, kwargs, tensors)) is not None:
             return found[0]
         if on_device and len(on_device) < len(tensors):
-            shapes = [tuple(one.shape) for one in tensors if one.device.type != "cuda"]
-            raise Mixed(f"{name} takes tensors of the device and of the host {shapes}")
+            if shapes := [tuple(one.shape) for one in tensors if one.device.type != "cuda" and one.dim()]:
+                raise Mixed(f"{name} takes tensors of the device and of the host {shapes}")
+            # a number of the host is handed over with the kernel
+            args, kwargs = tree_map(lambda leaf: leaf.item() if _on_host(leaf) else leaf, (args, kwargs))
         self._waits(name, args, kwargs)
         with self.fake:
-            out = func(*args, **kwargs)
+            if name == "bincount":  # which is of unknown length to the host
+                out = args[0].new_empty(args[2] if len(args) > 2 else kwargs["minlength"])
+            else:
+                out = func(*args, **kwargs)
         self.notes.holds(out)
         if not (name == "_to_copy" and out is tensors[0]):
             self.notes.launched(func, name, args, kwargs, out)
@@ -133,6 +139,10 @@ class FakeDevice(TorchDispatchMode):
         return module
 
 
+def _on_host(leaf: Any) -> bool:
+    return isinstance(leaf, Tensor) and leaf.device.type == "cpu"
+
+
 def _cuda(device: Any) -> bool:
     return device is not None and torch.device(device).type == "cuda"
 
@@ -164,6 +174,16 @@ def fake_device() -> Iterator[FakeDevice]:
         device.notes.wait("tolist")
         return torch.full(one.shape, number_of(one), dtype=one.dtype).tolist()
 
+    real_lstm = torch.nn.modules.rnn._VF.lstm
+
+    def lstm(*given: Any) -> Any:
+        before = torch._C._get_cudnn_enabled()
+        torch._C._set_cudnn_enabled(before and not isinstance(given[0], FakeTensor))  # cuDNN knows none
+        try:
+            return real_lstm(*given)
+        finally:
+            torch._C._set_cudnn_enabled(before)
+
     guard.put()
     replaced = [
         (torch._C, "_ensureCUDADeviceGuardSet", lambda: None),  # it would put back one that asks the driver
@@ -171,11 +191,14 @@ def fake_device() -> Iterator[FakeDevice]:
         (FakeTensorMode, "avoid_device_init", True),
         (FakeTensor, "tolist", tolist),
         (nn.Module, "to", to),
+        (torch.nn.modules.rnn._VF, "lstm", lstm),
+        (nn.RNNBase, "flatten_parameters", lambda layer: None),  # it looks at where weights lie
         (torch.cuda, "_lazy_init", lambda: None),
         (torch.cuda, "is_available", lambda: True),
         (torch.cuda, "device_count", lambda: 1),
         (torch.cuda, "current_device", lambda: 0),
         (torch.cuda, "get_device_name", lambda index=0: "a fake GPU"),
+        (torch.cuda, "get_device_capability", lambda index=0: (9, 0)),
         (torch.cuda, "is_bf16_supported", lambda *a, **k: True),
         (torch.cuda, "mem_get_info", lambda *a: (MEMORY - device.notes.live, MEMORY)),
         (torch.cuda, "synchronize", lambda *a: device.notes.wait("synchronize")),

@@ -182,7 +182,8 @@ def line() -> str:
     frame: Any = sys._getframe(1)
     while frame is not None:
         code = frame.f_code
-        if code.co_filename.startswith(PARTS) or code.co_filename.startswith(PLANTED):
+        passing = code.co_name == "__torch_function__"  # of a mode, through which everything goes
+        if code.co_filename.startswith((*PARTS, PLANTED)) and not passing:
             return f"{Path(code.co_filename).relative_to(ROOT)} {code.co_qualname}"
         frame = frame.f_back
     return "?"

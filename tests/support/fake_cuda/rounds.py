@@ -16,6 +16,7 @@ from fedsam.engine.context import numerics
 from fedsam.engine.messages import Trained
 from fedsam.engine.multi_run import MultiRun, RunSlot
 from fedsam.engine.support import cuda_graph
+from fedsam.engine.support.room import client_bytes
 from fedsam.errors import Interrupted
 from fedsam.federated.build import assemble
 from fedsam.federated.round_loop import Simulation
@@ -50,6 +51,8 @@ class Walked:
         rounds: of each round its kernels, flops, bytes moved, copies, bytes copied and waits.
         refused: what a capture would not have taken.
         graphs: replays.
+        block: clients of one.
+        client_bytes: what a client is said to take.
         error: with the traceback, if it broke off.
         told: what the run was refused for.
     """
@@ -57,6 +60,8 @@ class Walked:
     rounds: list[dict[str, Any]] = field(default_factory=list)
     refused: dict[str, int] = field(default_factory=dict)
     graphs: int = 0
+    block: int = 0
+    client_bytes: int = 0
     error: str = ""
     told: str = ""
 
@@ -161,6 +166,8 @@ def watched(device: FakeDevice, found: Walked) -> Iterator[None]:
                 "waits": dict(notes.waits),
             }
         )
+        found.block = getattr(simulation.trainer, "block", 1)
+        found.client_bytes = client_bytes(simulation.context)
         for name, count in notes.refused.items():
             found.refused[name] = found.refused.get(name, 0) + count
         state = {"theta": simulation.theta_P, **simulation.server}
