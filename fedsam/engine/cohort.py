@@ -27,8 +27,8 @@ from fedsam.errors import RunError
 log = logging.getLogger("fedsam")
 
 L2_CACHE, FAR = 2**20, 2**26
-"""Parameters that the rows of a block hold together, at most: on a CPU, where they stay in a near cache, and on what has
-memory that is not known here.
+"""Parameters that the rows of a block hold together, at most: on a CPU, where they stay in a near cache, and on what
+has memory that is not known here.
 """
 
 
