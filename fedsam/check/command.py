@@ -19,7 +19,7 @@ import torch
 
 from fedsam.check.one_step import Comparison, compared
 from fedsam.engine.base import Engine
-from fedsam.engine.cohort import Cohort, block_for
+from fedsam.engine.cohort import Cohort, block_of
 from fedsam.engine.context import RunContext, numerics
 from fedsam.errors import DivergedError, RunError
 from fedsam.federated.round_loop import Simulation
@@ -164,7 +164,7 @@ def _engine(simulation: Simulation) -> dict[str, Any]:
         "precision": context.precision,
         "threads": torch.get_num_threads(),
         "in_blocks": in_blocks,
-        "block": (engine.block or block_for(context.layout.total, context.device.type)) if in_blocks else 1,
+        "block": (engine.block or block_of(context)) if in_blocks else 1,
         "gradient": gradient(context, in_blocks),
     }
 
@@ -179,7 +179,7 @@ def gradient(context: RunContext, in_blocks: bool) -> str:
 def _memory(simulation: Simulation) -> dict[str, Any]:
     context, engine = simulation.context, working(simulation)
     number, size = context.layout.total, torch.finfo(context.dtype).bits // 8
-    rows = engine.block or block_for(number, context.device.type) if isinstance(engine, Cohort) else 1
+    rows = engine.block or block_of(context) if isinstance(engine, Cohort) else 1
     rows = min(rows, simulation.run.cohort)
     state = len(context.optimizer.init(simulation.theta_P[:1]))
     own = size * sum(context.client_state.values())

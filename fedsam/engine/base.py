@@ -20,6 +20,7 @@ from fedsam.config import Component, key
 from fedsam.data.base import Federation
 from fedsam.engine.context import RunContext
 from fedsam.engine.messages import Failure, Order, Trained
+from fedsam.engine.support.upload import numbers, uploaded
 from fedsam.engine.train_client import TrainedClient
 from fedsam.errors import InputError
 
@@ -69,7 +70,9 @@ class Trainer(ABC):
 
     def delivered(self, order: Order, delta_KP: Tensor, done: TrainedClient, check_K: Tensor) -> Trained:
         """The clients of `order`, whose updates came as `delta_KP`."""
-        weight_K = torch.from_numpy(order.weight_K).to(delta_KP.device, delta_KP.dtype)
+        weight_K = done.weight
+        if weight_K is None:
+            weight_K = uploaded({"weight": numbers(order.weight_K, delta_KP.dtype)}, delta_KP.device)["weight"]
         sums = {name: each_KP.sum(dim=0) for name, each_KP in done.uploads.items()}
         return Trained(order.ids, delta_KP, weight_K, weight_K, done.loss, check_K, [], sums, done.client_state)
 
@@ -97,13 +100,15 @@ class Engine(Component):
     )
     block: int = key(
         0,
-        "clients trained at once by the cohort engine; 0 = by the number of parameters",
+        "clients trained at once by the cohort engine; 0 = by the number of parameters, on a GPU by its memory",
         "fedsam bench engines",
         ge=0,
         le=10**6,
     )
-    graphs: bool = key(
-        False, "on a GPU replay a local step as one CUDA graph, not kernel by kernel; not yet timed", "convention"
+    graphs: bool | None = key(
+        None,
+        "replay a local step as one CUDA graph, not kernel by kernel; none = in blocks on a GPU, not yet timed",
+        "convention",
     )
     on_client_error: Literal["stop", "skip"] = key(
         "stop", "a client that raises an error stops the run, or is left out of its round", "convention"

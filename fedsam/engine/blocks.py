@@ -23,6 +23,7 @@ from fedsam.engine.client_batch import ClientBatch
 from fedsam.engine.context import DeviceSplit, RunContext
 from fedsam.engine.loop import train_one
 from fedsam.engine.messages import Order
+from fedsam.engine.support.upload import numbers
 from fedsam.engine.train_client import TrainedClient, train_client
 from fedsam.models.batchnorm import NAME as BATCHNORM
 from fedsam.params import Weights, theta_of
@@ -43,16 +44,23 @@ def train_block(
     plans: Sequence[ClientPlan],
     order: Order,
     train: Callable[..., TrainedClient] = train_client,
+    padded: bool = False,
 ) -> TrainedClient:
-    """As `train_client` for all clients of an order, [K, ...], on all rows at once."""
-    batch = ClientBatch.of(plans, store, context.dtype)
+    """As `train_client` for all clients of an order, [K, ...], on all rows at once.
+
+    Args:
+        train: what does it.
+        padded: whether batches are filled up so that few shapes exist.
+    """
+    steps_K = np.array([len(plan.count_T) for plan in plans])
+    beside = {"steps": numbers(steps_K, context.dtype), "weight": numbers(order.weight_K, context.dtype)}
+    most = context.optimizer.base_optimizer.batch_size if padded else 0
+    batch = ClientBatch.of(plans, store, context.dtype, beside, most)
     client_state = {name: kept_KP.to(theta_P) for name, kept_KP in order.client_state.items()}
-    number_K = torch.tensor([float(len(plan.count_T)) for plan in plans], dtype=context.dtype, device=context.device)
-    weight_K = torch.from_numpy(order.weight_K).to(context.device, context.dtype)
-    own = client_state, number_K[:, None], order.lr
+    own = client_state, batch.beside["steps"][:, None], order.lr
     sent_KP = theta_P.expand(len(plans), -1)
     client = ClientContext(sent_KP, order.sent, *own, context.optimizer, context.clock(order))
-    return train(context, store, batch.steps(), client, weight_K[:, None])
+    return train(context, store, batch.steps(), client, batch.beside["weight"][:, None])
 
 
 def why_not(context: RunContext) -> str:
@@ -63,7 +71,7 @@ def why_not(context: RunContext) -> str:
     that is filled up.
     """
     if "train" not in context.tried:
-        context.tried["train"] = _tried(context) if context.sample and _doubtful(context) else ""
+        context.tried["train"] = _tried(context) if context.sample and doubtful(context) else ""
     return context.tried["train"]
 
 
@@ -78,7 +86,8 @@ def _foreign(context: RunContext) -> bool:
     return ":" in str(context.keys.get("model.name", ""))
 
 
-def _doubtful(context: RunContext) -> bool:
+def doubtful(context: RunContext) -> bool:
+    """Whether training goes through parts that are not this package's own."""
     ours = any(kernel.batched for kernel in context.kernels[:-1])
     parts = "client.", "server.", "data.augment", "task.name", *(() if ours else ("model.name",))
     return any(isinstance(value, str) and ":" in value for key, value in context.keys.items() if key.startswith(parts))

@@ -5,7 +5,7 @@ Shapes: K clients of a block, T local steps, B batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import Tensor
 from fedsam.data.plan import ClientPlan
 from fedsam.engine.context import DeviceSplit
 from fedsam.engine.support.trees import mapped
+from fedsam.engine.support.upload import numbers, uploaded
 from fedsam.engine.train_client import Step
 
 GATHERED = 2**24  # elements of inputs that are gathered for all steps at once, instead of step by step
@@ -34,18 +35,34 @@ class ClientBatch:
         batch_T: the largest batch of each step.
         ragged_T: whether some client's batch is smaller in this step.
         missing_T: whether some client has no such step.
+        beside: other numbers that were sent along.
     """
 
     rows: dict[str, Tensor]
     batch_T: list[int]
     ragged_T: list[bool]
     missing_T: list[bool]
+    beside: dict[str, Tensor]
 
     @classmethod
-    def of(cls, plans: Sequence[ClientPlan], store: DeviceSplit, dtype: torch.dtype) -> ClientBatch:
-        """Of these clients, whose examples lie in the store; counts are numbers of the parameters' type."""
-        device = store.targets.device
+    def of(
+        cls,
+        plans: Sequence[ClientPlan],
+        store: DeviceSplit,
+        dtype: torch.dtype,
+        beside: Mapping[str, np.ndarray],
+        most: int = 0,
+    ) -> ClientBatch:
+        """Of these clients, whose examples lie in the store; counts are numbers of the parameters' type.
+
+        Args:
+            beside: what else is to go to the device, in the same copy.
+            most: where clients differ in their batches, fill all of them up to the next power of two, or to so many, so
+                that there are few shapes; 0 = to the largest of each step.
+        """
         steps, batch = max(len(plan.count_T) for plan in plans), max(plan.index_TB.shape[1] for plan in plans)
+        if most:
+            batch = max(batch, min(most, 1 << (batch - 1).bit_length()))
         active_KT = np.arange(steps) < np.array([len(plan.count_T) for plan in plans])[:, None]
         count_KT = np.stack([lengthened(plan.count_T, steps) for plan in plans])
         batch_T = np.where(active_KT, count_KT, 0).max(axis=0)
@@ -55,14 +72,17 @@ class ClientBatch:
             arrays["key"] = np.stack([lengthened(plan.key_T2, steps) for plan in plans if plan.key_T2 is not None])
         for name in plans[0].draws:
             arrays[f"draw {name}"] = _stacked([plan.draws[name] for plan in plans], steps, batch)
-        arrays |= {"valid": valid_KTB, "active": active_KT}
-        rows = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
+        arrays |= {"valid": valid_KTB, "active": active_KT, "count": numbers(count_KT, dtype)}
+        there = uploaded(arrays | {f"beside {name}": array for name, array in beside.items()}, store.targets.device)
+        rows = {name: there[name] for name in arrays}
         if rows["index"].numel() * store.inputs[0].numel() <= GATHERED:
             rows |= {"inputs": store.inputs[rows["index"]], "targets": store.targets[rows["index"]]}
-        rows["count"] = torch.from_numpy(count_KT).to(device, dtype)
         ragged_T = np.any((count_KT < batch_T) & active_KT, axis=0)
+        if most and ragged_T.any():
+            batch_T, ragged_T = np.full(steps, batch), np.ones(steps, dtype=bool)
         missing_T = np.any(~active_KT, axis=0)
-        return cls(rows, batch_T.tolist(), list(map(bool, ragged_T)), list(map(bool, missing_T)))
+        sent = {name: there[f"beside {name}"] for name in beside}
+        return cls(rows, batch_T.tolist(), list(map(bool, ragged_T)), list(map(bool, missing_T)), sent)
 
     def steps(self) -> Iterator[Step]:
         """The steps of all clients."""

@@ -14,19 +14,22 @@ from torch import Tensor
 from fedsam.data.base import Federation
 from fedsam.data.plan import ClientPlan
 from fedsam.engine.base import Engine, Trainer
-from fedsam.engine.blocks import train_block, why_not
+from fedsam.engine.blocks import doubtful, train_block, why_not
 from fedsam.engine.context import DeviceSplit, RunContext
 from fedsam.engine.isolate import attempt, out_of_memory, plan_round
 from fedsam.engine.loop import Loop
 from fedsam.engine.messages import Order, Trained
 from fedsam.engine.support.cuda_graph import Graphs
+from fedsam.engine.support.room import clients_that_fit
 from fedsam.engine.train_client import TrainedClient, train_client
 from fedsam.errors import RunError
 
 log = logging.getLogger("fedsam")
 
 L2_CACHE, FAR = 2**20, 2**26
-"""Parameters that the rows of a block hold together, at most: on a CPU, where they stay in a near cache, and else."""
+"""Parameters that the rows of a block hold together, at most: on a CPU, where they stay in a near cache, and on what
+has memory that is not known here.
+"""
 
 
 class Cohort(Engine):
@@ -43,8 +46,10 @@ class Cohort(Engine):
 
     def start(self, context: RunContext, federation: Federation) -> CohortTrainer:
         """Fix the size of a block."""
-        graphs = Graphs() if self.graphs else None
-        block = self.block or block_for(context.layout.total, context.device.type)
+        # with parts that are not our own it must be asked for: they may do what a replay does not do again
+        by_itself = context.device.type == "cuda" and not doubtful(context)
+        graphs = Graphs() if (by_itself if self.graphs is None else self.graphs) else None
+        block = self.block or block_of(context)
         return CohortTrainer(context, federation, block, graphs)
 
 
@@ -58,6 +63,13 @@ def block_for(parameters: int, device: str) -> int:
     return max(2, min(64, L2_CACHE // max(parameters, 1))) if device == "cpu" else default_block(parameters)
 
 
+def block_of(context: RunContext) -> int:
+    """Clients of a block: on a CPU those of `L2_CACHE` parameters together, on a GPU those that it has memory for."""
+    if context.device.type == "cuda":
+        return clients_that_fit(context)
+    return block_for(context.layout.total, context.device.type)
+
+
 def longest_first(steps: Sequence[int]) -> list[int]:
     """Places of clients, those with the most steps first; equal ones keep their order."""
     return sorted(range(len(steps)), key=lambda row: -steps[row])
@@ -69,6 +81,7 @@ class CohortTrainer(Trainer):
     def __init__(self, context: RunContext, federation: Federation, block: int, graphs: Graphs | None = None) -> None:
         super().__init__(context, federation)
         self.block, self.graphs = block, graphs
+        self.padded = graphs is not None  # a graph is of one shape, so there should be few
 
     def train(self, theta_P: Tensor, order: Order) -> Iterator[Trained]:
         """Train the clients in blocks, those with the most steps first; if memory runs out, in smaller blocks from
@@ -102,7 +115,7 @@ class CohortTrainer(Trainer):
 
     def _train_block(self, theta_P: Tensor, store: DeviceSplit, plans: list[ClientPlan], order: Order) -> TrainedClient:
         train = self.graphs.train if self.graphs else train_client
-        return train_block(self.context, theta_P, store, plans, order, train)
+        return train_block(self.context, theta_P, store, plans, order, train, self.padded)
 
     def _halve(self) -> None:
         if self.block == 1:

@@ -63,6 +63,8 @@ def attempt(
     if not failed:
         some = ", ".join(str(ids[row]) for row in rows)
         raise RunError(f"clients {some}, trained as one block, raised {together.error}; alone, none of them does")
+    if all(found.what != together.what for found in failed):
+        failed = [found.after(together) for found in failed]
     bad = {found.client for found in failed}
     rows = [row for row in rows if ids[row] not in bad]
     return rows, work(rows) if rows else None, failed

@@ -23,6 +23,7 @@ from fedsam.engine.messages import Order, Trained
 from fedsam.engine.support.cuda_graph import Graphs
 from fedsam.engine.support.threads import Threads
 from fedsam.engine.support.trees import mapped
+from fedsam.engine.support.upload import uploaded
 from fedsam.engine.train_client import Step, TrainedClient, train_client
 
 
@@ -100,9 +101,11 @@ def train_one(
 
 def steps_of(plan: ClientPlan, device: torch.device) -> Iterator[Step]:
     """The steps of one client, each batch at its own size."""
-    index_TB = torch.from_numpy(plan.index_TB).to(device)
-    draws = {name: torch.from_numpy(array).to(device) for name, array in plan.draws.items()}
-    key_T2 = None if plan.key_T2 is None else torch.from_numpy(plan.key_T2).to(device)
+    keys = {} if plan.key_T2 is None else {"key": plan.key_T2}
+    drawn = {f"draw {name}": array for name, array in plan.draws.items()}
+    there = uploaded({"index": plan.index_TB, **keys, **drawn}, device)
+    index_TB, key_T2 = there["index"], there.get("key")
+    draws = {name: there[f"draw {name}"] for name in plan.draws}
     for t, count in enumerate(plan.count_T.tolist()):
         draw = {name: each[t, :count] for name, each in draws.items()}
         yield Step(index_TB[t, :count], float(count), draw, key=None if key_T2 is None else key_T2[t])

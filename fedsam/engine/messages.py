@@ -71,6 +71,16 @@ class Failure:
     trace: str = ""
     lost: bool = False
 
+    @property
+    def what(self) -> str:
+        """What happened, without where."""
+        return self.error.rpartition(" (")[0]
+
+    def after(self, together: Failure) -> Failure:
+        """This one, of a second attempt with the client alone, and what went wrong in the first, with others."""
+        told = f"{self.error}; before that, as one block with others: {together.error}"
+        return replace(self, error=told, trace=f"{together.trace}\n{self.trace}")
+
 
 @dataclass(frozen=True)
 class Trained:

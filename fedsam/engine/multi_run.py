@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,10 +22,11 @@ from fedsam.data.base import Federation
 from fedsam.data.plan import ClientPlan
 from fedsam.engine.base import Trainer
 from fedsam.engine.client_batch import ClientBatch
-from fedsam.engine.cohort import FAR, L2_CACHE, CohortTrainer, block_for, longest_first
+from fedsam.engine.cohort import L2_CACHE, CohortTrainer, block_of, longest_first
 from fedsam.engine.context import DeviceSplit, RunContext
 from fedsam.engine.messages import Order, Trained
 from fedsam.engine.support.trees import picked
+from fedsam.engine.support.upload import numbers
 from fedsam.engine.train_client import train_client
 
 log = logging.getLogger("fedsam")
@@ -134,7 +136,7 @@ class JointTrainer(Trainer):
 
     def __init__(self, context: RunContext, joint: MultiRun) -> None:
         super().__init__(context, joint.federation)
-        self.joint, self.block = joint, block_for(context.layout.total, context.device.type)
+        self.joint, self.block = joint, block_of(context)
         self._alone = CohortTrainer(context, joint.federation, self.block)
 
     def train(self, theta_P: Tensor, order: Order) -> Iterator[Trained]:
@@ -152,7 +154,8 @@ class JointTrainer(Trainer):
             line = longest_first([len(plan.count_T) for plan in plans])
             for begin in range(0, len(line), self.block):
                 rows = line[begin : begin + self.block]
-                at_once = max(1, min(ROWS, (L2_CACHE if on_cpu else FAR) // self.context.layout.total) // len(rows))
+                most = L2_CACHE // self.context.layout.total if on_cpu else self.block
+                at_once = max(1, min(ROWS, most) // len(rows))
                 for few in range(0, len(seats), at_once):
                     part = [RunSlot(s.context, s.theta_P, s.order.part(rows)) for s in seats[few : few + at_once]]
                     for place, block in enumerate(self._block(store, [plans[row] for row in rows], part), few):
@@ -165,30 +168,36 @@ class JointTrainer(Trainer):
     def _block(self, store: DeviceSplit, plans: list[ClientPlan], seats: list[RunSlot]) -> list[Trained]:
         context, clients, orders = self.context, len(plans), [seat.order for seat in seats]
         kind: Any = {"device": context.device, "dtype": context.dtype}
-        numbers = [hyperparameters_of(seat.context.optimizer) for seat in seats]
+        own_M = [hyperparameters_of(seat.context.optimizer) for seat in seats]
 
-        def each(values: Sequence[float]) -> Tensor:  # one number of each run, for each of its clients
-            return torch.tensor(values, **kind).repeat_interleave(clients)[:, None]
+        beside = {
+            "steps": np.array([len(plan.count_T) for plan in plans] * len(seats)),
+            "weight": np.concatenate([order.weight_K for order in orders]),
+            # one number of each run, for each of its clients
+            "lr": np.repeat([order.lr for order in orders], clients),
+            **{f"own {name}": np.repeat([one[name] for one in own_M], clients) for name in own_M[0]},
+        }
+        beside = {name: numbers(array_R, context.dtype) for name, array_R in beside.items()}
+        batch = ClientBatch.of(plans, store, context.dtype, beside)
+        given = {name: sent_R[:, None] for name, sent_R in batch.beside.items()}
 
         def shared(vectors: Sequence[Tensor]) -> Tensor:
             return torch.stack(list(vectors)).repeat_interleave(clients, dim=0)
 
         own = copy.copy(context)
-        varied = {name: each([one[name] for one in numbers]) for name in numbers[0]}
+        varied = {name: given[f"own {name}"] for name in own_M[0]}
         own.optimizer = with_hyperparameters(context.optimizer, varied)
         kept = {name: torch.cat([order.client_state[name] for order in orders]) for name in orders[0].client_state}
         client = ClientContext(
             sent_P=shared([seat.theta_P for seat in seats]),
             sent={name: shared([order.sent[name] for order in orders]) for name in orders[0].sent},
             state={name: kept_RP.to(**kind) for name, kept_RP in kept.items()},
-            steps=torch.tensor([float(len(plan.count_T)) for plan in plans] * len(seats), **kind)[:, None],
-            lr=each([order.lr for order in orders]),
+            steps=given["steps"],
+            lr=given["lr"],
             optimizer=own.optimizer,
             clock=context.clock(orders[0]),
         )
-        weight_R1 = torch.cat([torch.from_numpy(order.weight_K) for order in orders]).to(**kind)[:, None]
-        steps = ClientBatch.of(plans, store, context.dtype).times(len(seats)).steps()
-        done = train_client(own, store, steps, client, weight_R1)
+        done = train_client(own, store, batch.times(len(seats)).steps(), client, given["weight"])
         begins = range(0, len(seats) * clients, clients)
         parts = [picked(done, slice(begin, begin + clients)) for begin in begins]
         return [self.trained(seat.order, part, seat.theta_P) for seat, part in zip(seats, parts, strict=True)]

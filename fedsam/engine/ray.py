@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import time
 from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from fedsam.border.budget import must_have_cores
@@ -33,7 +35,7 @@ from fedsam.engine.cohort import Cohort, block_for, default_block, longest_first
 from fedsam.engine.context import RunContext
 from fedsam.engine.messages import Order, Trained
 from fedsam.engine.support.shared_memory import Place, SharedBuffer, shared_buffer
-from fedsam.engine.support.worker import Blueprint, Packed, Worker
+from fedsam.engine.support.worker import Blueprint, Packed, Worker, on_host
 from fedsam.errors import InputError, RunError
 
 log = logging.getLogger("fedsam")
@@ -55,6 +57,17 @@ class Ray(Engine):
         None, "of a Ray cluster to join (host:port, or auto); none = start one here and stop it again", "convention"
     )
     wait: float = key(LIMIT, "seconds to wait for Ray, or for another worker, to come up", "convention", ge=0.0)
+
+    def torch_device(self) -> torch.device:
+        """Where this process evaluates and takes the server's step: on its processor, for each GPU is a worker's; on a
+        GPU only if that is named, as `cuda:0`.
+
+        Raises:
+            InputError: there is no such GPU.
+        """
+        # whether a GPU is there for what needs one is known when the cluster is
+        plain = self.device in ("auto", "cuda", "cpu")
+        return torch.device("cpu") if plain else super().torch_device()
 
     def check_threads(self) -> None:
         """It is the cluster's cores that count, when it has been joined."""
@@ -136,6 +149,10 @@ class RayTrainer(Trainer):
         gpus = int(have.get("GPU", 0)) if settings.device == "auto" or settings.device.startswith("cuda") else 0
         if settings.device.startswith("cuda") and not gpus:
             raise InputError("device", settings.device, "the cluster has no GPU; use cpu or auto")
+        if settings.precision == "tf32" and not gpus:
+            raise InputError("precision", "tf32", "needs a CUDA device, the cluster has none; use fp32 or bf16")
+        if settings.graphs and not gpus:
+            raise InputError("graphs", True, "needs a CUDA device, the cluster has none; leave it out")
         threads, cores = settings.thread_count(context), int(have.get("CPU", 1))
         if threads > cores:
             raise InputError("threads", threads, f"the cluster has {cores} cores")
@@ -145,6 +162,8 @@ class RayTrainer(Trainer):
         blocks = Cohort(**inner) if gpus and not why_not(context) else None
         self.engine = blocks or Auto(**inner).choose(context)[0]
         self.on_gpu = gpus > 0
+        if self.on_gpu and context.device.type == "cpu":
+            torch.set_num_threads(os.cpu_count() or 1)  # none of them is a worker's
         share = {"num_gpus": min(1.0, gpus / number)} if gpus else {"num_cpus": min(threads, cores / number)}
         placed = [ray.put(Blueprint.of(context)), ray.put(federation)]  # here; Ray copies it once to each other node
         self.made_of = [placed, self.engine, "cuda" if gpus else "cpu", threads]
@@ -194,6 +213,7 @@ class RayTrainer(Trainer):
         found = blocks(self.context, order, sizes_K, settings.block, self.engine.name == "loop", self.on_gpu)
         waiting = deque(longest_first([sum(steps[row] for row in block) for block in found]))
         theta, deaths, done = theta_P.detach().cpu().numpy(), [0] * len(found), {}
+        order = on_host(order)
         if self.board:
             self.board.rows_RP[0] = theta
         sent = None  # for workers on other machines, once for all of them

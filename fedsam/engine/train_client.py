@@ -81,12 +81,14 @@ class TrainedClient:
         loss: the mean over the samples it trained on, each at the weights before its step.
         client_state: the vectors it keeps.
         uploads: what it sends beside its update, times p_k where that is to be averaged.
+        weight: p_k, if it is on the device already.
     """
 
     theta_P: Tensor
     loss: Tensor
     client_state: State
     uploads: State
+    weight: Tensor | None = None
 
     def update(self, sent_P: Tensor) -> Tensor:
         """delta = theta_client − theta_sent; here, and nowhere else, is the sign of an update."""
@@ -236,7 +238,8 @@ def train_client(
     elif context.batchnorms:
         uploads = {**uploads, BATCHNORM: statistics[0]}
     averaged = {name: weight * uploads[name] for name in (*strategy.averaged, BATCHNORM) if name in uploads}
-    return TrainedClient(theta_P, local.total / local.samples, client_state, uploads | averaged)
+    share = weight.squeeze(-1) if isinstance(weight, Tensor) else None
+    return TrainedClient(theta_P, local.total / local.samples, client_state, uploads | averaged, share)
 
 
 def _received(context: RunContext, client: ClientContext) -> tuple[Tensor, ...]:

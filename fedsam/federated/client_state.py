@@ -53,6 +53,10 @@ class ClientStates:
             for k, client in enumerate(ids):
                 self._of(client)[at] = kept_KP[k]
 
+    def has(self, client: int) -> bool:
+        """Whether a client has any."""
+        return client in self._row
+
     def _of(self, client: int) -> np.ndarray:
         row = self._row.setdefault(client, len(self._row))
         if row // CHUNK == len(self._chunks):

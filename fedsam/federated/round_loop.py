@@ -30,8 +30,8 @@ from fedsam.errors import DivergedError, InputError, Interrupted, RunError, unde
 from fedsam.federated.accumulator import RoundAccumulator, size_of
 from fedsam.federated.batchnorm import Statistics
 from fedsam.federated.build import assemble
-from fedsam.federated.client_state import ClientStates
-from fedsam.federated.divergence import on_divergence
+from fedsam.federated.device_state import client_states
+from fedsam.federated.divergence import Unchecked
 from fedsam.federated.local_adaptation import LocalAdaptation, check_adaptation
 from fedsam.federated.private_sum import PrivateSum
 from fedsam.federated.turnout import Turnout
@@ -79,7 +79,8 @@ class Simulation:
         self.statistics = Statistics(self.context, self.federation, run.server.public_images)
         self.measures = Measures(run, self.federation, self.context, self.statistics)
         kept = {} if self.trainer.keeps_client_state else self.context.client_state
-        self.client_state = ClientStates(kept, self.context.dtype, 2**30 * run.server.state_memory)
+        kind = self.context.dtype, 2**30 * run.server.state_memory, self.context.device
+        self.client_state = client_states(kept, *kind)
         self.average: dict[str, Tensor] = {}
         self.ledger = Ledger(run.system)
         self.turnout = Turnout(run, self.trainer, self.federation.clients, self.losses)
@@ -88,7 +89,7 @@ class Simulation:
         self.updates = Updates()
         self.done = 0
         self.metrics: list[Record] = []
-        self.unchecked: list[tuple[int, list[int], Tensor]] = []
+        self.unchecked = Unchecked()
         self._count_anew()
 
     def _count_anew(self) -> None:
@@ -160,8 +161,11 @@ class Simulation:
         self.average = run.average.update(before_P, self.theta_P, self.average, clock)
         self.done += 1
         self.ledger.take(self.done, participation, len(ids))
-        self.seconds += (time.perf_counter() - began) / (self.joint.sharing if self.joint else 1)
+        self._took(began)
         return ids, lr
+
+    def _took(self, began: float) -> None:
+        self.seconds += (time.perf_counter() - began) / (self.joint.sharing if self.joint else 1)
 
     def clock(self) -> Clock:
         """Where the run is."""
@@ -241,7 +245,7 @@ class Simulation:
             if block.ids:
                 arrived.ids += block.ids
                 arrived.loss = arrived.loss + torch.dot(block.loss_K, block.weight_K)
-                self.unchecked.append((self.done + 1, block.ids, block.check_K))
+                self.unchecked.add(self.done + 1, block.ids, block.check_K)
                 arrived.uploads = joined(arrived.uploads, block.uploads, torch.add)
                 if order.each:
                     self.updates.add(block.ids, block.rows, block.weight_K)
@@ -267,17 +271,12 @@ class Simulation:
 
     def _check_finite(self) -> None:
         """Stop if a client's loss or update is NaN or infinite."""
-        for round, ids, sum_K in self.unchecked:
-            broken = [client for client, fine in zip(ids, sum_K.isfinite().tolist(), strict=True) if not fine]
-            if broken:
-                shown = ", ".join(map(str, broken[:10])) + (f" and {len(broken) - 10} more" if len(broken) > 10 else "")
-                some = f"client{'s' * (len(broken) > 1)} {shown}"
-                cure = on_divergence(self.run)
-                raise DivergedError(f"round {round}: loss or update of {some} is not finite; {cure}{self._last_good()}")
-        self.unchecked.clear()
-        if not bool(self.theta_P.sum().isfinite()):
-            cure = on_divergence(self.run, "lower server.lr or client.lr")
-            raise DivergedError(f"round {self.done}: the global model is not finite; {cure}{self._last_good()}")
+        began = time.perf_counter()
+        try:
+            self.unchecked.check(self.run, self.done, self.theta_P)
+        except DivergedError as error:
+            raise DivergedError(f"{error}{self._last_good()}") from None
+        self._took(began)  # a GPU is waited for here, and nowhere else in a round
 
     def _last_good(self) -> str:
         kept = self.directory.manifest() if self.directory else None

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch._C._functorch import is_batchedtensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 NAME = "batchnorm"
@@ -21,10 +22,11 @@ NAME = "batchnorm"
 
 @dataclass
 class _Pass:
-    """A forward pass in training: the statistics [mean, variance, count] of each layer as it goes on, which samples are
-    valid (None = all), and m where it is not the layers' own.
+    """A forward pass in training: the statistics before it, those [mean, variance, count] of each layer as it goes on,
+    which samples are valid (None = all), and m where it is not the layers' own.
     """
 
+    given_S: Tensor
     statistics: list[list[Tensor]]
     valid_B: Tensor | None
     share: float | None = None
@@ -61,6 +63,9 @@ class Keyed(_BatchNorm):
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, ...] to the same shape."""
         self._check_input_dim(x)  # type: ignore[no-untyped-call]
+        if x.is_cuda and is_batchedtensor(x):
+            # in a block of one client images are channels-last here, and cuDNN's branch asks what vmap cannot answer
+            x = x.contiguous()
         if self.training or self.running_mean is None:
             return self._train(x, self.keyed_current.now)
         buffers = self.running_mean, self.running_var
@@ -151,7 +156,7 @@ class BatchNorms:
             valid_B: which samples are valid; None = all.
             share: m, instead of the layers' own.
         """
-        self._current.now = _Pass(self._split(statistics_S), valid_B, share)
+        self._current.now = _Pass(statistics_S, self._split(statistics_S), valid_B, share)
         try:
             yield self._current.now
         finally:
@@ -160,7 +165,7 @@ class BatchNorms:
     def after(self, done: _Pass) -> Tensor:
         """The statistics after a pass, [S]."""
         pieces = [part.reshape(-1) for parts in done.statistics for part in parts]
-        return torch.cat(pieces).detach() if pieces else torch.zeros(0)
+        return torch.cat(pieces).detach() if pieces else done.given_S
 
     def whole(self, statistics_S: Tensor) -> Tensor:
         """The same with counts that are whole numbers."""

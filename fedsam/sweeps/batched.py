@@ -106,7 +106,7 @@ FEWEST = 4  # runs of which a round has to fit into a near cache, for less are s
 
 
 def _joint(runs: Sequence[Run]) -> MultiRun | None:
-    if len(runs) < 2:
+    if len(runs) < 2 or runs[0].engine.graphs:  # what is asked for: a block of several runs is not captured
         return None
     federation, context = assemble(runs[0])
     in_blocks = isinstance(runs[0].engine.choose(context)[0], Cohort)

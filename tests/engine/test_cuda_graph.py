@@ -181,10 +181,53 @@ def test_no_more_graphs_than_are_to_be_kept_and_none_made_twice(server: str, mon
     assert_same_models(plain, models(run, graphs))
     assert graphs.count == len(made) > 1
     monkeypatch.setattr(cuda_graph, "MOST", 1)
+    monkeypatch.setattr(cuda_graph, "OFTENER", 10**9)
     few = Graphs(Counted)
     assert_same_models(plain, models(run, few))
     assert few.count == 1
     assert len(made) == graphs.count + 1
+
+
+def test_a_graph_gives_its_place_to_one_that_comes_much_oftener(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps of two shapes, of which one graph may be kept."""
+    monkeypatch.setattr(cuda_graph, "MOST", 1)
+    simulation = Simulation(described("fedavg", {}, {"name": "sgd"}, "loop"))
+    context, order = simulation.context, simulation.order(simulation.clock(), 0.05)
+    store, plans = context.plan(simulation.federation, order)
+    placed = context.store(store)
+    zero, one = torch.zeros((), dtype=torch.float64), torch.ones((), dtype=torch.float64)
+    client = ClientContext(simulation.theta_P, {}, {}, one, 0.05 * one, context.optimizer, context.clock(order))
+    local, graphs = LocalState(simulation.theta_P, {}, client, (), zero, zero), Graphs(Again)
+
+    def replays(size: int) -> int:
+        before = Again.replays
+        index = torch.from_numpy(plans[-1].index_TB[0][:size])
+        graphs.step(context, placed, Step(index, float(size)), 0, local)
+        return Again.replays - before
+
+    assert len(plans[-1].index_TB[0]) >= 3
+    assert [replays(2) for _ in range(4)] == [0, 1, 1, 1]  # the first is launched, to see what it asks for
+    assert [replays(3) for _ in range(7)] == [0] * 7
+    assert [replays(3), replays(2), replays(2), replays(3)] == [1, 0, 0, 1]  # eight are twice four
+    assert graphs.count == 1
+
+
+@pytest.mark.parametrize("model", ["mlp", "tests.support.normalised:net"])
+@pytest.mark.parametrize("client", ["sgd", "asam"])
+def test_batches_are_filled_up_to_few_shapes_and_nothing_else_changes(model: str, client: str) -> None:
+    run = described("fedavg", {}, {"name": client, "batch_size": 6}, "cohort", cohort=7, model=model)
+    shapes: list[set[Any]] = []
+
+    def ended(padded: bool) -> Tensor:
+        simulation, graphs = Simulation(run), Graphs(Again)
+        simulation.trainer.graphs, simulation.trainer.padded = graphs, padded  # type: ignore[attr-defined]
+        for _ in range(4):
+            simulation.advance()
+        shapes.append(set(graphs._asked))
+        return simulation.theta_P
+
+    torch.testing.assert_close(ended(True), ended(False), rtol=1e-9, atol=1e-12)
+    assert len(shapes[0]) <= 2 < len(shapes[1])  # with clients that have no such step, and without
 
 
 class Shift(SGD):

@@ -73,6 +73,29 @@ def test_a_round_in_which_every_client_fails_stops_the_run(engine: str) -> None:
         simulate(described(engine, Refusing(refuse="0,1,2,3,4,5,6"), "skip"))
 
 
+def test_the_error_of_a_second_attempt_does_not_hide_that_of_the_first() -> None:
+    def work(rows: list[int]) -> int:
+        raise ValueError("of the block" if len(rows) > 1 else "of a block of one")
+
+    rows, done, failures = attempt([0, 1], [7, 9], work)
+    assert (rows, done) == ([], None)
+    assert [found.client for found in failures] == [7, 9]
+    for found in failures:
+        first, second = found.error.split("; before that, as one block with others: ")
+        assert first.startswith("ValueError: of a block of one (")
+        assert second.startswith("ValueError: of the block (")
+        assert found.trace.count("Traceback") == 2
+
+
+def test_a_client_is_not_blamed_for_what_another_raised() -> None:
+    def work(rows: list[int]) -> int:
+        raise ValueError(f"client {rows[0]}")
+
+    failures = attempt([0, 1], [7, 9], work)[2]
+    assert [found.what for found in failures] == ["ValueError: client 0", "ValueError: client 1"]
+    assert all(found.trace.count("Traceback") == 1 for found in failures)
+
+
 def test_clients_that_fail_only_together_are_an_error_of_the_engine() -> None:
     def work(rows: list[int]) -> int:
         if len(rows) > 1:

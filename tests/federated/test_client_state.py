@@ -13,6 +13,7 @@ from fedsam.algorithm.strategy import Strategy
 from fedsam.config import find, names
 from fedsam.errors import Interrupted
 from fedsam.federated.client_state import CHUNK, ClientStates
+from fedsam.federated.device_state import DeviceStates
 from fedsam.federated.round_loop import Simulation
 from fedsam.runs.directory import RunDirectory
 from tests.support.flower_grid import Nodes, inside_flower  # noqa: F401
@@ -102,3 +103,34 @@ def test_vectors_of_clients(limit: float) -> None:
 
 def _seeded(name: str) -> torch.Generator:
     return torch.Generator().manual_seed(ord(name))
+
+
+def test_the_devices_memory_and_the_hosts_hold_the_same() -> None:
+    """Random rounds, with room on the device for none, for some and for all clients, against the host's alone."""
+    sizes, rng, device = {"control": 5, "momentum": 5, "loss": 1}, torch.Generator().manual_seed(0), torch.device("cpu")
+    for room in (0, 40, 3 * CHUNK):
+        states = DeviceStates(sizes, torch.float64, 2**20, device, 11 * 8 * room)
+        expected = ClientStates(sizes, torch.float64, 2**20)
+        for _ in range(40):
+            ids = torch.randperm(70, generator=rng)[:6].tolist()
+            rows = states.rows(ids)
+            assert list(rows) == list(sizes)
+            for name, kept_KP in expected.rows(ids).items():
+                assert torch.equal(rows[name], kept_KP)
+            new = {name: torch.randn(6, size, generator=rng, dtype=torch.float64) for name, size in sizes.items()}
+            states.keep(ids, new)
+            expected.keep(ids, new)
+            assert not torch.equal(rows["control"], states.rows(ids)["control"])  # what was handed out stays as it was
+        saved = states.tensors()
+        assert len(saved["ids"]) == len(set(saved["ids"].tolist())) > 64
+        again = DeviceStates(sizes, torch.float64, 2**20, device, 11 * 8 * 50)
+        again.restore(saved)
+        for name, kept_KP in expected.rows(range(70)).items():
+            assert torch.equal(again.rows(range(70))[name], kept_KP)
+        assert states.rows([99])["control"].tolist() == [[0.0] * 5]
+
+
+def test_without_vectors_nothing_is_kept() -> None:
+    states = DeviceStates({}, torch.float32, 0, torch.device("cpu"), 2**20)
+    assert (states.rows([0, 1]), states.tensors()) == ({}, {})
+    states.restore({})

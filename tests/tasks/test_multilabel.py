@@ -5,7 +5,7 @@ Shapes: N examples, L labels.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,12 +14,9 @@ from sklearn import metrics as reference
 from torch.nn import functional as F  # noqa: N812
 
 from fedsam import Run, simulate
-from fedsam.data.base import Split
 from fedsam.data.spec import Spec
-from fedsam.data.stored import Partitioned
 from fedsam.errors import InputError
-from fedsam.rng import stream
-from fedsam.tasks.base import Metric, Task
+from fedsam.tasks.base import Metric
 from fedsam.tasks.multilabel import LabelF1, MeanAveragePrecision, Multilabel
 from tests.support.discovered import ENGINES
 
@@ -57,23 +54,13 @@ def test_loss_and_derivative_are_torchs() -> None:
     torch.testing.assert_close(derivative, slope, rtol=1e-12, atol=1e-15)
 
 
-class Signs(Partitioned):
-    """The signs of linear functions of normal inputs; the wrong kind of targets on demand."""
-
-    task: ClassVar[str | Task] = "multilabel"
-    offers = frozenset()
-
-    wrong: bool = False
-
-    def read(self) -> tuple[Spec, Split, Split]:
-        rng = stream(0, "signs")
-        inputs = rng.standard_normal((300, 6)).astype(np.float32)
-        holds = (inputs @ rng.standard_normal((6, 4)) > 0).astype(np.uint8) * (1 + self.wrong)
-        spec = Spec(None, (6,), target_shape=(4,))
-        return spec, Split(inputs[:200], holds[:200]), Split(inputs[200:], holds[200:])
-
-
-KEYS = {"data.name": f"{__name__}:Signs", "data.partition": "iid", "data.clients": 8, "cohort": 4, "rounds": 30}
+KEYS = {
+    "data.name": "tests.support.labels:Signs",
+    "data.partition": "iid",
+    "data.clients": 8,
+    "cohort": 4,
+    "rounds": 30,
+}
 
 
 @pytest.mark.parametrize("engine", ENGINES)

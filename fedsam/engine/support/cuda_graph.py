@@ -6,6 +6,7 @@ Shapes: P parameters, S statistics of batch normalisation; of a block with a fir
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
 from contextlib import nullcontext
 from dataclasses import replace
@@ -24,7 +25,11 @@ from fedsam.schedule.base import Clock
 log = logging.getLogger("fedsam")
 
 MOST = 16
-"""Graphs at most, each of which holds its own memory; steps of more forms are launched."""
+"""Graphs at most, each of which holds its own memory."""
+OFTENER = 2
+"""How many times as often as the one that came least a form must have come, to have its graph in place of that one's:
+forms that take turns do not drive each other out.
+"""
 
 Tree = Any
 """A record of tensors; see `fedsam.engine.support.trees`."""
@@ -143,7 +148,7 @@ class Graphs:
     def __init__(self, capture: Callable[[Work], Replay] = CudaGraph) -> None:
         self._capture: Callable[[Work], Replay] | None = capture
         self._asked: dict[Hashable, set[str]] = {}
-        self._seen: set[Hashable] = set()
+        self._came: Counter[Hashable] = Counter()
         self._captured: dict[Hashable, Captured] = {}
         self._made: set[int] = set()
 
@@ -156,7 +161,7 @@ class Graphs:
         """Free them."""
         self._captured.clear()
         self._asked.clear()
-        self._seen.clear()
+        self._came.clear()
         self._made.clear()
 
     def train(
@@ -182,7 +187,8 @@ class Graphs:
         form = outline(inputs)
         asked = self._asked.get(form)
         key = self._key(form, t)
-        if asked is None or "clock" in asked or key not in self._seen:
+        self._came[key] += 1
+        if asked is None or "clock" in asked or self._came[key] == 1:
             return self._launched(context, store, step, t, local, form)
         captured = self._captured.get(key) or self._new(key, context, store, step, t, local, inputs)
         if captured is None:
@@ -200,8 +206,17 @@ class Graphs:
         after, asked_t = local_step(context, store, step, t, replace(local, client=replace(local.client, clock=clock)))
         asked = {name for name, yes in (("t", asked_t), ("clock", clock.asked)) if yes}
         self._asked[form] = self._asked.get(form, set()) | asked
-        self._seen.add(self._key(form, t))
         return replace(after, client=replace(after.client, clock=local.client.clock))
+
+    def _room_for(self, key: Hashable) -> bool:
+        """Whether there is room for one more graph, if need be in place of the one whose form came least."""
+        if len(self._captured) < MOST:
+            return True
+        least = min(self._captured, key=self._came.__getitem__)
+        if self._came[key] < OFTENER * self._came[least]:
+            return False
+        del self._captured[least]
+        return True
 
     def _new(
         self,
@@ -216,7 +231,7 @@ class Graphs:
         def one(fixed: Tree) -> Tree:
             return local_step(context, store, fixed[0], t, fixed[1])[0]
 
-        if self._capture is None or len(self._captured) >= MOST:
+        if self._capture is None or not self._room_for(key):
             return None
         try:
             captured = Captured(one, inputs, self._capture)

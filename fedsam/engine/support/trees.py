@@ -9,6 +9,7 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
+import torch
 from torch import Tensor
 
 T = TypeVar("T")
@@ -54,7 +55,13 @@ def picked(tree: Any, rows: Any) -> Any:
     """Some rows of a tree whose leaves, and lists, have a row for each client."""
     if isinstance(tree, list):
         return [tree[row] for row in rows]
-    return mapped(tree, lambda leaf: leaf[rows])
+    return mapped(tree, lambda leaf: _picked(leaf, rows))
+
+
+def _picked(leaf: Any, rows: Any) -> Any:
+    if isinstance(leaf, Tensor) and leaf.is_cuda and isinstance(rows, list):  # to copy a list waits
+        return torch.stack([leaf[row] for row in rows]) if rows else leaf[:0]
+    return leaf[rows]
 
 
 def rebuilt(tree: T, found: Iterator[Any]) -> T:

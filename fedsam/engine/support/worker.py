@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass, replace
 from functools import reduce
+from typing import Any
 
 import numpy as np
 import torch
@@ -64,6 +65,14 @@ class Packed:
         return mapped(self.block, lambda array: shared(array).to(device))
 
 
+def on_host(order: Order) -> Order:
+    """The order with arrays in place of what is sent to all clients, and with what they keep on the host: a process
+    that sees another GPU cannot read tensors that lie on one.
+    """
+    sent: dict[str, Any] = {name: vector_P.cpu().numpy() for name, vector_P in order.sent.items()}
+    return replace(order, sent=sent, client_state={name: kept.cpu() for name, kept in order.client_state.items()})
+
+
 class Worker:
     """Trains blocks of clients on one device.
 
@@ -85,8 +94,12 @@ class Worker:
         self.trainer = engine.start(self.context, federation)
 
     def train(self, theta_P: np.ndarray, order: Order) -> list[Packed]:
-        """Train the clients of an order; where sums are enough, updates are added up here, to one row."""
-        order = replace(order, sent={name: vector_P.to(self.context.device) for name, vector_P in order.sent.items()})
+        """Train the clients of an order that `on_host` made; where sums are enough, updates are added up here, to one
+        row.
+        """
+        arrays: dict[str, Any] = order.sent
+        sent = {name: shared(array).to(self.context.device) for name, array in arrays.items()}
+        order = replace(order, sent=sent)
         blocks = self.trainer.train(shared(theta_P).to(self.context.device), order)
         if order.summed:
             return [Packed.of(reduce(Trained.plus, (block.sum(order.each) for block in blocks)))]
