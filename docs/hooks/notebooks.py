@@ -53,7 +53,7 @@ def page(notebook: Path) -> tuple[str, dict[str, bytes]]:
                 blocks.append(f'<div class="output">\n{STYLE.sub("", content).strip()}\n</div>')
             else:
                 blocks.append(f"```{{ .text .output .no-copy }}\n{content.rstrip()}\n```")
-    told = f"[This page as a notebook]({notebook.name}){{ .md-button download }}"
+    told = f"[This page as a notebook]({notebook.name}){{ download }}"
     head, *rest = blocks
     return "\n\n".join([head, told, *rest]) + "\n", figures
 
