@@ -4,7 +4,7 @@
 # Beside them, make slow runs the tests that take minutes, such as Flower as separate processes, and make gpu those that
 # need a GPU, with the benchmark on it (results in bench-gpu.jsonl), and make torture tries to break runs in every way it
 # knows (TORTURE=--long for a night) and prints what was survived. make docs builds the documentation into site/, make
-# dist a wheel and a source archive.
+# tutorials executes its notebooks anew, and make dist makes a wheel and a source archive.
 # Both make .venv if there is none, reuse it while pyproject.toml stays the same, and make it anew when that changes.
 
 PYTHON ?= python3
@@ -13,7 +13,7 @@ BIN := .venv/bin
 SPREAD := -n 2 --dist loadfile --no-loadscope-reorder
 READY := .venv/ready-$(firstword $(shell cksum < pyproject.toml))
 
-.PHONY: demo test slow gpu torture docs dist lint format clean
+.PHONY: demo test slow gpu torture docs tutorials dist lint format clean
 
 demo: $(READY)
 	$(BIN)/fedsam compare
@@ -33,6 +33,9 @@ torture: $(READY)-dev
 
 docs: $(READY)-dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
+tutorials: $(READY)-dev
+	$(BIN)/python docs/hooks/execute.py
 
 dist: $(READY)-dev
 	rm -rf dist

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from fedsam.run import Run
     from fedsam.runs.result import Listener, Result
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "FedsamError",
     "InputError",

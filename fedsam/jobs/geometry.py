@@ -14,6 +14,7 @@ from fedsam.jobs.report import report
 from fedsam.measure.score import Score
 from fedsam.reports.curvature import curvature
 from fedsam.reports.figure import Figure
+from fedsam.reports.landscape import landscape
 from fedsam.reports.read import gather
 from fedsam.reports.settings import group
 from fedsam.runs.directory import RunDirectory
@@ -69,8 +70,8 @@ class Geometry(Shown):
             InputError: there is no such figure.
         """
         settings = group(gather([self.run_dir])[0])[0]
-        section = curvature(settings)
-        drawn = [block for block in (section.blocks if section else ()) if isinstance(block, Figure)]
+        sections = [section for section in (curvature(settings), landscape(settings)) if section]
+        drawn = [block for section in sections for block in section.blocks if isinstance(block, Figure)]
         for each in drawn:
             if figure in each.id:
                 return each.sheet()

@@ -176,6 +176,7 @@ def test_geometry_and_report_of_a_result(inside: Path, capsys: pytest.CaptureFix
     assert found.df.eigenvalue_1[0] == found.found["global"]["eigenvalues"][0]
     assert "λ₁" in repr(found)
     assert found.plot().axes
+    assert "noise" in found.plot("noise-loss").axes[0].get_xlabel()  # what is around the model, too
     with pytest.raises(InputError, match=r"there are .*density"):
         found.plot("nothing")
     assert found.page == Path("r/report.html")

@@ -1,0 +1,1 @@
+"""ASAM clients and SWA on the server, as a Flower app."""
