@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -16,9 +17,11 @@ from fedsam.cli import streams
 from fedsam.cli.bench import bench
 from fedsam.cli.check import check
 from fedsam.cli.compare import compare
+from fedsam.cli.doctor import doctor
 from fedsam.cli.ending import carry_out
 from fedsam.cli.geometry import geometry
 from fedsam.cli.keys import keys
+from fedsam.cli.options import Command
 from fedsam.cli.partition import partition
 from fedsam.cli.report import report
 from fedsam.cli.reproduce import reproduce
@@ -30,6 +33,8 @@ from fedsam.cli.tune import tune
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
+    suggest_commands=False,  # click has begun to do so itself
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="Simulate federated learning with sharpness-aware clients and server-side weight averaging.\n\n"
@@ -52,9 +57,25 @@ def _options(
     pass
 
 
-for command in (run, compare, sweep, check, tune, reproduce, partition, geometry, report, keys, bench):
-    app.command()(command)
-app.add_typer(study, name="study")
+COMMANDS: dict[Callable[..., None], str] = {
+    run: "one simulation",
+    compare: "settings side by side, on the same data",
+    sweep: "every combination of keys with several values",
+    check: "build a run's parts and train one round, for nothing",
+    tune: "search for the best settings, then test them",
+    reproduce: "put a paper's claims to runs of our own",
+    partition: "how the data are divided among the clients",
+    geometry: "how flat the loss is around a run's model",
+    report: "what run directories hold, as one HTML file",
+    keys: "every key of a run, or those of a group or word",
+    doctor: "what is installed, and what works here",
+    bench: "speed, as a ratio to something measured beside it",
+}
+"""Each with what the list of commands says of it, where there is room for no more."""
+
+for command, brief in COMMANDS.items():
+    app.command(cls=Command, short_help=brief)(command)
+app.add_typer(study, name="study", short_help="sweeps that answer one question")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -81,8 +81,17 @@ def _broken(error: BaseException) -> str:
 def _usage(error: click.ClickException) -> str:
     context = getattr(error, "ctx", None)
     message = error.format_message().rstrip(".")
+    if isinstance(error, click.NoSuchOption) and _is_key(name := error.option_name.lstrip("-")):
+        message = f"No such option {error.option_name!r}; settings have no dashes: {name}=VALUE"
     more = f"; see {context.command_path} --help" if context is not None else ""
     return f"{message}{more}"
+
+
+def _is_key(name: str) -> bool:
+    """Whether a setting is called so."""
+    from fedsam.run import describe_keys
+
+    return any(row.key == name for row in describe_keys())
 
 
 def _out_of_memory(error: BaseException) -> bool:

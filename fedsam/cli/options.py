@@ -5,10 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import click
 import typer
+import typer.core
 
 from fedsam.border.foreign import trust
 from fedsam.errors import InputError
+
+
+class Command(typer.core.TyperCommand):
+    """A command whose help has no backslashes, which typer puts before brackets for a format that is not used."""
+
+    def get_help(self, ctx: click.Context) -> str:
+        """As typer's."""
+        return super().get_help(ctx).replace("\\[", "[")
+
 
 Keys = Annotated[
     list[str] | None,

@@ -20,7 +20,7 @@ def report(
         Path | None, typer.Option(metavar="HTML", help="where to", show_default="report.html in the first one")
     ] = None,
     figures: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="also write the figures as PNG and SVG", show_default=False)
+        Path | None, typer.Option(metavar="DIR", help="also write the figures as PNG, SVG and PDF", show_default=False)
     ] = None,
     debug: Debug = False,
 ) -> None:

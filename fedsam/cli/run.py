@@ -54,7 +54,7 @@ def run(
     if result.out:
         from fedsam.reports.write import write_report
 
-        write_report([result.out], result.out / "report.html")
+        write_report([result.out], result.out / "report.html", beside=result.out.parent == Path("runs"))
     if as_json:
         print(json.dumps(result.summary()))
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +37,34 @@ def parse(arguments: list[str]) -> dict[str, Any]:
                 f"{argument!r} is neither key=value nor a .toml file; `fedsam keys` lists the keys",
             )
     for name, value in found.items():
+        if isinstance(value, str) and ".py:" in value:
+            found[name] = ",".join(_module(name, part) for part in value.split(","))
         if isinstance(value, list) and any(isinstance(part, list | dict) for part in value):
             raise InputError(name, value, "must be a value, or a list of values to try")
     out = found.get("out")
     if isinstance(out, str) and out:
         found["out"] = str(expanded(out, "out"))
     return found
+
+
+def _module(key: str, name: str) -> str:
+    """`mine:Net` for ./mine.py:Net, and `parts.mine:Net` for parts/mine.py:Net; any other name as it is.
+
+    Raises:
+        InputError: the file is not below the current directory, or no module could be called so.
+    """
+    file, python, attribute = name.partition(".py:")
+    if not python:
+        return name
+    place = Path(os.path.abspath(file.strip()))  # not resolved: it is imported by the way it is named
+    here = Path.cwd()
+    parts = place.relative_to(here).parts if place.is_relative_to(here) else ()
+    if not parts or not all(part.isidentifier() for part in parts):
+        told = "names a file, which must lie below the current directory, with letters, digits and _ alone in its path"
+        raise InputError(key, name, told)
+    if not place.with_name(f"{place.name}.py").is_file():
+        raise InputError(key, name, f"there is no file {place}.py")
+    return f"{'.'.join(parts)}:{attribute}"
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fedsam.cli.options import Address, Debug, Json, Keys, Quiet, Seeds, Trust, Workers
+from fedsam.cli.options import Address, Command, Debug, Json, Keys, Quiet, Seeds, Trust, Workers
 from fedsam.cli.settings import parse
 
 study = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Studies: sweeps that answer one question.")
@@ -19,7 +19,7 @@ def _studies() -> None:
     pass  # with it, one study alone is still called by its name
 
 
-@study.command()
+@study.command(cls=Command)
 def heterogeneity(
     settings: Keys = None,
     seeds: Seeds = 3,

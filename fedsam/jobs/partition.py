@@ -18,6 +18,7 @@ from fedsam.errors import under
 from fedsam.jobs.keys import keys_of
 from fedsam.reports.label_figure import sheet
 from fedsam.run import Run
+from fedsam.runs.naming import safe
 from fedsam.runs.shown import Shown
 from fedsam.storage.files import on_disk
 
@@ -95,8 +96,8 @@ class Division(Shown):
 
     def save(self, path: Path | None = None) -> Path:
         """Write the figure as PNG; the file, by default one under runs/."""
-        named = self.how.replace("partition=", "").replace(" ", "-").replace("=", "")
-        file = path or Path("runs") / f"partition-{self.run.data.name}-{named}.png"
+        named = self.how.replace("partition=", "").replace("=", "")
+        file = path or Path("runs") / f"{safe(f'partition-{self.run.data.name}-{named}')}.png"
         with on_disk(file):
             file.parent.mkdir(parents=True, exist_ok=True)
             self.plot().savefig(file, format="png")

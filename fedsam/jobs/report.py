@@ -63,7 +63,7 @@ def report(
     Args:
         run_dirs: run directories, or folders of some, such as a comparison's.
         out: the file; None = report.html in the first one.
-        figures: a folder for the figures as PNG and SVG.
+        figures: a folder for the figures as PNG, SVG and PDF.
 
     Raises:
         InputError: there is no run to report on.

@@ -9,13 +9,16 @@ import numpy as np
 
 from fedsam.measure.names import split_of, value_of
 from fedsam.measure.score import Score
+from fedsam.reports.marks import PAPER_DASHES
 from fedsam.reports.palette import COLOURS
+from fedsam.reports.words import readable
 
 if TYPE_CHECKING:
     from fedsam.reports.sheet import Sheet
 
 Metrics = Mapping[str, Mapping[int, list[dict[str, Any]]]]
 """Recorded rounds by setting, then by seed."""
+STYLES = tuple(PAPER_DASHES.values())
 
 
 def curves(metrics: Metrics, score: Score, about: str) -> Sheet:
@@ -32,18 +35,24 @@ def curves(metrics: Metrics, score: Score, about: str) -> Sheet:
     axes = figure.add_subplot()
     lowest = 1.0
     split = split_of(next(iter(next(iter(metrics.values())).values()))[-1])
-    for number, (setting, by_seed) in enumerate(metrics.items()):
-        colour = COLOURS[number % len(COLOURS)]
+    bands = len(metrics) <= len(COLOURS)  # more of them add up to grey
+    shown, left_out = few(list(metrics))
+    for number, setting in enumerate(shown):
+        by_seed = metrics[setting]
+        colour, dash = COLOURS[number % len(COLOURS)], STYLES[number // len(COLOURS)]
         rounds = [record["round"] for record in next(iter(by_seed.values()))]
         values = np.array([[value_of(record) for record in records] for records in by_seed.values()])
         mean, std = values.mean(axis=0), values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros(len(rounds))
         low, high = ((mean - std).clip(0), (mean + std).clip(max=1)) if score.share else (mean - std, mean + std)
-        axes.plot(rounds, score.scale * mean, color=colour, label=setting, linewidth=1.6)
-        axes.fill_between(rounds, score.scale * low, score.scale * high, color=colour, alpha=0.15, linewidth=0)
+        label = readable(setting)
+        axes.plot(rounds, score.scale * mean, color=colour, linestyle=dash, label=label, linewidth=1.6)
+        if bands:
+            axes.fill_between(rounds, score.scale * low, score.scale * high, color=colour, alpha=0.15, linewidth=0)
         lowest = min(lowest, float(mean[len(mean) // 4 :].min()))
     seeds = len(next(iter(metrics.values())))
-    spread = f"mean and standard deviation of {seeds} seeds" if seeds > 1 else "one seed"
-    axes.set_title(f"{about}: {spread}", loc="left", fontsize=11)
+    spread = f"mean {'and standard deviation ' * bands}of {seeds} seeds" if seeds > 1 else "one seed"
+    less = f"; the first {len(shown)} of {len(metrics)} settings" if left_out else ""
+    axes.set_title(f"{about}: {spread}{less}", loc="left", fontsize=11)
     axes.set_xlabel("round")
     axes.set_ylabel(score.label(split))
     axes.set_xlim(0, None)
@@ -51,8 +60,22 @@ def curves(metrics: Metrics, score: Score, about: str) -> Sheet:
         axes.set_ylim(max(0.0, 100 * lowest - 8), min(100.5, axes.get_ylim()[1]))
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="lower right" if score.better == "higher" else "upper right", frameon=False)
+    if len(shown) > 1:
+        legend_below(figure, [readable(setting) for setting in shown])
     return figure
+
+
+def few(settings: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """As many settings as there are styles of lines, and the others."""
+    most = len(COLOURS) * len(STYLES)
+    return settings[:most], settings[most:]
+
+
+def legend_below(figure: Sheet, labels: Sequence[str]) -> None:
+    """A legend outside of the axes, where it hides nothing."""
+    columns = max(1, min(len(labels), 100 // (max(map(len, labels)) + 6), 4))
+    figure.set_figheight(figure.get_figheight() + 0.2 * -(-len(labels) // columns))
+    figure.legend(loc="outside lower left", ncols=columns, frameon=False)
 
 
 def search_curve(values: Sequence[float | None], score: Score) -> Sheet:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fedsam.reports.marks import Map, Mark, bare, rich
+from fedsam.reports.marks import Bars, Map, Mark, Points, bare, rich
 
 if TYPE_CHECKING:
     from fedsam.reports.sheet import Sheet
@@ -106,6 +106,15 @@ class Figure:
     tall: int = 400
     together: bool = False
 
+    def tells(self) -> bool:
+        """Whether there is anything to be seen: more than one bar, more than points above one place."""
+        kinds = {type(mark) for mark in self.marks}
+        if kinds <= {Bars, Points}:
+            bars = [mark.places for mark in self.marks if isinstance(mark, Bars)]
+            points = [mark.x for mark in self.marks if isinstance(mark, Points)]
+            return len({str(place) for places in (*bars, *points) for place in places}) > 1
+        return True
+
     def alternative(self) -> str:
         """What stands for the figure where it cannot be seen."""
         names = list(dict.fromkeys(name for mark in self.marks if (name := mark.label())))
@@ -164,15 +173,11 @@ class Figure:
         return {"data": [trace for mark in self.marks for trace in mark.traces()], "layout": layout}
 
     def save(self, folder: Path) -> list[Path]:
-        """Write ID.png and ID.svg for a paper; the files."""
+        """Write ID.png, ID.svg and ID.pdf for a paper; the files."""
         from matplotlib import rc_context
 
-        files = [folder / f"{self.id}.png", folder / f"{self.id}.svg"]
         with rc_context(STYLE):
-            sheet = self.sheet()
-            sheet.savefig(files[0])
-            sheet.savefig(files[1], metadata={"Date": None})
-        return files
+            return self.sheet().write(folder, self.id)
 
     def sheet(self) -> Sheet:
         """The figure as matplotlib draws it."""

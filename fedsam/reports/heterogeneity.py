@@ -17,7 +17,8 @@ from fedsam.reports.numbers import field, final, number, spread
 from fedsam.reports.palette import COLOURS
 from fedsam.reports.read import Loaded
 from fedsam.reports.section import Section, Table, axis_of, over, significant
-from fedsam.reports.settings import Setting, described, differing, plain
+from fedsam.reports.settings import Setting, differing
+from fedsam.reports.words import described, plain
 
 MEASURES = {
     "js": ("js_mean", "Jensen-Shannon divergence of labels from the whole (bits)"),

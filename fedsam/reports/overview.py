@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from fedsam.reports.section import Section, Table, in_words
-from fedsam.reports.settings import Setting, differing, plain
+from fedsam.reports.settings import Setting, differing
+from fedsam.reports.words import plain
 
 
 def what_was_run(settings: Sequence[Setting]) -> Section:

@@ -1,7 +1,8 @@
-"""The page: sections as one HTML file that loads nothing.
+"""The page: sections as one HTML file that loads nothing, or nothing but plotly.js from a folder beside it.
 
-plotly.js (4.8 MB) stands in it once, as plotly's package has no smaller part that draws surfaces; the rest is some tens
-of kilobytes for each run. A policy in the page forbids it to load or send anything.
+plotly.js (4.8 MB) stands in it once, or once in that folder for all its pages, as plotly's package has no smaller part
+that draws surfaces; the rest is some tens of kilobytes for each run. A policy in the page forbids it to load or send
+anything else.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ POLICY = (
 )
 
 
-def page(title: str, lead: str, notes: Sequence[str], sections: Sequence[Section]) -> str:
+def page(title: str, lead: str, notes: Sequence[str], sections: Sequence[Section], library: str = "") -> str:
     """The whole file.
 
     Args:
@@ -33,7 +34,10 @@ def page(title: str, lead: str, notes: Sequence[str], sections: Sequence[Section
         lead: a sentence below it.
         notes: what a reader has to know before the numbers, such as runs that are left out.
         sections: in the order of the page.
+        library: where plotly.js lies, from the page; empty = in the page itself.
     """
+    policy = POLICY.replace("'unsafe-inline';", "'unsafe-inline' 'self' file:;", 1) if library else POLICY
+    script = f'<script src="{escape(library)}"></script>' if library else f"<script>{plotly()}</script>"
     entries = "\n".join(f'<li><a href="#{s.id}">{escape(s.title)}</a></li>' for s in sections)
     remarks = "\n".join(f'<p class="note">{escape(note)}</p>' for note in notes)
     numbers = count(1)
@@ -42,7 +46,7 @@ def page(title: str, lead: str, notes: Sequence[str], sections: Sequence[Section
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>{escape(title)}</title>
@@ -62,7 +66,7 @@ def page(title: str, lead: str, notes: Sequence[str], sections: Sequence[Section
 <main>
 {body}
 </main>
-<script>{_plotly()}</script>
+{script}
 <script>
 {_own("page.js")}</script>
 </body>
@@ -140,6 +144,6 @@ def _own(name: str) -> str:
     return files("fedsam.reports").joinpath(name).read_text(encoding="utf-8")
 
 
-def _plotly() -> str:
+def plotly() -> str:
     """plotly.js, as `plotly.offline.get_plotlyjs` returns it, without loading the rest of plotly."""
     return files("plotly").joinpath("package_data", "plotly.min.js").read_text(encoding="utf-8")

@@ -12,40 +12,10 @@ from fedsam.measure.score import Score
 from fedsam.reports.marks import DASHES
 from fedsam.reports.palette import COLOURS
 from fedsam.reports.read import Loaded
+from fedsam.reports.words import described, readable
 
 ASIDE = ("seed", "out")
 LONGEST = 60  # characters of a name
-GREEK = {
-    "alpha": "α",
-    "beta": "β",
-    "beta1": "β₁",
-    "beta2": "β₂",
-    "epsilon": "ε",
-    "eta": "η",
-    "gamma": "γ",
-    "lmbda": "λ",
-    "mu": "μ",
-    "rho": "ρ",
-    "sigma": "σ",
-    "tau": "τ",
-}
-WRITTEN = {
-    "sgd": "SGD",
-    "adamw": "AdamW",
-    "sam": "SAM",
-    "asam": "ASAM",
-    "fsam": "FSAM",
-    "gsam": "GSAM",
-    "looksam": "LookSAM",
-    "fedavg": "FedAvg",
-    "fedprox": "FedProx",
-    "feddyn": "FedDyn",
-    "scaffold": "SCAFFOLD",
-    "swa": "SWA",
-    "ema": "EMA",
-    "wima": "WIMA",
-}
-"""Names as the papers write them; another is shown as it is."""
 
 
 @dataclass(frozen=True)
@@ -115,40 +85,10 @@ def differing(descriptions: Sequence[dict[str, Any]]) -> list[str]:
     return [key for key in every if len({json.dumps(keys.get(key, "")) for keys in descriptions}) > 1]
 
 
-def plain(value: Any) -> str:
-    """A key's value as a reader sees it."""
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)
-
-
 def _given(by_seed: dict[int, Loaded]) -> str | None:
     names = {run.setting for run in by_seed.values()}
-    return names.pop() if len(names) == 1 else None
-
-
-def described(own: dict[str, Any], keys: Sequence[str]) -> str:
-    """A setting in words: its values of these keys, or with none of them its client, server and average."""
-    shown = [key for key in keys if key in own]
-    if not shown:
-        return ", ".join(_component(own, part) for part in ("client", "server", "average") if f"{part}.name" in own)
-    last = Counter(key.rpartition(".")[2] for key in shown)
-    words = []
-    for key in shown:
-        part, _, leaf = key.rpartition(".")
-        if leaf == "name" and part:
-            words.append(_component(own, part))
-        else:
-            named = GREEK.get(leaf, leaf.replace("_", " ")) if last[leaf] == 1 else key
-            words.append(f"{named} = {plain(own[key])}")
-    return ", ".join(words)
-
-
-def _component(keys: dict[str, Any], part: str) -> str:
-    value = str(keys[f"{part}.name"])
-    return f"no {part}" if value == "none" else WRITTEN.get(value, value)
+    given = names.pop() if len(names) == 1 else None
+    return given and readable(given)
 
 
 def _unlike(names: Sequence[str]) -> list[str]:

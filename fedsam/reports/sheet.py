@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -15,6 +16,13 @@ class Sheet(Figure):
     def __init__(self, *given: Any, **settings: Any) -> None:
         super().__init__(*given, **settings)
         FigureCanvasAgg(self)
+
+    def write(self, folder: Path, name: str) -> list[Path]:
+        """Write NAME.png, NAME.svg and NAME.pdf, whose bytes do not depend on the day; the files."""
+        files = [folder / f"{name}.{kind}" for kind in ("png", "svg", "pdf")]
+        for file, day in zip(files, (None, "Date", "CreationDate"), strict=True):
+            self.savefig(file, metadata={day: None} if day else None)
+        return files
 
     def _repr_png_(self) -> bytes:
         image = io.BytesIO()

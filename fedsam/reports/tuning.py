@@ -17,7 +17,8 @@ from fedsam.reports.page import page
 from fedsam.reports.parallel import Parallel, Upright
 from fedsam.reports.read import load
 from fedsam.reports.section import Block, Section, Table, identity, loss_of, over, score_axis, significant
-from fedsam.reports.settings import group, plain
+from fedsam.reports.settings import group
+from fedsam.reports.words import plain
 from fedsam.reports.write import replace
 from fedsam.tuning.ledger import Trial
 from fedsam.tuning.result import Tuned

@@ -11,18 +11,10 @@ from fedsam.reports.marks import DASHES, Line, Mark
 from fedsam.reports.numbers import Get, curve, field, headline, number
 from fedsam.reports.section import Section, Table, in_words, score_axis, score_of, significant, split_shown
 from fedsam.reports.settings import Setting
+from fedsam.runs.turned_out import WORDS
 
 ASIDE = ("rounds", "empty", "asked", "trained", "shortened")
 """What is counted beside the reasons for which clients dropped."""
-
-WORDS = {
-    "shortened": "of these with part of their steps",
-    "dropout": "dropped out",
-    "work": "without work",
-    "deadline": "past the deadline",
-    "empty": "rounds without any",
-}
-"""Counts in words; another is shown by its own name."""
 
 
 def turnout_section(settings: Sequence[Setting]) -> Section | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
+from dataclasses import replace as replaced
 from pathlib import Path
 
 from fedsam.errors import RunError
@@ -17,7 +19,7 @@ from fedsam.reports.landscape import landscape
 from fedsam.reports.learning import learning, results
 from fedsam.reports.metrics import metrics_section
 from fedsam.reports.overview import environment, unfinished, what_was_run
-from fedsam.reports.page import page
+from fedsam.reports.page import page, plotly
 from fedsam.reports.read import gather
 from fedsam.reports.section import Maker, Section
 from fedsam.reports.settings import Setting, group
@@ -46,7 +48,13 @@ MAKERS: tuple[Maker, ...] = (
 
 
 def write_report(
-    paths: Sequence[Path], out: Path, *, figures: Path | None = None, makers: Sequence[Maker] = MAKERS, title: str = ""
+    paths: Sequence[Path],
+    out: Path,
+    *,
+    figures: Path | None = None,
+    makers: Sequence[Maker] = MAKERS,
+    title: str = "",
+    beside: bool = False,
 ) -> Path:
     """Write a report on runs.
 
@@ -54,10 +62,11 @@ def write_report(
 
     Args:
         paths: run directories, or directories whose children are run directories, such as a comparison.
-        out: the HTML file, replaced as a whole. It loads nothing; 4.8 MB of it are plotly.js.
-        figures: a folder for each figure as PNG and SVG, and captions.md with what they show.
+        out: the HTML file, replaced as a whole. It loads nothing; 4.8 MB of it are plotly.js, but where that is beside.
+        figures: a folder for each figure as PNG, SVG and PDF, and captions.md with what they show.
         makers: of the sections, in their order.
         title: of the page, in place of one made from the settings.
+        beside: keep plotly.js once for all pages whose folders lie beside each other, in the folder of these.
 
     Returns:
         `out`.
@@ -68,16 +77,32 @@ def write_report(
     """
     runs, left_out = gather(paths)
     settings, twice = group(runs)
-    sections = [section for make in makers if (section := make(settings))]
+    sections = [_telling(section) for make in makers if (section := make(settings))]
     notes = [*unfinished(settings), *(f"Left out: {line}" for line in (*left_out, *twice))]
     try:
-        replace(out, page(title or _title(settings), _lead(settings), notes, sections))
+        library = _library(out.parent.parent) if beside else None
+        place = f"../{library.name}" if library else ""
+        replace(out, page(title or _title(settings), _lead(settings), notes, sections, place))
         if figures is not None:
             _figures(sections, figures)
     except OSError as error:
         reason = error.strerror or str(error)
         raise RunError(f"cannot write {error.filename or out}: {reason}; make room or fix the path") from error
     return out
+
+
+def _telling(section: Section) -> Section:
+    """Without figures in which there is nothing to be seen; the tables have their numbers."""
+    return replaced(section, blocks=[b for b in section.blocks if not isinstance(b, Figure) or b.tells()])
+
+
+def _library(folder: Path) -> Path:
+    """plotly.js, which is written to the folder unless this version is there."""
+    text = plotly()
+    file = folder / f"plotly-{hashlib.sha256(text.encode()).hexdigest()[:8]}.min.js"
+    if not file.is_file():
+        replace(file, text)
+    return file
 
 
 def _title(settings: Sequence[Setting]) -> str:

@@ -31,10 +31,12 @@ UNNAMED = {
 
 
 def directory_names(settings: Sequence[str]) -> dict[str, str]:
-    """A directory's name for each setting: its letters and digits, and a few of its checksum where that is too long or
-    that of two settings.
+    """A directory's name for each setting, with a few of its checksum where that is too long or that of two.
+
+    >>> directory_names(["client.name=asam data.alpha=0.1", "FedASAM + SWA"])
+    {'client.name=asam data.alpha=0.1': 'asam-alpha0.1', 'FedASAM + SWA': 'fedasam-swa'}
     """
-    plain = {name: "".join(c if c.isalnum() else "-" for c in name.lower()).strip("-") or "run" for name in settings}
+    plain = {name: re.sub(r"[^0-9a-z.]+", "-", _brief(name).lower()).strip("-.") or "run" for name in settings}
     taken = list(plain.values())
     return {
         name: found
@@ -42,6 +44,11 @@ def directory_names(settings: Sequence[str]) -> dict[str, str]:
         else f"{found[:LONGEST]}-{sha256(name.encode()).hexdigest()[:8]}"
         for name, found in plain.items()
     }
+
+
+def _brief(setting: str) -> str:
+    """`asam alpha0.1` for client.name=asam data.alpha=0.1."""
+    return re.sub(r"\b(?:[a-z]+\.)?(\w+)=", lambda key: "" if key[1] == "name" else key[1], setting)
 
 
 def title(run: Config, main: Sequence[str], seed: int) -> str:
@@ -60,7 +67,7 @@ def title(run: Config, main: Sequence[str], seed: int) -> str:
     changed = {key: value for key, value, default in _keys(run) if value != default and key not in main}
     keys = sorted(changed, key=lambda key: not key.startswith("client."))
     words = [_word(key, changed[key], several[key.rpartition(".")[2]] > 1) for key in keys]
-    found = "-".join(_safe(part) for part in [*parts, *words] if part != "none")
+    found = "-".join(safe(part) for part in [*parts, *words] if part != "none")
     if len(found) > LONGEST:
         found = f"{found[:LONGEST]}-{sha256(repr(changed).encode()).hexdigest()[:8]}"
     return f"{found}-seed{seed}"
@@ -92,5 +99,6 @@ def _word(key: str, value: Any, several: bool) -> str:
     return text.rpartition(":")[2] if not group else f"{leaf}-{text}"
 
 
-def _safe(text: str) -> str:
+def safe(text: str) -> str:
+    """With those letters alone that every file system takes."""
     return re.sub(r"[^A-Za-z0-9._+]+", "-", text).strip("-.")

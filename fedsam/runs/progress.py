@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import signal
 import sys
@@ -10,22 +9,21 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from types import FrameType, TracebackType
 from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
-from rich.table import Table
 from rich.text import Text
 
 from fedsam.measure.names import further_of, loss_of, split_of, value_of
 from fedsam.measure.score import ACCURACY
-from fedsam.run import Run, describe_keys
+from fedsam.run import Run
 from fedsam.runs.notebook import Cell, in_notebook
 from fedsam.runs.records import Record
 from fedsam.runs.result import Listener, Result
+from fedsam.runs.turned_out import turned_out
 
 HANGUP = getattr(signal, "SIGHUP", None)
 
@@ -240,25 +238,8 @@ def show_result(result: Result) -> None:
     for other in further_of(summary):
         spec[f"{other} {score.words}"] = score.text(summary[f"{other}_{score.name}"])
     spec |= {f"{split} loss": f"{loss_of(summary):.4f}", "seconds per round": f"{summary['seconds_per_round']:.4g}"}
+    spec |= {"turnout": told} if (told := turned_out(result.metrics)) else {}
     where = {"run directory": summary["out"] or "none"}
     if result.out:
         where["report"] = str(result.out / "report.html")
     show_facts({**spec, **where})
-
-
-def show_keys(as_json: bool) -> None:
-    """Every key, as a table or as JSON."""
-    rows = describe_keys()
-    if as_json:
-        print(json.dumps([asdict(row) for row in rows], indent=2))
-        return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for header in ("key", "of", "default", "allowed", "what it is", "default from"):
-        table.add_column(header, overflow="fold", max_width=28 if header == "of" else None)
-    for row in rows:
-        default = "none" if row.default is None else str(row.default)
-        table.add_row(row.key, " ".join(row.of), default, row.allowed, row.help, row.source)
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=200)
-    console.print(table, highlight=False, markup=False)

@@ -17,6 +17,7 @@ from fedsam.errors import Damaged, FedsamError, InputError, Interrupted, RunErro
 from fedsam.measure.names import further_of, split_of, value_of
 from fedsam.measure.score import Score
 from fedsam.reports.curves import curves
+from fedsam.reports.words import readable
 from fedsam.run import Run
 from fedsam.runs.directory import fresh
 from fedsam.runs.progress import Progress
@@ -58,12 +59,15 @@ class Comparison(Shown):
     def rows(self) -> list[dict[str, Any]]:
         """One row a setting, as plain JSON types; `std` is the sample standard deviation over seeds (0 for one).
 
-        `difference` is the mean over seeds of the value less that of the first setting with the same seed, and
-        `interval` how far its 95 % confidence interval reaches to either side: t_{0.975, n−1} s / √n with s the
-        standard deviation of the n differences; none for one seed, as for the first setting itself.
+        `difference` is the mean over seeds of the value less that of the first setting with the same data, or of the
+        first of all where each has its own, with the same seed. `interval` is how far its 95 % confidence interval
+        reaches to either side: t_{0.975, n−1} s / √n with s the standard deviation of the n differences; none for one
+        seed, as for such a first setting itself.
         """
         rows: list[dict[str, Any]] = []
-        reference: dict[int, float] = {}
+        data = {setting: json.dumps(run.data.keys(), sort_keys=True, default=str) for setting, run in self.runs.items()}
+        alone = len(set(data.values())) == len(data)  # nothing but the data differs, so one of them is the first
+        firsts: dict[str, dict[int, float]] = {}
         for setting, by_seed in self.metrics.items():
             rounds = self.runs[setting].rounds
             final = {
@@ -84,8 +88,8 @@ class Comparison(Shown):
             )
             if more := _further(by_seed, rounds - self.last, self.score.name):
                 rows[-1]["further"] = more
-            reference = reference or final
-            rows[-1] |= _paired(final, reference) if len(rows) > 1 else {}
+            first = firsts.setdefault("" if alone else data[setting], final)
+            rows[-1] |= _paired(final, first) if first is not final else {}
         return rows
 
     def headline(self) -> str:
@@ -100,8 +104,9 @@ class Comparison(Shown):
         heads = ("setting", "mean", "std", "less the first", *more, "seconds per round")
         return heads, [
             (
-                row["setting"],
-                *(score.text(row["mean"]), score.text(row["std"]), tables.less(row, score)),
+                readable(row["setting"]),
+                *(score.text(row["mean"]), score.text(row["std"]) if len(row["seeds"]) > 1 else ""),
+                tables.less(row, score),
                 *(tables.of_further(row, split, score) for split in more),
                 f"{row['seconds_per_round']:.4f}",
             )
@@ -320,7 +325,8 @@ def _write(comparison: Comparison) -> None:
     with on_disk(out / "compare.json"):
         replace_file(out / "compare.json", (json.dumps(rows, indent=2) + "\n").encode())
     tables.write(rows, out, comparison.score, comparison.last)
-    comparison.plot().savefig(out / "curves.png")
+    with on_disk(out / "curves.png"):
+        comparison.plot().write(out, "curves")
     write_report([out], out / "report.html")
 
 
@@ -338,7 +344,16 @@ def show(comparison: Comparison) -> None:
         table.add_row(*line)
     console = Console()
     console.print(table, highlight=False)
+    if (crossed := tables.crossed(rows, score)) is not None:
+        (corner, *columns), lines = crossed
+        pivot = Table(title="the same, methods by data", title_justify="left")
+        pivot.add_column(corner, overflow="fold")
+        for column in columns:
+            pivot.add_column(column, justify="right", overflow="fold")
+        for line in lines:
+            pivot.add_row(*line)
+        console.print(pivot, highlight=False)
     if any(row.get("interval") is not None for row in rows):
-        console.print(f"less the first: paired over seeds, {tables.in_points(score)}with its 95 % confidence interval")
-    for label, name in (("learning curves", "curves.png"), ("tables", "table.*"), ("report", "report.html")):
+        console.print(f"less the first{tables.of_same_data(rows)}: {tables.PAIRED.format(tables.in_points(score))}")
+    for label, name in (("learning curves", "curves.*"), ("tables", "table.*"), ("report", "report.html")):
         console.print(f"{label}: {comparison.out / name}", highlight=False, soft_wrap=True)

@@ -158,7 +158,7 @@ def study(
     address: str | None = None,
     against: str | None = None,
 ) -> Found:
-    """Carry the runs out, and write study.csv, study.json, the figures as PNG and SVG, and the report.
+    """Carry the runs out, and write study.csv, study.json, the figures as PNG, SVG and PDF, and the report.
 
     Args:
         runs: by name, of `settings`.

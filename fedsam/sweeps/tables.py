@@ -10,9 +10,14 @@ from typing import Any
 
 from fedsam.measure.names import split_of, value_of
 from fedsam.measure.score import Score
+from fedsam.reports.words import GREEK, described, keys_of, readable
 from fedsam.storage.files import on_disk, replace_file
 from fedsam.storage.text import encoded
 
+PAIRED = "paired over seeds, {}with the 95 % confidence interval"
+BEST = {"md": "**{}**", "tex": r"\mathbf{{{}}}"}
+LETTERS = {letter: f"$\\{name}$" for name, letter in GREEK.items() if len(letter) == 1 and name != "lmbda"}
+LETTERS |= {"λ": r"$\lambda$", "₁": "$_1$", "₂": "$_2$"}
 SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 
 
@@ -25,8 +30,11 @@ def write(rows: Sequence[dict[str, Any]], out: Path, score: Score, last: int) ->
         score: how values are told.
         last: rounds whose mean a value is.
     """
-    caption = f"{score.label(split_of(rows[0]).capitalize())}, mean of the last {last} rounds; ± standard deviation"
-    caption += f" over seeds; differences are paired over seeds, {in_points(score)}with the 95 % confidence interval."
+    caption = f"{score.label(split_of(rows[0]).capitalize())}, mean of the last {last} rounds"
+    if any(len(row["seeds"]) > 1 for row in rows):
+        paired = f"differences{of_same_data(rows)} are {PAIRED.format(in_points(score))}"
+        caption += f"; ± standard deviation over seeds; {paired}"
+    caption += "."
     for name, text in (
         ("table.csv", as_csv(rows)),
         ("table.md", as_markdown(rows, caption, score)),
@@ -47,7 +55,10 @@ def as_csv(rows: Sequence[dict[str, Any]]) -> str:
     for row in rows:
         by_seed = dict(zip(row["seeds"], value_of(row), strict=True))
         more = [row.get("further", {}).get(split, {}).get(part) for split, part in parts]
-        writer.writerow([*(row.get(field) for field in fields), *more, *(by_seed.get(seed) for seed in seeds)])
+        spread = {"std": None} if len(row["seeds"]) == 1 else {}
+        writer.writerow(
+            [*((row | spread).get(field) for field in fields), *more, *(by_seed.get(seed) for seed in seeds)]
+        )
     return text.getvalue()
 
 
@@ -58,7 +69,13 @@ def as_markdown(rows: Sequence[dict[str, Any]], caption: str, score: Score) -> s
     lines = [f"| {' | '.join(map(_piped, head))} |", f"|{'---|' * len(head)}"]
     for row in rows:
         others = [of_further(row, split, score) for split in more]
-        lines.append(f"| {' | '.join([_piped(row['setting']), _value(row, score), less(row, score), *others])} |")
+        lines.append(
+            f"| {' | '.join([_piped(readable(row['setting'])), _value(row, score), less(row, score), *others])} |"
+        )
+    if (found := crossed(rows, score, BEST["md"])) is not None:
+        columns, crossing = found
+        lines += ["", f"| {' | '.join(map(_piped, columns))} |", f"|{'---|' * len(columns)}"]
+        lines += [f"| {' | '.join(map(_piped, line))} |" for line in crossing]
     return "\n".join([*lines, "", caption]) + "\n"
 
 
@@ -75,8 +92,59 @@ def as_latex(rows: Sequence[dict[str, Any]], caption: str, score: Score) -> str:
     for row in rows:
         texts = _value(row, score), less(row, score), *(of_further(row, split, score) for split in more)
         numbers = " & ".join(f"${text}$" if text else "" for text in texts)
-        lines.append(f"{_escaped(row['setting'])} & {numbers.replace('±', chr(92) + 'pm')} \\\\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+        lines.append(f"{_escaped(readable(row['setting']))} & {numbers.replace('±', chr(92) + 'pm')} \\\\")
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    if (found := crossed(rows, score, BEST["tex"])) is not None:
+        (corner, *columns), crossing = found
+        lines += [
+            "",
+            "% the same, by data; the best of each column is bold",
+            rf"\begin{{tabular}}{{l{'r' * len(columns)}}}",
+        ]
+        lines += [r"\toprule", " & ".join(map(_escaped, [corner, *columns])) + r" \\", r"\midrule"]
+        for method, *cells in crossing:
+            numbers = " & ".join(f"${cell.replace('±', chr(92) + 'pm')}$" for cell in cells)
+            lines.append(rf"{_escaped(method)} & {numbers} \\")
+        lines += [r"\bottomrule", r"\end{tabular}"]
+    return "\n".join(lines) + "\n"
+
+
+def crossed(rows: Sequence[dict[str, Any]], score: Score, best: str = "{}") -> tuple[list[str], list[list[str]]] | None:
+    """A line for each method and a column for each data, of settings that are every combination of both.
+
+    Args:
+        rows: as `Comparison.rows`.
+        score: how values are told.
+        best: how the best of a column is written, in place of `{}`.
+
+    Returns:
+        The heads and the lines; None where settings are no such combinations, or have names of their own.
+    """
+    cells: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in rows:
+        own = keys_of(row["setting"])
+        parts = [[key for key in own if key.startswith("data.") == data] for data in (False, True)]
+        if not all(parts):
+            return None
+        method, data = (described(own, part) for part in parts)
+        cells[method, data] = row
+    methods, columns = (list(dict.fromkeys(place)) for place in zip(*cells, strict=True))
+    if min(len(methods), len(columns)) < 2 or len(cells) < len(methods) * len(columns):
+        return None
+    tops = {data: score.best(cells[method, data]["mean"] for method in methods) for data in columns}
+
+    def cell(method: str, data: str) -> str:
+        row = cells[method, data]
+        text = _value(row, score)
+        return best.format(text) if row["mean"] == tops[data] else text
+
+    heads = [f"method, {score.label(split_of(rows[0]))}", *columns]
+    return heads, [[method, *(cell(method, data) for data in columns)] for method in methods]
+
+
+def of_same_data(rows: Sequence[dict[str, Any]]) -> str:
+    """Where several settings are the first of their data, a word of it for the middle of a sentence."""
+    return " with the same data" if sum(row.get("difference") is None for row in rows) > 1 else ""
 
 
 def further(rows: Sequence[dict[str, Any]]) -> list[str]:
@@ -110,4 +178,4 @@ def _piped(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    return "".join(SPECIAL.get(c, f"\\{c}" if c in "&%$#_{}" else c) for c in text)
+    return "".join(LETTERS.get(c) or SPECIAL.get(c, f"\\{c}" if c in "&%$#_{}" else c) for c in text)

@@ -108,7 +108,7 @@ def test_sweep_is_the_command(inside: Path, capsys: pytest.CaptureFixture[str]) 
     assert found.df["mean"].tolist() == [row["mean"] for row in rows]
     text = repr(found).splitlines()
     assert text[0] == "test accuracy, mean of the last 20 rounds, 2 seeds"
-    assert [line.split()[0] for line in text[2:]] == ["client.name=sgd", "client.name=sam"]
+    assert [line.split()[0] for line in text[2:]] == ["SGD", "SAM"]
     assert found._repr_html_().count("<tr>") == 3
 
 

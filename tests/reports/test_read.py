@@ -150,5 +150,5 @@ def test_a_real_comparison_has_its_own_names(tmp_path: Path) -> None:
     for name, seeds, accuracy, *_ in table(html, "setting", "seeds", "accuracy (%)"):
         assert seeds == "2"
         assert accuracy == f"{100 * rows[name]['mean']:.2f} ± {100 * rows[name]['std']:.2f}"
-    (alone,) = load([compared.out / "fedsam---swa-seed1"])
+    (alone,) = load([compared.out / "fedsam-swa-seed1"])
     assert alone.setting == "FedSAM + SWA"

@@ -12,7 +12,7 @@ import pytest
 import scipy.stats
 
 from fedsam.reports.figure import Axis, Figure
-from fedsam.reports.marks import Line, Map, rich
+from fedsam.reports.marks import Bars, Line, Map, Mark, Points, rich
 from fedsam.reports.numbers import Reached, final, paired, reach
 from fedsam.reports.page import _json
 from fedsam.reports.read import Loaded, load
@@ -123,7 +123,7 @@ def test_what_a_run_lacks_is_left_out(tmp_path: Path) -> None:
     bare = write_run(tmp_path / "run", {}, records(40, 0))
     html = write_report([bare], tmp_path / "r.html").read_text()
     assert anchors(html) == ["settings", "results", "curves", "traffic", "time", "environment"]
-    assert list(figures(html)) == ["accuracy", "test-loss", "train-loss", "traffic", "time"]
+    assert list(figures(html)) == ["accuracy", "test-loss", "train-loss", "traffic"]
     for word in ("difference", "raw model", "robust", "λ", "unfinished", "failed"):
         assert word not in html.partition("<body>")[2].partition("<script>/*")[0], word
     assert 'class="note"' not in html.replace('<noscript><p class="note">', "")
@@ -366,4 +366,17 @@ def test_what_is_not_finite_is_a_gap(tmp_path: Path) -> None:
     assert found["surface"]["data"][0]["z"] == [[1, None], [2, 3]]
     assert found["line-loss"]["data"][0]["y"] == [1, None]
     marks = [Map([0, 1], [0, 1], [[1, None], [2, 3]], "loss", "contour"), Line([0, 1, 2], [1, None, 2], "l", "#000000")]
-    assert len(Figure("gaps", "", "", Axis("x"), Axis("y"), marks).save(tmp_path)) == 2
+    assert len(Figure("gaps", "", "", Axis("x"), Axis("y"), marks).save(tmp_path)) == 3
+
+
+def test_a_figure_with_nothing_to_be_seen_is_left_out() -> None:
+    def telling(*marks: Mark) -> bool:
+        return Figure("f", "", "", Axis("x"), Axis("y"), marks).tells()
+
+    bar, other = Bars(["a"], [1.0], "one", "#000000"), Bars(["b"], [1.0], "two", "#000000")
+    assert not telling(bar)
+    assert not telling(bar, bar)
+    assert telling(bar, other)
+    assert not telling(Points([7, 7], [1, 2], "p", "#000000"))
+    assert telling(Points([7, 8], [1, 2], "p", "#000000"))
+    assert telling(Line([7], [1], "l", "#000000"))
