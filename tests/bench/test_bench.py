@@ -108,7 +108,7 @@ def test_only_one_way_unfolds() -> None:
 
 
 def test_cases_are_listed_and_nothing_else_is() -> None:
-    assert set(CASES) | {"population", "startup", "overhead", "partition", "engines", "large", "tasks"} == set(
+    assert set(CASES) | {"population", "startup", "overhead", "partition", "engines", "large", "tasks", "jobs"} == set(
         bench.names()
     )
     assert {"peers", "common", "all"}.isdisjoint(bench.names())
