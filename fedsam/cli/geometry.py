@@ -16,6 +16,9 @@ def geometry(
     images: Annotated[int, typer.Option(min=1, help="training images on which the loss is measured")] = 1000,
     clients: Annotated[int, typer.Option(min=0, help="clients that are looked at one by one")] = 5,
     surface: Annotated[int, typer.Option(min=0, help="points along each side of the loss surfaces; 0 = none")] = 21,
+    bf16: Annotated[
+        bool, typer.Option("--bf16", help="evaluate surfaces in bf16, which is quicker, and tell the error")
+    ] = False,
     hours: Annotated[float, typer.Option(min=0.0, help="refuse a part that would take longer than this")] = 24.0,
     to: Annotated[
         Path | None,
@@ -33,7 +36,7 @@ def geometry(
     from fedsam.flatness.show import show
     from fedsam.jobs.geometry import geometry as measure
 
-    asked: dict[str, Any] = {"images": images, "clients": clients, "surface": surface, "hours": hours}
+    asked: dict[str, Any] = {"images": images, "clients": clients, "surface": surface, "bf16": bf16, "hours": hours}
     measured = measure(run_dir, **asked, to=to, quiet=quiet)
     if as_json:
         print(json.dumps(measured.found))

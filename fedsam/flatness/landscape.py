@@ -128,6 +128,7 @@ class Landscape:
                         return self.context.outputs(Weights(theta_P, self.statistics), inputs_B)
 
                     outputs_GB = vmap(at)(theta_GP)
+                outputs_GB = outputs_GB.to(theta_GP.dtype)  # which they lack under autocast
                 losses, weight = self._losses(
                     outputs_GB.flatten(0, 1), targets_B.repeat(len(theta_GP), *_ones(targets_B))
                 )

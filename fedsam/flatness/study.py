@@ -55,6 +55,7 @@ class Settings:
         surface: points along each side of the surface in random directions.
         half_width: of that surface, in lengths of the filter-normalised directions.
         plane: points along each side of the plane through the global model and two clients.
+        bf16: whether the passes of surface and plane are in bf16, which is quicker; the error is told.
         line: points from the raw to the averaged model, where there is one.
         seed: of what is drawn; None = the run's.
         device: as `engine.device`; None = the run's.
@@ -83,6 +84,7 @@ class Settings:
     surface: int = 21
     half_width: float = 1.0
     plane: int = 21
+    bf16: bool = False
     line: int = 25
     seed: int | None = None
     device: str | None = None
@@ -93,7 +95,7 @@ class Settings:
         for name, value in asdict(self).items():
             least = 1 if name in positive and name != "half_width" else 0
             for number in value if isinstance(value, tuple) else (value,):
-                truth = isinstance(number, bool) and name not in ("density", "flatness")
+                truth = isinstance(number, bool) and name not in ("density", "flatness", "bf16")
                 if isinstance(number, int | float) and not (math.isfinite(number) and number >= least and not truth):
                     raise InputError(name, number, f"must be at least {least}" if not truth else "must be a number")
         if not self.half_width or not self.tolerance:
@@ -289,14 +291,14 @@ class _Study:
     def surface(self) -> Part:
         layout, settings = self.loaded.context.layout, self.settings
         right_P, up_P = (random_direction(layout, self.theta_P, self.seed, number) for number in (0, 1))
-        found = plane(self.landscape, self.theta_P, right_P, up_P, settings.surface, settings.half_width)
+        found = plane(self.landscape, self.theta_P, right_P, up_P, settings.surface, settings.half_width, settings.bf16)
         return self._grid(found) | {"seed": self.seed}
 
     def plane(self) -> Part:
         raw, models = self.loaded.raw, self.models()
         landscape = self.landscape.given(*raw.statistics)
         corners = [raw.theta_P, models[0].theta_P, models[1].theta_P]
-        found = through(landscape, corners[0], corners[1], corners[2], self.settings.plane)
+        found = through(landscape, corners[0], corners[1], corners[2], self.settings.plane, bf16=self.settings.bf16)
         called = ["global", *(f"client {client}" for client in self.clients[:2])]
         points = [
             {"name": name, "x": x, "y": y, "loss": landscape.loss(theta_P)}
@@ -330,7 +332,8 @@ class _Study:
         return self.trained
 
     def _grid(self, found: Plane) -> Part:
-        return {"x": found.x, "y": found.y, "loss": found.loss, self.score.name: found.value}
+        told = {} if found.error is None else {"precision": "bf16", "loss_error": found.error}
+        return {"x": found.x, "y": found.y, "loss": found.loss, self.score.name: found.value, **told}
 
     def _named(self, found: Part) -> Part:
         """With the headline metric by its own name."""

@@ -19,6 +19,8 @@ from fedsam.errors import RunError
 from fedsam.flatness.landscape import Landscape
 
 MARGIN = 0.25
+CHECKED = 9
+"""Points of a plane in bf16 that are evaluated in full precision, too."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Plane:
 
     Args:
         points: coordinates of the points by which the plane was chosen.
+        error: of losses in bf16, the largest relative one at some of the points; None = in full precision.
     """
 
     x: list[float]
@@ -61,6 +64,7 @@ class Plane:
     value: list[list[float]]
     points: list[tuple[float, float]]
     span: Span
+    error: float | None = None
 
 
 def line(landscape: Landscape, theta_P: Tensor, direction_P: Tensor, points: Sequence[float]) -> Line:
@@ -80,25 +84,41 @@ def between(landscape: Landscape, a_P: Tensor, b_P: Tensor, n: int = 25, margin:
 
 
 def plane(
-    landscape: Landscape, theta_P: Tensor, right_P: Tensor, up_P: Tensor, n: int = 21, half_width: float = 1.0
+    landscape: Landscape,
+    theta_P: Tensor,
+    right_P: Tensor,
+    up_P: Tensor,
+    n: int = 21,
+    half_width: float = 1.0,
+    bf16: bool = False,
 ) -> Plane:
     """L(θ + x d₁ + y d₂) for x and y from −half_width to half_width (Li et al., NeurIPS 2018, eq. 1).
 
     Args:
         right_P, up_P: d₁ and d₂, for example from `random_direction`.
         n: points along each axis; with an odd number θ itself is one.
+        bf16: whether the passes are in bf16, as with `torch.autocast`; the error is told.
     """
     steps = (half_width * (2 * np.arange(n) - (n - 1)) / max(n - 1, 1)).tolist()
-    return _over(landscape, Span(theta_P, right_P, up_P), steps, steps, [(0.0, 0.0)])
+    return _over(landscape, Span(theta_P, right_P, up_P), steps, steps, [(0.0, 0.0)], bf16)
 
 
-def through(landscape: Landscape, a_P: Tensor, b_P: Tensor, c_P: Tensor, n: int = 21, margin: float = MARGIN) -> Plane:
+def through(
+    landscape: Landscape,
+    a_P: Tensor,
+    b_P: Tensor,
+    c_P: Tensor,
+    n: int = 21,
+    margin: float = MARGIN,
+    bf16: bool = False,
+) -> Plane:
     """The loss over the plane through three points, in lengths of the parameter space: from a, the first axis towards
     b, the second the rest of c − a, made orthogonal and of length 1 by Gram and Schmidt's method (Izmailov et al.,
     UAI 2018; Garipov et al., NeurIPS 2018).
 
     Args:
         margin: around the smallest rectangle that holds the three, as a share of its sides.
+        bf16: as for `plane`.
 
     Raises:
         RunError: the three lie on one line.
@@ -114,7 +134,7 @@ def through(landscape: Landscape, a_P: Tensor, b_P: Tensor, c_P: Tensor, n: int 
         raise RunError("the three models lie on one line, so that no one plane goes through them")
     points = [(0.0, 0.0), (width, 0.0), (across, height)]
     x, y = (_axis(at, n, margin) for at in zip(*points, strict=True))
-    return _over(landscape, Span(a_P, right_P, up_P / height), x, y, points)
+    return _over(landscape, Span(a_P, right_P, up_P / height), x, y, points, bf16)
 
 
 def _axis(at: Sequence[float], n: int, margin: float) -> list[float]:
@@ -123,11 +143,24 @@ def _axis(at: Sequence[float], n: int, margin: float) -> list[float]:
     return positions
 
 
-def _over(landscape: Landscape, span: Span, x: list[float], y: list[float], points: list[tuple[float, float]]) -> Plane:
-    columns = len(x)
-    loss, value = _evaluated(landscape, lambda n: span.at(x[n % columns], y[n // columns]), columns * len(y))
-    rows = range(0, len(loss), columns)
-    return Plane(x, y, [loss[r : r + columns] for r in rows], [value[r : r + columns] for r in rows], points, span)
+def _over(
+    landscape: Landscape, span: Span, x: list[float], y: list[float], points: list[tuple[float, float]], bf16: bool
+) -> Plane:
+    columns, count = len(x), len(x) * len(y)
+
+    def at(n: int) -> Tensor:
+        return span.at(x[n % columns], y[n // columns])
+
+    error = None
+    with torch.autocast(span.origin_P.device.type, dtype=torch.bfloat16, enabled=bf16):
+        loss, value = _evaluated(landscape, at, count)
+    if bf16:
+        some = sorted({round(share * (count - 1)) for share in np.linspace(0, 1, CHECKED)})
+        exact, _ = _evaluated(landscape, lambda n: at(some[n]), len(some))
+        error = max(abs(loss[n] - own) / abs(own) if own else 0.0 for n, own in zip(some, exact, strict=True))
+    rows = range(0, count, columns)
+    losses, values = ([each[r : r + columns] for r in rows] for each in (loss, value))
+    return Plane(x, y, losses, values, points, span, error)
 
 
 def _evaluated(landscape: Landscape, at: Callable[[int], Tensor], count: int) -> tuple[list[float], list[float]]:

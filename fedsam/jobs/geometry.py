@@ -85,6 +85,7 @@ def geometry(
     images: int = 1000,
     clients: int = 5,
     surface: int = 21,
+    bf16: bool = False,
     hours: float = 24.0,
     to: Path | str | None = None,
     quiet: bool | None = None,
@@ -98,6 +99,7 @@ def geometry(
         images: training images on which the loss is measured.
         clients: that are looked at one by one.
         surface: points along each side of the loss surfaces; 0 = none.
+        bf16: whether surfaces are evaluated in bf16, which is quicker; their error is told.
         hours: a part that would take longer is refused.
         to: another run directory: also the line to its model.
         quiet: whether not to say which part is measured; None = say it at a terminal.
@@ -109,7 +111,7 @@ def geometry(
     place = run_dir.out if isinstance(run_dir, Result) else Path(run_dir)
     if place is None:
         raise InputError("out", InputError.ABSENT, "the run has no directory; give it one: Run(out=...)")
-    settings = Settings(images=images, clients=clients, surface=surface, plane=surface, hours=hours)
+    settings = Settings(images=images, clients=clients, surface=surface, plane=surface, bf16=bf16, hours=hours)
     silent = not sys.stderr.isatty() if quiet is None else quiet
     found = study(place, settings, (lambda part: None) if silent else _tell, None if to is None else Path(to))
     page = report(place)

@@ -219,7 +219,8 @@ def _surface(part: dict[str, Any], suffix: str, whose: str, told: Told, turned: 
     figures = []
     x, y = Axis("first direction"), Axis("second direction")
     for score, z, unit, remark in _grids(part, told):
-        what = f"{score.title} of the final model moved along two directions{whose}, in steps along them.{remark}"
+        what = f"{score.title} of the final model moved along two directions{whose}, in steps along them."
+        what += remark + _error(part)
         if turned and score.name == "loss":
             solid = [Map(part["x"], part["y"], z, unit, "solid")]
             caption = f"{what} It can be turned."
@@ -230,6 +231,13 @@ def _surface(part: dict[str, Any], suffix: str, whose: str, told: Told, turned: 
         id, title = f"contour-{identity(score.name)}{suffix}", f"{score.title} as contour{whose}"
         figures.append(Figure(id, title, what, x, y, flat, square=True, tall=460))
     return figures
+
+
+def _error(part: dict[str, Any]) -> str:
+    error = number(part.get("loss_error"))
+    return (
+        "" if error is None else f" Losses in {part.get('precision')}, where tried {error:.1e} off, relative to them."
+    )
 
 
 def _plane(part: dict[str, Any], suffix: str, whose: str, told: Told) -> list[Figure]:
@@ -247,7 +255,7 @@ def _plane(part: dict[str, Any], suffix: str, whose: str, told: Told) -> list[Fi
                 Points([p["x"] for p in points], [p["y"] for p in points], "models", "#D55E00", names, named=True)
             )
         what = f"{score.title} on the plane through the named models{whose}"
-        caption = f"{what}; axes in units of distance.{losses}{remark}"
+        caption = f"{what}; axes in units of distance.{losses}{remark}{_error(part)}"
         id, title = f"plane-{identity(score.name)}{suffix}", f"{score.title} on a plane{whose}"
         x, y = Axis("distance along the plane"), Axis("distance across")
         figures.append(Figure(id, title, caption, x, y, marks, square=True, tall=460))

@@ -36,7 +36,16 @@ def directory_names(settings: Sequence[str]) -> dict[str, str]:
     >>> directory_names(["client.name=asam data.alpha=0.1", "FedASAM + SWA"])
     {'client.name=asam data.alpha=0.1': 'asam-alpha0.1', 'FedASAM + SWA': 'fedasam-swa'}
     """
-    plain = {name: re.sub(r"[^0-9a-z.]+", "-", _brief(name).lower()).strip("-.") or "run" for name in settings}
+    return _apart({name: re.sub(r"[^0-9a-z.]+", "-", _brief(name).lower()).strip("-.") for name in settings})
+
+
+def former_names(settings: Sequence[str]) -> dict[str, str]:
+    """What these directories were called before 0.2: sweeps that were begun then go on in theirs."""
+    return _apart({name: "".join(c if c.isalnum() else "-" for c in name.lower()).strip("-") for name in settings})
+
+
+def _apart(plain: dict[str, str]) -> dict[str, str]:
+    plain = {name: short or "run" for name, short in plain.items()}
     taken = list(plain.values())
     return {
         name: found

@@ -19,7 +19,7 @@ from fedsam.federated.simulate import resume, simulate
 from fedsam.measure.schedule import due, measurements_of
 from fedsam.run import Run
 from fedsam.runs.directory import RunDirectory
-from fedsam.runs.naming import directory_names
+from fedsam.runs.naming import directory_names, former_names
 from fedsam.runs.records import Record
 from fedsam.runs.result import Listener
 
@@ -59,9 +59,14 @@ def plan(runs: Mapping[str, Run], seeds: int, out: Path) -> list[Job]:
         InputError: these are too many.
     """
     must_be_few("seeds", seeds, seeds * len(runs), "runs")
-    names = directory_names(list(runs))
+    names, former = directory_names(list(runs)), former_names(list(runs))
+
+    def place(setting: str, seed: int) -> str:
+        before = out / f"{former[setting]}-seed{seed}"
+        return str(before if before.exists() else out / f"{names[setting]}-seed{seed}")
+
     return [
-        Job(setting, run.replace(seed=run.seed + number, out=str(out / f"{names[setting]}-seed{run.seed + number}")))
+        Job(setting, run.replace(seed=run.seed + number, out=place(setting, run.seed + number)))
         for number in range(seeds)
         for setting, run in runs.items()
     ]

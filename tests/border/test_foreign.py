@@ -65,7 +65,7 @@ def test_what_lies_in_the_current_directory_hides_nothing(how: list[str], tmp_pa
     words = ["run", "model.name=experiments.mine:net", *RUN]
     done = subprocess.run([sys.executable, *how, *words], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    (made,) = (tmp_path / "runs").iterdir()
+    (made,) = (path for path in (tmp_path / "runs").iterdir() if path.is_dir())
     keys = json.loads((made / "run.json").read_text())["keys"]
     assert (keys["model.name"], keys["model.width"]) == ("experiments.mine:net", 8)
 

@@ -146,3 +146,17 @@ def test_models_with_convolutions_go_one_by_one() -> None:
     assert landscape.together == 1
     found = between(landscape, theta_P, near(theta_P, 1, 0.01), 4)
     assert len(set(found.loss)) == 4
+
+
+def test_a_plane_in_bf16_tells_its_error() -> None:
+    federation, task, theta_P = task_of()
+    theta_P = theta_P.float()
+    landscape = whole(federation, task)
+    landscape.inputs_N = landscape.inputs_N.float()
+    right_P, up_P = (random_direction(task.layout, theta_P, 0, n) for n in (0, 1))
+    exact, narrow = (plane(landscape, theta_P, right_P, up_P, 5, 2.0, bf16=bf16) for bf16 in (False, True))
+    assert exact.error is None
+    assert narrow.error is not None
+    off = np.abs(np.array(narrow.loss) - np.array(exact.loss)) / np.array(exact.loss)
+    assert 0 < narrow.error <= off.max() < 0.02
+    assert narrow.error == pytest.approx(off.flatten()[[0, 3, 6, 9, 12, 15, 18, 21, 24]].max())

@@ -130,9 +130,9 @@ def test_records_that_are_damaged_while_the_run_goes_on_are_written_anew(
 def test_a_sweep_names_a_damaged_run_and_does_the_others(tmp_path: Path, what: str) -> None:
     keys = {"client.name": "sgd,sam", "client.rho": "0.3"}
     swept(tmp_path / "s", **keys)
-    run, expected = tmp_path / "s" / "client-name-sam-seed1", table(tmp_path / "s")
+    run, expected = tmp_path / "s" / "sam-seed1", table(tmp_path / "s")
     {**dict(of_bytes()), **dict(of_lines())}[what](run / "metrics.jsonl")
-    shutil.rmtree(tmp_path / "s" / "client-name-sgd-seed0")
+    shutil.rmtree(tmp_path / "s" / "sgd-seed0")
     with pytest.raises(RunError, match=r"1 of 4 runs failed: client\.name=sam, seed 1: .*metrics\.jsonl.*; restore it"):
         swept(tmp_path / "s", **keys)
     assert [row["seeds"] for row in table(tmp_path / "s")] == [[0, 1], [0]]
@@ -143,7 +143,7 @@ def test_a_sweep_names_a_damaged_run_and_does_the_others(tmp_path: Path, what: s
 
 def test_a_damaged_model_is_written_again_by_the_sweep(tmp_path: Path) -> None:
     swept(tmp_path / "s", **{"client.name": "sgd,sam", "client.rho": "0.3"})
-    model = tmp_path / "s" / "client-name-sam-seed1" / "model.safetensors"
+    model = tmp_path / "s" / "sam-seed1" / "model.safetensors"
     whole = model.read_bytes()
     for damage in (whole[:-1], whole[:-1] + b"\0", b""):
         model.write_bytes(damage)

@@ -178,7 +178,7 @@ def test_a_locked_run_of_a_sweep_has_failed_and_the_others_are_done(
     monkeypatch.setattr(fedsam.sweeps.sweep, "PAUSE", 0.0)
     keys = {"client.name": "sgd,sam", "client.rho": "0.3"}
     said = r"1 of 4 runs failed: client\.name=sam, seed 1: .* is in use by process"
-    with holder(tmp_path / "s" / "client-name-sam-seed1"), pytest.raises(RunError, match=said):
+    with holder(tmp_path / "s" / "sam-seed1"), pytest.raises(RunError, match=said):
         swept(tmp_path / "s", **keys)
     swept(tmp_path / "s", **keys)
 

@@ -131,9 +131,7 @@ def test_feature_skew_is_drawn_against_its_strength(tmp_path: Path) -> None:
     html = (tmp_path / "out" / "report.html").read_text()
     x, _ = lines(figures(html)["study"])["SAM"]
     assert x == [0.0, 90.0]
-    written = json.loads(
-        (tmp_path / "out" / "client-name-sgd-data-skew-rotation-90-seed0" / "partition.json").read_text()
-    )
+    written = json.loads((tmp_path / "out" / "sgd-skew-rotation90-seed0" / "partition.json").read_text())
     angles = written["skew"]["rotation"]
     (shown,) = [row[2] for row in table(html, "settings", "measure") if "90" in row[0] and "degrees" in row[1]]
     low, _, high = shown.partition(", ")[0].partition(" to ")
@@ -199,7 +197,7 @@ def test_methods_are_told_apart_by_what_differs_among_them(tmp_path: Path) -> No
 
 def test_clients_before_and_after_are_on_the_page(done: tuple[Found, Path], tmp_path: Path) -> None:
     _, out = done
-    run = out / "client-name-sam-data-alpha-0-1-seed1"
+    run = out / "sam-alpha0.1-seed1"
     html = write_report([run], tmp_path / "r.html").read_text()
     record = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
     drawn = figures(html)

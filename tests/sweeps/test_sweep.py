@@ -17,7 +17,7 @@ import pytest
 from fedsam import InputError, RunError
 from fedsam.errors import Interrupted
 from fedsam.measure.score import ACCURACY
-from fedsam.runs.naming import LONGEST, directory_names
+from fedsam.runs.naming import LONGEST, directory_names, former_names
 from fedsam.runs.progress import Progress
 from fedsam.sweeps.compare import compare
 from fedsam.sweeps.grid import settings
@@ -102,12 +102,23 @@ def test_a_directory_of_another_run_is_refused(tmp_path: Path) -> None:
         swept(out, **{"client.lr": "0.3"})
 
 
+def test_a_sweep_goes_on_in_directories_that_have_their_former_names(tmp_path: Path) -> None:
+    out, runs = tmp_path / "out", settings(GRID)
+    jobs = plan(runs, 1, out)
+    former = former_names(list(runs))
+    Path(out / f"{former[jobs[1].setting]}-seed0").mkdir(parents=True)
+    again = plan(runs, 1, out)
+    assert [again[0].path, again[2].path] == [jobs[0].path, jobs[2].path]
+    assert again[1].path == out / f"{former[jobs[1].setting]}-seed0" != jobs[1].path
+    assert former_names(["client.name=sam data.alpha=0.1"]).popitem()[1] == "client-name-sam-data-alpha-0-1"
+
+
 def test_names_of_directories_are_short_and_differ() -> None:
     found = directory_names(["client.lr=0.1", "client.lr=0-1", "a" * 300, ""])
     assert len(set(found.values())) == 4
     assert all(len(name) <= LONGEST + 9 for name in found.values())
     assert found[""] == "run"
-    assert directory_names(["client.name=sam"]) == {"client.name=sam": "client-name-sam"}
+    assert directory_names(["client.name=sam"]) == {"client.name=sam": "sam"}
     runs = settings(GRID)
     assert default_out(runs, 2) == default_out(settings(GRID), 2) != default_out(runs, 3)
     jobs = plan(runs, 3, Path("x"))

@@ -40,7 +40,7 @@ def test_the_caption_of_tables_is_in_the_unit(tmp_path: Path) -> None:
         (Score("rmse", "lower", "km"), "paired over seeds, in km, with"),
         (ACCURACY, "paired over seeds, in percentage points, with"),
     ):  # fmt: skip
-        rows = [{"setting": "a", "seeds": [0], f"test_{score.name}": [0.5], "mean": 0.5, "std": 0.0}]
+        rows = [{"setting": "a", "seeds": [0, 1], f"test_{score.name}": [0.4, 0.6], "mean": 0.5, "std": 0.1}]
         tables.write(rows, tmp_path, score, 3)
         assert said in (tmp_path / "table.md").read_text()
 
