@@ -22,8 +22,8 @@ def network() -> torch.nn.Module:
 def train(message: Message, context: Context) -> Message:
     """One pass over the client's digits."""
     net = network()
-    net.load_state_dict(message.content["arrays"].to_torch_state_dict())
-    lr = message.content["config"]["lr"]
+    net.load_state_dict(message.content.array_records["arrays"].to_torch_state_dict())
+    lr = message.content.config_records["config"]["lr"]
     optimizer = fedsam.torch.ASAM(net, torch.optim.SGD, rho=0.5, lr=lr)
     first, every = (int(context.node_config[name]) for name in ("partition-id", "num-partitions"))
     mine = Subset(digits, range(first, len(digits), every))

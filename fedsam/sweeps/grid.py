@@ -15,7 +15,7 @@ from fedsam.config import find, owned_keys, root_of
 from fedsam.errors import InputError, under
 from fedsam.run import Run
 
-LISTS = "track.name", "callbacks"
+LISTS = "track.name", "callbacks", "metrics", "task.extra_metrics"
 """Keys whose value may have commas in it."""
 ALONE = "as given"
 """The name of a setting beside which there is no other."""

@@ -169,3 +169,11 @@ def test_doctor_starts_engines(capsys: pytest.CaptureFixture[str]) -> None:
     ending("doctor", "--start", "--json")
     found = json.loads(capsys.readouterr().out)
     assert set(found["engines"].values()) == {"works"}
+
+
+def test_several_metrics_are_one_setting(inside: Path) -> None:
+    words = ["rounds=1", "cohort=2", "metrics=macro_f1,balanced_accuracy", "client.name=sgd,sam"]
+    ending("sweep", *words, "--seeds", "1", "out=s", "-q")
+    assert len(json.loads(Path("s/compare.json").read_text())) == 2
+    (record,) = Path("s/sgd-seed0/metrics.jsonl").read_text().splitlines()
+    assert {"test_macro_f1", "test_balanced_accuracy"} <= set(json.loads(record))
