@@ -52,9 +52,8 @@ def client_bytes(context: RunContext) -> int:
     if context.sample is None or not len(context.sample):
         return found
     inputs = context.prepare(context.place(context.sample).inputs)
-    statistics = (context.batchnorms.initial(theta_P),) if context.batchnorms else ()
     with torch.no_grad(), _Made() as made:
-        context.outputs(theta_P, inputs, *statistics)
+        context.outputs(context.initial(theta_P), inputs)
     batch = context.optimizer.base_optimizer.batch_size
     return int(found + PASSES * made.number * batch // len(context.sample))
 

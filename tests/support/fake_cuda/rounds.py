@@ -48,7 +48,7 @@ class Walked:
     """What was seen of a run.
 
     Args:
-        rounds: of each round its kernels, flops, bytes moved, copies, bytes copied and waits.
+        rounds: of each round its launches, kernels, flops, bytes moved, copies, bytes copied and waits.
         refused: what a capture would not have taken.
         graphs: replays.
         block: clients of one.
@@ -67,7 +67,7 @@ class Walked:
 
 
 class Graph:
-    """Stands for a CUDA graph: notes what a capture would refuse; a replay is one kernel."""
+    """Stands for a CUDA graph: notes what a capture would refuse; a replay is one launch of all its kernels."""
 
     device: FakeDevice
     replays = 0
@@ -76,14 +76,21 @@ class Graph:
         notes = self.device.notes
         work()
         notes.capturing = True
+        before = notes.kernels, len(notes.each)
         try:
             self.outputs = work()
         finally:
             notes.capturing = False
+        self._kernels, self._each = notes.kernels - before[0], notes.each[before[1] :]
 
     def replay(self) -> None:
         Graph.replays += 1
-        self.device.notes.kernels += 1
+        notes = self.device.notes
+        notes.launches += 1
+        notes.kernels += self._kernels
+        notes.each += self._each
+        notes.flops += sum(flops for flops, _ in self._each)
+        notes.moved += sum(moved for _, moved in self._each)
 
 
 def walk(device: FakeDevice, keys: dict[str, Any], settings: dict[str, list[float]] | None = None) -> Walked:
@@ -157,6 +164,7 @@ def watched(device: FakeDevice, found: Walked) -> Iterator[None]:
         done = advance(simulation)
         found.rounds.append(
             {
+                "launches": notes.launches,
                 "kernels": notes.kernels,
                 "flops": notes.flops,
                 "moved": notes.moved,
