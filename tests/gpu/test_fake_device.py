@@ -75,6 +75,11 @@ def test_graphs_are_on_by_themselves_in_blocks(fake: Process) -> None:
     assert fake.walk({**NETWORKS["mlp"], **WAYS["launched"]}).graphs == 0
 
 
+def test_an_order_can_be_read_where_there_is_another_gpu(fake: Process) -> None:
+    keys = {"server.name": "scaffold", "engine.name": "cohort", **NETWORKS["resnet8 batch"]}
+    assert not list(complaints(fake.walk(keys, shipped=True)))
+
+
 def test_a_block_takes_what_a_client_is_said_to_take_at_most(fake: Process) -> None:
     """Of the paper's network and of one with batch normalisation: the estimate is of the right size."""
     for keys in ({"model.name": "cnn"}, NETWORKS["resnet8 group"]):

@@ -1,7 +1,7 @@
 """`python -m tests.support.fake_cuda.count`: rounds of the benchmark's cases, counted, as a table.
 
-The bound of a kernel is the longest of its arithmetic, its traffic with memory and 2 µs; of a round the sum of these, or
-5 µs for each launch if that is more. Real kernels reach 50 to 80 % of the peaks.
+The bound of a kernel is the longest of its arithmetic, its traffic with memory and 2 µs; of a round the sum of these,
+or 5 µs for each launch if that is more. Real kernels reach 50 to 80 % of the peaks.
 """
 
 from __future__ import annotations

@@ -41,6 +41,7 @@ FREE = frozenset(
         "new_empty_strided",
         "permute",
         "resolve_conj",
+        "prim::device",
         "result_type",
         "select",
         "set_",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from fedsam.engine.messages import Trained
 from fedsam.engine.multi_run import MultiRun, RunSlot
 from fedsam.engine.support import cuda_graph
 from fedsam.engine.support.room import client_bytes
+from fedsam.engine.support.trees import leaves
+from fedsam.engine.support.worker import Blueprint, Worker, on_host
 from fedsam.errors import Interrupted
 from fedsam.federated.build import assemble
 from fedsam.federated.round_loop import Simulation
@@ -93,17 +96,22 @@ class Graph:
         notes.moved += sum(moved for _, moved in self._each)
 
 
-def walk(device: FakeDevice, keys: dict[str, Any], settings: dict[str, list[float]] | None = None) -> Walked:
+def walk(
+    device: FakeDevice, keys: dict[str, Any], settings: dict[str, list[float]] | None = None, shipped: bool = False
+) -> Walked:
     """A run of `described`, stopped after its second round and resumed; or several, which differ in numbers, as one.
 
     Args:
         keys: of all runs.
         settings: the numbers, by key; None = one run.
+        shipped: whether its first round is carried out in another process instead.
     """
     found, Graph.device, Graph.replays = Walked(), device, 0
     with TemporaryDirectory() as folder, watched(device, found):
         try:
-            if settings is None:
+            if shipped:
+                carried_out_elsewhere(keys)
+            elif settings is None:
                 stopped_and_resumed(keys, Path(folder))
             else:
                 with numerics(str(keys.get("engine.precision", "fp32"))):
@@ -152,6 +160,20 @@ def trained_as_one(keys: dict[str, Any], settings: dict[str, list[float]]) -> No
     for _ in range(2):
         for one in joint.runs_:
             one.advance()
+
+
+def carried_out_elsewhere(keys: dict[str, Any]) -> None:
+    """An order that is made on the device goes to a process that has none, as to Ray's workers, which have another."""
+    with numerics("fp32"):
+        simulation = Simulation(described(keys))
+        order = simulation.order(simulation.clock(), 0.1)
+        assert {one.device.type for one in (*order.sent.values(), *order.client_state.values())} == {"cuda"}
+        sent = pickle.loads(pickle.dumps(on_host(order)))
+        there = Simulation(described({**keys, "engine.device": "cpu"}))
+        worker = Worker(Blueprint.of(there.context), there.federation, there.engine, "cpu", 1)
+        (block,) = worker.train(simulation.theta_P.cpu().numpy(), sent)
+        assert sorted(block.block.ids) == sent.ids
+        assert {one.device.type for one in leaves(block.unpack(simulation.context.device))} == {"cuda"}
 
 
 @contextmanager
