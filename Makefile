@@ -1,19 +1,22 @@
 # Two commands do everything on a machine with Python (3.11 or later) and make:
 #   make demo   the demonstration
 #   make test   lint, type check and the whole test suite
-# Beside them, make slow runs the tests that take minutes, such as Flower as separate processes, and make gpu those that
-# need a GPU, with the benchmark on it (results in bench-gpu.jsonl), and make torture tries to break runs in every way it
+# Beside them, make slow runs the tests that take minutes, such as Flower as separate processes, and make torture tries to break runs in every way it
 # knows (TORTURE=--long for a night) and prints what was survived. make docs builds the documentation into site/, make
 # tutorials executes its notebooks anew, and make dist makes a wheel and a source archive.
+# make gpu is for a machine with a GPU, without a network: it checks and measures for eight minutes (bench-gpu.jsonl)
+# with the Python there, PYTHON=..., that has torch, numpy, scipy, scikit-learn, rich, typer and safetensors; what else
+# is needed make wheels puts into wheels/, for Python GPU_PYTHON, to be carried there.
 # Both make .venv if there is none, reuse it while pyproject.toml stays the same, and make it anew when that changes.
 
 PYTHON ?= python3
+GPU_PYTHON ?= 3.12
 BIN := .venv/bin
 # Files in the order of tests/conftest.py, on two processes.
 SPREAD := -n 2 --dist loadfile --no-loadscope-reorder
 READY := .venv/ready-$(firstword $(shell cksum < pyproject.toml))
 
-.PHONY: demo test slow gpu torture docs tutorials dist lint format clean
+.PHONY: demo test slow gpu wheels torture docs tutorials dist lint format clean
 
 demo: $(READY)
 	$(BIN)/fedsam compare
@@ -24,9 +27,13 @@ test: $(READY)-dev lint
 slow: $(READY)-dev
 	$(BIN)/python -m pytest -m slow $(SPREAD) $$(grep -rl mark.slow tests --include='*.py')
 
-gpu: $(READY)-dev
-	$(BIN)/python -m pytest -m gpu
-	$(BIN)/python -m fedsam.bench.all bench-gpu.jsonl
+gpu:
+	$(PYTHON) -m tests.gpu.everything bench-gpu.jsonl
+
+wheels: $(READY)
+	$(BIN)/python -m pip download --quiet --no-deps --only-binary :all: --python-version $(GPU_PYTHON) \
+	  --platform manylinux_2_17_x86_64 --dest wheels annotated-types typing-inspection \
+	  $$($(BIN)/python -m pip freeze | grep '^pydantic')
 
 torture: $(READY)-dev
 	$(BIN)/python -m fedsam.torture $(TORTURE)

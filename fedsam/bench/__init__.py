@@ -17,6 +17,7 @@ import pkgutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from statistics import median, quantiles
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +75,7 @@ def wait_for(device: torch.device) -> Callable[[], None]:
     """What waits until the device has done all it was asked to do; on a CPU nothing has to."""
     import torch
 
-    return torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    return partial(torch.cuda.synchronize, device) if device.type == "cuda" else lambda: None
 
 
 def measure(name: str, rounds: int, as_json: bool, versus: bool = False) -> None:

@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-import torch
 
-from fedsam.bench import Row, alternate
+from fedsam.bench import Row, alternate, wait_for
 from fedsam.data.synthetic import Synthetic
 from fedsam.engine.context import numerics
 from fedsam.federated.round_loop import Simulation
@@ -42,7 +41,7 @@ def rows(rounds: int, versus: bool = False) -> Iterator[Row]:
             parts: dict[str, Callable[[], object]] = {
                 name: simulation.advance for name, simulation in simulations.items()
             }
-            wait = torch.cuda.synchronize if simulations["loop"].context.device.type == "cuda" else lambda: None
+            wait = wait_for(simulations["loop"].context.device)
             seconds = alternate(parts, rounds, wait)
         medians = {name: float(np.median(times)) for name, times in seconds.items()}
         other = next(name for name in medians if name != picked)

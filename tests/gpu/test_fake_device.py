@@ -65,13 +65,19 @@ def test_a_captured_step_is_one_launch(fake: Process) -> None:
     launched, captured = (fake.walk({**keys, **WAYS[way]}) for way in ("launched", "captured"))
     sound(captured)
     assert captured.graphs > 0
-    assert captured.rounds[-1]["kernels"] < launched.rounds[-1]["kernels"] / 2
+    assert captured.rounds[-1]["launches"] < launched.rounds[-1]["launches"] / 2
+    assert captured.rounds[-1]["kernels"] >= launched.rounds[-1]["kernels"]  # masks come on top
 
 
 def test_graphs_are_on_by_themselves_in_blocks(fake: Process) -> None:
     assert fake.walk(NETWORKS["mlp"]).graphs > 0
     assert fake.walk({**NETWORKS["mlp"], **WAYS["loop"]}).graphs == 0
     assert fake.walk({**NETWORKS["mlp"], **WAYS["launched"]}).graphs == 0
+
+
+def test_an_order_can_be_read_where_there_is_another_gpu(fake: Process) -> None:
+    keys = {"server.name": "scaffold", "engine.name": "cohort", **NETWORKS["resnet8 batch"]}
+    assert not list(complaints(fake.walk(keys, shipped=True)))
 
 
 def test_a_block_takes_what_a_client_is_said_to_take_at_most(fake: Process) -> None:

@@ -41,6 +41,7 @@ FREE = frozenset(
         "new_empty_strided",
         "permute",
         "resolve_conj",
+        "prim::device",
         "result_type",
         "select",
         "set_",
@@ -80,7 +81,8 @@ class Notes:
     """Of a stretch of work.
 
     Args:
-        kernels: how many were launched.
+        launches: of kernels, and of graphs of them.
+        kernels: how many these were.
         flops: floating-point operations of matrix products and convolutions.
         moved: bytes that kernels read and write, each tensor once a kernel.
         each: (flops, moved) of every kernel.
@@ -90,6 +92,7 @@ class Notes:
         live, peak: bytes on the device, now and at most.
     """
 
+    launches: int = 0
     kernels: int = 0
     flops: float = 0.0
     moved: float = 0.0
@@ -107,7 +110,8 @@ class Notes:
         """Anew, with what lives now."""
         for counter in (self.copies, self.copied, self.waits, self.refused):
             counter.clear()
-        self.kernels, self.flops, self.moved, self.each, self.peak = 0, 0.0, 0.0, [], self.live
+        self.launches, self.kernels, self.flops, self.moved = 0, 0, 0.0, 0.0
+        self.each, self.peak = [], self.live
 
     def launched(self, func: Any, name: str, args: Any, kwargs: Any, out: Any) -> None:
         """A kernel, or a few."""
@@ -121,6 +125,7 @@ class Notes:
         tensors = [leaf for leaf in leaves((args, kwargs, out)) if isinstance(leaf, Tensor)]
         # what was expanded is read once: no more than its storage
         moved = float(sum(min(size(one), one.untyped_storage().nbytes()) for one in tensors))
+        self.launches += KERNELS.get(name, 1)
         self.kernels += KERNELS.get(name, 1)
         self.flops += flops
         self.moved += moved

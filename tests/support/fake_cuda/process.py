@@ -1,7 +1,7 @@
 """The fake device in a process of its own, which is asked run by run.
 
-Each line of its input is `{"keys": ..., "settings": ...}`, and each of its output what was seen of that run; see
-`rounds.walk`.
+Each line of its input is `{"keys": ..., "settings": ..., "shipped": ...}`, and each of its output what was seen of that
+run; see `rounds.walk`.
 """
 
 from __future__ import annotations
@@ -42,11 +42,13 @@ class Process:
             env=environment,
         )
 
-    def walk(self, keys: dict[str, Any], settings: dict[str, list[float]] | None = None) -> Walked:
+    def walk(
+        self, keys: dict[str, Any], settings: dict[str, list[float]] | None = None, shipped: bool = False
+    ) -> Walked:
         """What is seen of a run."""
         assert self._process.stdin
         assert self._process.stdout
-        self._process.stdin.write(json.dumps({"keys": keys, "settings": settings}) + "\n")
+        self._process.stdin.write(json.dumps({"keys": keys, "settings": settings, "shipped": shipped}) + "\n")
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
         if not answer:
@@ -81,7 +83,7 @@ def main() -> None:
         warnings.simplefilter("error")
         for line in sys.stdin:
             asked = json.loads(line)
-            answers.write(json.dumps(asdict(walk(device, asked["keys"], asked["settings"]))) + "\n")
+            answers.write(json.dumps(asdict(walk(device, **asked))) + "\n")
             answers.flush()
     os._exit(0)  # torch would take leave of a driver that is not there
 

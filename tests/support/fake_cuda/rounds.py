@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from fedsam.engine.messages import Trained
 from fedsam.engine.multi_run import MultiRun, RunSlot
 from fedsam.engine.support import cuda_graph
 from fedsam.engine.support.room import client_bytes
+from fedsam.engine.support.trees import leaves
+from fedsam.engine.support.worker import Blueprint, Worker, on_host
 from fedsam.errors import Interrupted
 from fedsam.federated.build import assemble
 from fedsam.federated.round_loop import Simulation
@@ -48,7 +51,7 @@ class Walked:
     """What was seen of a run.
 
     Args:
-        rounds: of each round its kernels, flops, bytes moved, copies, bytes copied and waits.
+        rounds: of each round its launches, kernels, flops, bytes moved, copies, bytes copied and waits.
         refused: what a capture would not have taken.
         graphs: replays.
         block: clients of one.
@@ -67,7 +70,7 @@ class Walked:
 
 
 class Graph:
-    """Stands for a CUDA graph: notes what a capture would refuse; a replay is one kernel."""
+    """Stands for a CUDA graph: notes what a capture would refuse; a replay is one launch of all its kernels."""
 
     device: FakeDevice
     replays = 0
@@ -76,27 +79,39 @@ class Graph:
         notes = self.device.notes
         work()
         notes.capturing = True
+        before = notes.kernels, len(notes.each)
         try:
             self.outputs = work()
         finally:
             notes.capturing = False
+        self._kernels, self._each = notes.kernels - before[0], notes.each[before[1] :]
 
     def replay(self) -> None:
         Graph.replays += 1
-        self.device.notes.kernels += 1
+        notes = self.device.notes
+        notes.launches += 1
+        notes.kernels += self._kernels
+        notes.each += self._each
+        notes.flops += sum(flops for flops, _ in self._each)
+        notes.moved += sum(moved for _, moved in self._each)
 
 
-def walk(device: FakeDevice, keys: dict[str, Any], settings: dict[str, list[float]] | None = None) -> Walked:
+def walk(
+    device: FakeDevice, keys: dict[str, Any], settings: dict[str, list[float]] | None = None, shipped: bool = False
+) -> Walked:
     """A run of `described`, stopped after its second round and resumed; or several, which differ in numbers, as one.
 
     Args:
         keys: of all runs.
         settings: the numbers, by key; None = one run.
+        shipped: whether its first round is carried out in another process instead.
     """
     found, Graph.device, Graph.replays = Walked(), device, 0
     with TemporaryDirectory() as folder, watched(device, found):
         try:
-            if settings is None:
+            if shipped:
+                carried_out_elsewhere(keys)
+            elif settings is None:
                 stopped_and_resumed(keys, Path(folder))
             else:
                 with numerics(str(keys.get("engine.precision", "fp32"))):
@@ -147,6 +162,20 @@ def trained_as_one(keys: dict[str, Any], settings: dict[str, list[float]]) -> No
             one.advance()
 
 
+def carried_out_elsewhere(keys: dict[str, Any]) -> None:
+    """An order that is made on the device goes to a process that has none, as to Ray's workers, which have another."""
+    with numerics("fp32"):
+        simulation = Simulation(described(keys))
+        order = simulation.order(simulation.clock(), 0.1)
+        assert {one.device.type for one in (*order.sent.values(), *order.client_state.values())} == {"cuda"}
+        sent = pickle.loads(pickle.dumps(on_host(order)))
+        there = Simulation(described({**keys, "engine.device": "cpu"}))
+        worker = Worker(Blueprint.of(there.context), there.federation, there.engine, "cpu", 1)
+        (block,) = worker.train(simulation.theta_P.cpu().numpy(), sent)
+        assert sorted(block.block.ids) == sent.ids
+        assert {one.device.type for one in leaves(block.unpack(simulation.context.device))} == {"cuda"}
+
+
 @contextmanager
 def watched(device: FakeDevice, found: Walked) -> Iterator[None]:
     """Inside, rounds are noted down, and what a round leaves must lie on the device."""
@@ -157,6 +186,7 @@ def watched(device: FakeDevice, found: Walked) -> Iterator[None]:
         done = advance(simulation)
         found.rounds.append(
             {
+                "launches": notes.launches,
                 "kernels": notes.kernels,
                 "flops": notes.flops,
                 "moved": notes.moved,
