@@ -6,6 +6,7 @@ run; see `rounds.walk`.
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -83,6 +84,7 @@ def main() -> None:
         warnings.simplefilter("error")
         for line in sys.stdin:
             asked = json.loads(line)
+            gc.collect()  # what an earlier run has left would count for this one
             answers.write(json.dumps(asdict(walk(device, **asked))) + "\n")
             answers.flush()
     os._exit(0)  # torch would take leave of a driver that is not there
