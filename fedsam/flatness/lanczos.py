@@ -125,6 +125,8 @@ def _found(values_M: np.ndarray, residuals_M: np.ndarray, k: int, tolerance: flo
 
 def _error(values_M: np.ndarray, residuals_M: np.ndarray, place: int) -> float:
     others = np.arange(len(values_M)) != place
-    gap = float((np.abs(values_M - values_M[place]) - residuals_M)[others].min(initial=np.inf))
     residual = float(residuals_M[place])
+    if not others.any():
+        return residual
+    gap = float((np.abs(values_M - values_M[place]) - residuals_M)[others].min())
     return min(residual, residual**2 / gap) if gap > 0 else residual

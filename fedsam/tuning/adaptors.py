@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ray.tune import Stopper
+from ray.tune import ProgressReporter, Stopper
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
@@ -107,6 +107,17 @@ class _Stopper(Stopper):  # type: ignore[misc]
 
     def stop_all(self) -> bool:
         return self.book.over
+
+
+class Silent(ProgressReporter):  # type: ignore[misc]
+    """Reports nothing: fedsam's own progress does."""
+
+    def should_report(self, trials: list[Any], done: bool = False) -> bool:
+        """Never."""
+        return False
+
+    def report(self, trials: list[Any], done: bool, *sys_info: Any) -> None:
+        """Nothing."""
 
 
 def searcher_of(book: Book) -> Searcher:

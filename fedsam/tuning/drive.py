@@ -63,7 +63,7 @@ def drive(
         warnings.simplefilter("ignore")
         from ray import tune
 
-        from fedsam.tuning.adaptors import Book, scheduler_of, searcher_of, stopper_of
+        from fedsam.tuning.adaptors import Book, Silent, scheduler_of, searcher_of, stopper_of
 
         book = Book(ledger, lambda trial: _asked(run_of(trial), trial), stop)
 
@@ -84,6 +84,7 @@ def drive(
                     trial_dirname_creator=_name,
                     storage_path=folder,
                     callbacks=[],
+                    progress_reporter=Silent(),  # Ray's own clears what a notebook's cell has printed
                     verbose=0,
                 )
             except tune.TuneError as error:

@@ -59,6 +59,8 @@ def test_eigenvalues_of_a_trained_digits_network_are_those_of_its_whole_hessian(
     rough = top_eigenvalues(landscape, theta_P, 5, 0.1)
     assert max(rough.residuals) > 10 * max(found.residuals)
     assert top_eigenvalues(landscape, theta_P, 2, 1e-9).ratio is None
+    for tolerance in (1e-9, 1e-2):  # of one alone, too, which has no other beside it to begin with
+        assert top_eigenvalues(landscape, theta_P, 1, tolerance).values == pytest.approx(values[:1], rel=tolerance)
 
 
 def test_the_whole_hessian_is_that_made_row_by_row() -> None:
