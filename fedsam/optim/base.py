@@ -64,6 +64,18 @@ class Oracle(Protocol):
     def change(self, theta_P: Tensor, attack: Attack) -> None:
         """Replace the batch's images by those that an attack makes of them at theta."""
 
+    def drawn(self, name: str, share: float) -> Tensor:
+        """Where parameters lie whose tensor is drawn, each tensor with probability `share`, bool [P]; by the keys that
+        the optimiser's `draw` made under this name. Without keys all are.
+        """
+        return torch.ones(self.layout.total, dtype=torch.bool)
+
+    def select(self, before_P: Tensor, after_P: Tensor, share: float) -> None:
+        """Go on with this share of the batch's examples: those whose loss rises most from one point to another. An
+        oracle without examples goes on as it is.
+        """
+        return
+
 
 class ClientOptimizer(Component):
     """How a client trains: a step from the gradient oracle of each mini-batch.
@@ -111,6 +123,16 @@ class ClientOptimizer(Component):
     def init(self, theta_P: Tensor) -> State:
         """The state at the beginning of a client's round, or of its first where it keeps some of it."""
         return self.base_optimizer.init(theta_P)
+
+    def check_model(self, layout: Layout) -> None:
+        """Refuse a model that it, or an optimiser that it holds, has no meaning for.
+
+        Raises:
+            InputError: it has none; the key is of the group `client.`.
+        """
+        for field in type(self).model_fields:
+            if isinstance(held := getattr(self, field), ClientOptimizer):
+                held.check_model(layout)
 
     @abstractmethod
     def step(self, theta_P: Tensor, state: State, oracle: Oracle, lr: float | Tensor) -> tuple[Tensor, State]:
@@ -171,7 +193,15 @@ class BaseOptimizer(ClientOptimizer, ScheduleKeys):
     def step(self, theta_P: Tensor, state: State, oracle: Oracle, lr: float | Tensor) -> tuple[Tensor, State]:
         """A step along the gradient at theta."""
         gradient_P = oracle(oracle.point(theta_P))
-        return self.descend(theta_P, state, oracle.descent(gradient_P, theta_P), lr)
+        return self.follow(theta_P, state, gradient_P, oracle, lr)
+
+    def follow(
+        self, theta_P: Tensor, state: State, direction_P: Tensor, oracle: Oracle, lr: float | Tensor
+    ) -> tuple[Tensor, State]:
+        """A step from theta along a direction, with what the strategy makes of it: what an optimiser around this one
+        calls. One that treats tensors differently overrides it and asks the oracle's layout.
+        """
+        return self.descend(theta_P, state, oracle.descent(direction_P, theta_P), lr)
 
     @abstractmethod
     def descend(self, theta_P: Tensor, state: State, gradient_P: Tensor, lr: float | Tensor) -> tuple[Tensor, State]:
@@ -230,7 +260,7 @@ class Perturbed(Wrapper):
     def step(self, theta_P: Tensor, state: State, oracle: Oracle, lr: float | Tensor) -> tuple[Tensor, State]:
         """The base's step with the gradient at theta + ε."""
         gradient_P = oracle(theta_P + self.ascend(theta_P, oracle(theta_P), oracle))
-        return self.base.descend(theta_P, state, oracle.descent(gradient_P, theta_P), lr)
+        return self.base.follow(theta_P, state, gradient_P, oracle, lr)
 
     def ascend(self, theta_P: Tensor, gradient_P: Tensor, oracle: Oracle) -> Tensor:
         """ε at theta, of the gradient there, with what the strategy makes of both; [P]."""

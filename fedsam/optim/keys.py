@@ -19,11 +19,13 @@ class BaseKeys(Config):
     epsilon: float = 1e-08
     lr: float = 0.1
     lr_min: float = 0.0
-    momentum: float = 0.0
-    nesterov: bool = False
+    momentum: float = 0.95
+    nesterov: bool = True
     period: float = 0.25
     persistent: bool = False
+    rest: float = 0.015
     schedule: Component | str = "constant"
+    skip: str | None = None
     weight_decay: float = 0.0
 
 
@@ -42,17 +44,20 @@ class WrapperKeys(Config):
     epochs: int = 2
     epsilon: float = 1e-08
     eta: float | None = None
+    layers: str = "norm"
     lr: float = 0.1
     lr_min: float = 0.0
-    momentum: float = 0.0
-    nesterov: bool = False
+    momentum: float = 0.95
+    nesterov: bool = True
     norm: str = "linf"
     period: float = 0.25
     persistent: bool = False
     random_start: bool = True
+    rest: float = 0.015
     rho: float = 0.7
     scaling: str = "weights"
     schedule: Component | str = "constant"
+    skip: str | None = None
     step_size: float = 0.00784313725490196
     steps: int = 10
     weight_decay: float = 0.0
