@@ -133,7 +133,7 @@ def _refused(shared: Mapping[str, Any], own: Mapping[str, list[Any]], clients: S
 def _grid(server: str, client: str, own: Mapping[str, Any]) -> dict[str, list[Any]]:
     """The values of each key of a pair."""
     base = grid.values(own["client.base"])[0] if "client.base" in own else None
-    optimizer = find(ClientOptimizer, client)().base_optimizer.name  # type: ignore[type-abstract]
+    optimizer = find(ClientOptimizer, client)().base_optimizer.name
     rates = LR.get(str(base) if base and client not in LR else optimizer, LR["sgd"])
     found = {"client.lr": rates}
     found |= {f"client.{key}": values for key, values in CLIENT.get(client, {}).items()}
