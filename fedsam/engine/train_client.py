@@ -200,7 +200,9 @@ def local_step(
     """
     client, strategy, optimizer = local.client, context.strategy, context.optimizer
     oracle = BatchOracle(context, store, step, t, client, local.statistics)
-    new_P, new_state = optimizer.step(local.theta_P, local.state, oracle, strategy.rate(t, client))
+    within = optimizer.base_optimizer.local_schedule
+    lr = within.rate(strategy.rate(t, client), t, client.steps)
+    new_P, new_state = optimizer.step(local.theta_P, local.state, oracle, lr)
     if oracle.loss is None:
         raise TypeError(f"client optimiser {optimizer.name} took a step without asking for a gradient")
     loss, count = oracle.loss * step.count, step.count
@@ -213,7 +215,7 @@ def local_step(
         oracle.statistics = tuple(map(kept, oracle.statistics, local.statistics))
         loss, count = torch.where(step.active, loss, 0.0), torch.where(step.active, count, 0.0)
     after = LocalState(new_P, new_state, oracle.client, oracle.statistics, local.total + loss, local.samples + count)
-    return after, oracle.asked or strategy.counts_steps()
+    return after, oracle.asked or within.counts_steps or strategy.counts_steps()
 
 
 def _where(active: Tensor, new: Tensor, old: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor
 from fedsam.config import LARGE, Component, key
 from fedsam.errors import InputError
 from fedsam.schedule.base import Clock, Schedule
+from fedsam.schedule.local.base import LocalSchedule
 
 if TYPE_CHECKING:
     from fedsam.attack.base import Attack
@@ -114,8 +115,7 @@ class ClientOptimizer(Component):
 
         Args:
             rng: the client's stream for this purpose and round.
-            count_T: valid samples of each step's batch, at most `batch`.
-            batch: B.
+            count_T, batch: valid samples of each step's batch, and B, the most that these can be.
             shape: of one stored input; of an image H, W, C.
         """
         return {}
@@ -125,11 +125,7 @@ class ClientOptimizer(Component):
         return self.base_optimizer.init(theta_P)
 
     def check_model(self, layout: Layout) -> None:
-        """Refuse a model that it, or an optimiser that it holds, has no meaning for.
-
-        Raises:
-            InputError: it has none; the key is of the group `client.`.
-        """
+        """Refuse a model that it, or an optimiser that it holds, has no meaning for, by an InputError."""
         for field in type(self).model_fields:
             if isinstance(held := getattr(self, field), ClientOptimizer):
                 held.check_model(layout)
@@ -174,6 +170,9 @@ class BaseOptimizer(ClientOptimizer, ScheduleKeys):
         le=LARGE,
     )
     schedule: Schedule = key("constant", "client learning rate over the rounds", "Caldarola et al. 2022")
+    local_schedule: LocalSchedule = key(
+        "constant", "learning rate over the local steps of a round", "McMahan et al. 2017"
+    )
 
     @property
     def base_optimizer(self) -> BaseOptimizer:
@@ -302,3 +301,8 @@ def must_step_with_sgd(client: ClientOptimizer, server: str) -> None:
         key = "name" if client.base_optimizer is client else "base"
         allowed = f"server.name={server} takes the clients' way for a sum of gradients; use sgd"
         raise InputError(key, client.base_optimizer.name, allowed)
+    if client.base_optimizer.local_schedule.counts_steps:
+        allowed = (
+            f"server.name={server} takes the clients' way for a sum of gradients at one learning rate; use constant"
+        )
+        raise InputError("local_schedule", client.base_optimizer.local_schedule.name, allowed)

@@ -17,6 +17,9 @@ class BaseKeys(Config):
     drops: int = 3
     epochs: int = 2
     epsilon: float = 1e-08
+    local_end: float = 0.0
+    local_schedule: Component | str = "constant"
+    local_share: float = 0.2
     lr: float = 0.1
     lr_min: float = 0.0
     momentum: float = 0.95
@@ -45,6 +48,9 @@ class WrapperKeys(Config):
     epsilon: float = 1e-08
     eta: float | None = None
     layers: str = "norm"
+    local_end: float = 0.0
+    local_schedule: Component | str = "constant"
+    local_share: float = 0.2
     lr: float = 0.1
     lr_min: float = 0.0
     momentum: float = 0.95
