@@ -164,8 +164,8 @@ class BaseOptimizer(ClientOptimizer, ScheduleKeys):
     )
     clip_norm: float | None = key(
         None,
-        "largest global L2 norm of a gradient, before weight decay; none = no limit",
-        "off; 10 in FL-Simulator",
+        "largest global L2 norm of a gradient with the strategy's correction, without weight decay; none = no limit",
+        "off; 10 in FL-Simulator, without the decay too",
         gt=0.0,
         le=LARGE,
     )
