@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fedsam import InputError, Run
 from fedsam.config import find, names
+from fedsam.engine.support.cuda_graph import Graphs
 from fedsam.federated.round_loop import Simulation
 from fedsam.schedule.local.base import LocalSchedule
 from fedsam.schedule.local.constant import Constant
@@ -19,7 +20,7 @@ from fedsam.schedule.local.cosine import Cosine
 from fedsam.schedule.local.linear import Linear
 from fedsam.schedule.local.warmup import Warmup
 from tests.support.discovered import ENGINES, OTHERS, SLOWEST
-from tests.support.rounds import assert_same, ragged_run, trained
+from tests.support.rounds import ROUNDS, Again, assert_same, assert_same_models, models, ragged_run, trained
 
 KIND: Any = LocalSchedule
 DISCOVERED = names(KIND)
@@ -74,7 +75,7 @@ def test_engines_agree(name: str, engine: str) -> None:
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("client", [{"name": "sgd", "momentum": 0.9}, {"name": "asam"}, {"name": "adamw", "lr": 0.01}])
 def test_the_clients_of_fedswa_are_those_of_a_linear_schedule(client: dict[str, Any], engine: str) -> None:
-    def models(server: dict[str, Any], local: dict[str, Any]) -> list[Tensor]:
+    def averaged(server: dict[str, Any], local: dict[str, Any]) -> list[Tensor]:
         keys = {"batch_size": 4, **client, **local}
         run = ragged_run(engine, client=keys, server=server, rounds=3)
         simulation, found = Simulation(run), []
@@ -83,9 +84,9 @@ def test_the_clients_of_fedswa_are_those_of_a_linear_schedule(client: dict[str, 
             found.append(simulation.theta_P.clone())
         return found
 
-    falling = models({"name": "fedavg", "lr": 1.5}, {"local_schedule": "linear", "local_end": 0.2})
-    fedswa = models({"name": "fedswa", "lr": 1.5, "decay": 0.2}, {})
-    plain = models({"name": "fedavg", "lr": 1.5}, {})
+    falling = averaged({"name": "fedavg", "lr": 1.5}, {"local_schedule": "linear", "local_end": 0.2})
+    fedswa = averaged({"name": "fedswa", "lr": 1.5, "decay": 0.2}, {})
+    plain = averaged({"name": "fedavg", "lr": 1.5}, {})
     assert all(torch.equal(a, b) for a, b in zip(falling, fedswa, strict=True))
     assert (falling[-1] - plain[-1]).norm() > 1e-3 * plain[-1].norm()
 
@@ -109,3 +110,10 @@ def test_strategies_that_take_the_way_for_a_sum_of_gradients_refuse_it(server: s
     with pytest.raises(InputError, match=rf"^client\.local_schedule = cosine: server\.name={server} takes .* constant"):
         Run.from_keys(keys)
     Run.from_keys({**keys, "client.local_schedule": "constant"})
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("name", DISCOVERED)
+def test_a_captured_step_is_not_replayed_at_another_rate(name: str, engine: str) -> None:
+    run = ragged_run(engine, client={"name": "sgd", "batch_size": 4, "local_schedule": name}, rounds=ROUNDS)
+    assert_same_models(models(run), models(run, Graphs(Again)))
