@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from fedsam.optim.lion import Lion
 from fedsam.optim.muon import Muon, newton_schulz
 from fedsam.optim.sam import SAM
 from fedsam.params import Layout
 from tests.oracles.networks import random_network
-from tests.support.optimisers import Batch, close, flat, on, same, vector, walk
+from tests.support.optimisers import BASES, Batch, close, flat, on, same, vector, walk
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -83,3 +84,31 @@ def test_momentum_of_muon_lasts() -> None:
 def test_whoever_wraps_muon_calls_follow() -> None:
     with pytest.raises(TypeError, match="call follow"):
         Muon().descend(vector(1.0, 2.0), {}, vector(1.0, 2.0), 0.1)
+
+
+class Corrected(Batch):
+    """Of a strategy that adds to what is descended along."""
+
+    def descent(self, gradient_P: Tensor, theta_P: Tensor) -> Tensor:
+        return gradient_P + 0.5 * theta_P
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize("base", BASES)
+def test_every_base_follows_what_the_strategy_makes_of_the_direction(base: str, wrapped: bool) -> None:
+    layout = Layout(("a.weight", "a.bias"), ((2, 2), (2,)))
+    theta_P = vector(1.0, -2.0, 0.5, 3.0, -1.0, 2.0)
+    held = BASES[base][0](**BASES[base][1])
+    opt = SAM(rho=0.1, base=held) if wrapped else held
+
+    def gradient(at_P: Tensor) -> Tensor:
+        return torch.cos(3 * at_P)
+
+    def corrected(at_P: Tensor) -> Tensor:  # where only the last gradient of a step is followed
+        return torch.cos(3 * at_P) + (0.5 * theta_P if bool((at_P != theta_P).any()) == wrapped else 0.0)
+
+    found, _ = opt.step(theta_P, opt.init(theta_P), Corrected(gradient, layout), 0.1)
+    expected, _ = opt.step(theta_P, opt.init(theta_P), Batch(corrected, layout), 0.1)
+    plain, _ = opt.step(theta_P, opt.init(theta_P), Batch(gradient, layout), 0.1)
+    close(found, expected)
+    assert not torch.allclose(found, plain)
