@@ -185,7 +185,7 @@ class Methods(Shown):
                 marker = MARKERS[number // len(COLOURS) % len(MARKERS)]
                 up = [self.score.scale * value for value in up]
                 axes.scatter(across, up, color=COLOURS[number % len(COLOURS)], marker=marker, s=26, label=client)
-            for row in [row for row in rows if row[f"{name}_mean"] is not None][:LABELLED]:
+            for row in unbeaten(rows, name):
                 at = row[f"{name}_mean"], self.score.scale * row["accuracy_mean"]
                 axes.annotate(row["method"], at, xytext=(4, 3), textcoords="offset points", fontsize=6.5)
             if name != "rounds_to_target" and any(row[f"{name}_mean"] for row in rows):
@@ -206,8 +206,16 @@ AXES = {
     "seconds_per_round": "seconds per round",
 }
 MARKERS = "o", "s", "^"
-LABELLED = 5
-"""Methods that are named in each panel."""
+
+
+def unbeaten(rows: Sequence[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    """Of rows with the best first, those before which none has as little of a quantity."""
+    found: list[dict[str, Any]] = []
+    for row in rows:
+        there = row[f"{name}_mean"]
+        if there is not None and (not found or there < found[-1][f"{name}_mean"]):
+            found.append(row)
+    return found
 
 
 def in_words(chosen: Mapping[str, Any]) -> str:
@@ -261,11 +269,8 @@ def as_markdown(found: Methods) -> str:
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}", *(f"| {' | '.join(line)} |" for line in cells)]
     why: dict[str, list[str]] = {}
     for pair, reason in found.skipped.items():
-        why.setdefault(reason, []).append(pair)
-    left = [
-        f"- {len(names)} pairs ({', '.join(names[:3])}{', ...' * (len(names) > 3)}): {reason}"
-        for reason, names in why.items()
-    ]
+        why.setdefault(reason.partition(": ")[2] or reason, []).append(pair)
+    left = [f"- {', '.join(names[:3])}{f' and {len(names) - 3} more' * (len(names) > 3)}: {reason}" for reason, names in why.items()]
     failed = [f"- {failure}" for failure in found.failures]
     parts = [found.headline() + ".", "\n".join(lines)]
     parts += ["Not compared:\n\n" + "\n".join(left)] if left else []

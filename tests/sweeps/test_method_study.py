@@ -19,7 +19,7 @@ from fedsam.config import find, names
 from fedsam.optim.base import BaseOptimizer, ClientOptimizer
 from fedsam.runs.progress import Progress
 from fedsam.sweeps import method_grids
-from fedsam.sweeps.method_results import Methods
+from fedsam.sweeps.method_results import Methods, unbeaten
 from fedsam.sweeps.methods import pairs, study
 
 SMALL = {"data.clients": 8, "cohort": 3, "rounds": 6, "evaluate_every": 2, "model.width": 4, "geometry.images": 40}
@@ -199,3 +199,9 @@ def test_in_python_a_study_has_a_name(tmp_path: Path) -> None:
     assert len(found.plot().axes) == 4
     with pytest.raises(InputError, match="there are heterogeneity, methods"):
         fedsam.study("method", keys)  # type: ignore[call-overload]
+
+
+def test_named_in_a_panel_is_what_none_beats_in_both() -> None:
+    values = [(0.9, 5.0), (0.8, 7.0), (0.7, None), (0.6, 4.0), (0.5, 4.0), (0.4, 1.0)]
+    rows = [{"accuracy_mean": accuracy, "lambda_max_mean": sharp} for accuracy, sharp in values]
+    assert [row["accuracy_mean"] for row in unbeaten(rows, "lambda_max")] == [0.9, 0.6, 0.4]
