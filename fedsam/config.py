@@ -94,9 +94,7 @@ class Config(BaseModel, metaclass=Face):
         return type(self)(**{**{f: getattr(self, f) for f in self.model_fields_set}, **changes})
 
     def keys(self) -> dict[str, Any]:
-        """Every key of this object with its value, as plain JSON types; components appear by name, their fields
-        beside them.
-        """
+        """Every key of this object with its value, as plain JSON types; parts by name, their fields beside them."""
         found: dict[str, Any] = {}
         for field in type(self).model_fields:
             value = getattr(self, field)

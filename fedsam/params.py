@@ -6,7 +6,7 @@ Shapes: P parameters.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -43,10 +43,12 @@ class Layout:
     Args:
         names: as `named_parameters` gives them.
         shapes: of these tensors.
+        norms: the names of those that belong to normalisation layers.
     """
 
     names: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]
+    norms: tuple[str, ...] = ()
 
     @cached_property
     def sizes(self) -> list[int]:
@@ -89,22 +91,52 @@ class Layout:
         """Where in theta the tensors lie whose name is `chosen`, bool [P]."""
         return torch.tensor([chosen(name) for name in self.names]).repeat_interleave(torch.tensor(self.sizes))
 
-    def weights(self, device: torch.device | str = "cpu") -> Tensor:
-        """Where in theta the tensors lie whose name contains "weight", bool [P]; made once for each device."""
+    def owners(self, device: torch.device | str = "cpu") -> Tensor:
+        """Of each number in theta, to which tensor it belongs, int64 [P]; made once for each device."""
         device = torch.device(device)
-        if device not in self._weights:
-            self._weights[device] = self.mask(lambda name: "weight" in name).to(device)
-        return self._weights[device]
+        if device not in self._owners:
+            sizes = torch.tensor(self.sizes)
+            self._owners[device] = torch.arange(len(self.sizes)).repeat_interleave(sizes).to(device)
+        return self._owners[device]
+
+    def weights(self, device: torch.device | str = "cpu") -> Tensor:
+        """Where in theta the tensors lie whose name contains "weight", bool [P]."""
+        return self.where(self._weights, device)
+
+    def where(self, names: Collection[str], device: torch.device | str = "cpu") -> Tensor:
+        """Where in theta the tensors of these names lie, bool [P]; made once for each device."""
+        place = frozenset(names), torch.device(device)
+        if place not in self._masks:
+            self._masks[place] = self.mask(place[0].__contains__).to(device)
+        return self._masks[place]
 
     @cached_property
-    def _weights(self) -> dict[torch.device, Tensor]:
+    def _weights(self) -> frozenset[str]:
+        return frozenset(name for name in self.names if "weight" in name)
+
+    @cached_property
+    def _owners(self) -> dict[torch.device, Tensor]:
+        return {}
+
+    @cached_property
+    def _masks(self) -> dict[tuple[frozenset[str], torch.device], Tensor]:
         return {}
 
 
 def layout_of(module: nn.Module) -> Layout:
     """The layout of a module's trainable parameters."""
     trainable = [(name, tuple(tensor.shape)) for name, tensor in module.named_parameters() if tensor.requires_grad]
-    return Layout(tuple(name for name, _ in trainable), tuple(shape for _, shape in trainable))
+    names = tuple(name for name, _ in trainable)
+    held = {id(tensor) for part in module.modules() if _normalises(part) for tensor in part.parameters(recurse=False)}
+    norms = {name for name, tensor in module.named_parameters() if id(tensor) in held}
+    return Layout(names, tuple(shape for _, shape in trainable), tuple(name for name in names if name in norms))
+
+
+def _normalises(part: nn.Module) -> bool:
+    """Whether it is a normalisation layer: by the word in its class's name, or in that of a class it is made of, as in
+    BatchNorm2d, GroupNorm, LayerNorm and RMSNorm, torch's or anybody's.
+    """
+    return any("norm" in cls.__name__.lower() for cls in type(part).__mro__)
 
 
 def theta_of(module: nn.Module) -> Tensor:

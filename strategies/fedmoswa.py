@@ -19,7 +19,10 @@ class FedMoSWA(FedSWA):
 
     Server: FedSWA's, and m ← m + γ (1/|S|) Σ_S (c_k⁺ − m). m and every c_k are 0 at first.
 
-    Liu et al., ICML 2025, algorithm 2.
+    Liu et al., ICML 2025, algorithm 2. The divisor is the sum of the rates that were taken, by which the quotient is
+    their weighted mean of the directions and every other schedule would have its own. The authors' release divides by
+    K (lr + ρ lr) / 2, which counts a last rate that no step takes and so is lr (1 − ρ) / 2 less; its ρ there is 0,
+    whatever the server's. The paper's own text could not be read again to see which of the two it writes.
     """
 
     client_state: ClassVar[tuple[str, ...]] = ("control",)

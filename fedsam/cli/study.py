@@ -49,7 +49,7 @@ def heterogeneity(
 
     For example: fedsam study heterogeneity data.partition=shards data.shards_per_client=1,2,5 --workers 0
     """
-    from fedsam.jobs.study import study as carry_out
+    from fedsam.jobs.study import heterogeneity as carry_out
     from fedsam.runs.progress import graceful
     from fedsam.sweeps.studies import show
 
@@ -57,6 +57,47 @@ def heterogeneity(
     asked: dict[str, Any] = {"seeds": seeds, "workers": workers, "address": address, "out": out}
     with graceful() as stop:
         found = carry_out(None, given, **asked, against=against, hessian=hessian, quiet=quiet, stop=stop)
+    if as_json:
+        print(json.dumps(found.rows()))
+    else:
+        show(found)
+
+
+@study.command()
+def methods(
+    settings: Keys = None,
+    seeds: Seeds = 3,
+    trials: Annotated[int, typer.Option(min=1, max=1000, help="values of its own keys tried of each method")] = 4,
+    target: Annotated[
+        float | None,
+        typer.Option(help="of which rounds and bytes are counted", show_default="what the first method ends at"),
+    ] = None,
+    workers: Workers = None,
+    address: Address = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="where to", show_default="runs/sweep-...", file_okay=False)
+    ] = None,
+    trust: Trust = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Which method, for what: every strategy with every client optimiser, searched alike, in one table and one figure.
+
+    Each pair gets the same number of trials of its own keys, judged on held-out examples; the best is trained anew.
+    server.name and client.name may be given with the names to compare, every other key is of all runs. Pairs without a
+    meaning are left out, and why is said. Started again, it does what is missing.
+
+    For example: fedsam study methods server.name=fedavg,scaffold client.name=sgd,sam,asam --trials 6
+    """
+    from fedsam.jobs.study import methods as carry_out
+    from fedsam.runs.progress import graceful
+    from fedsam.sweeps.method_results import show
+
+    given = parse(settings or [])
+    asked: dict[str, Any] = {"seeds": seeds, "trials": trials, "target": target, "workers": workers}
+    with graceful() as stop:
+        found = carry_out(None, given, **asked, address=address, out=out, quiet=quiet, stop=stop)
     if as_json:
         print(json.dumps(found.rows()))
     else:

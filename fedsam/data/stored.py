@@ -126,7 +126,10 @@ class Partitioned(Dataset, DivisionKeys):
         "dirichlet", "how the training examples are divided among the clients", "Caldarola et al. 2022"
     )
     samples_per_client: int | None = key(
-        None, "examples of each client; none = all examples are divided", "convention", ge=1
+        None,
+        "examples of each client; none = all are divided, the last clients of a Dirichlet partition get what is left",
+        "convention",
+        ge=1,
     )
 
     unseen: Groups = key(

@@ -6,7 +6,7 @@ Shapes: P parameters, B batch, K clients of a block, S statistics of batch norma
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
@@ -18,6 +18,7 @@ from fedsam.data.images.normalise import Normalise
 from fedsam.engine.context import KEPT, DeviceSplit, RunContext
 from fedsam.engine.kernels.base import Head
 from fedsam.models.batchnorm import NAME as BATCHNORM
+from fedsam.models.dropout import KeyedDraws
 from fedsam.optim.adversarial import START
 from fedsam.params import Layout
 
@@ -144,6 +145,27 @@ class BatchOracle:
         assert isinstance(context.prepare, Normalise)  # whatever attacks says that it needs images
         self._inputs = attack.changed(self._inputs, context.prepare.mean_C, context.prepare.std_C, gradient, start)
 
+    def drawn(self, name: str, share: float) -> Tensor:
+        """Where parameters lie whose tensor is drawn, bool [P]."""
+        key = self._step.draws[name][..., 0, :].movedim(-1, 0)  # the same for each example of the batch
+        chosen = KeyedDraws(key).uniform((len(self.layout.sizes),), torch.float32) < share
+        return chosen.index_select(-1, self.layout.owners(chosen.device))
+
+    def select(self, before_P: Tensor, after_P: Tensor, share: float) -> None:
+        """Go on with the examples whose loss rises most: those with fewer than ⌊share · count⌋ above them, or one."""
+        head, losses = self._head, partial(self._context.autograd.losses, key=self._step.key)
+        rise_B = torch.sub(*(losses(at_P, self._inputs, head, *self.statistics) for at_P in (after_P, before_P)))
+        if head.valid is not None:
+            rise_B = torch.where(head.valid, rise_B, -torch.inf)
+        above_B = (rise_B[..., None, :] > rise_B[..., :, None]).sum(dim=-1)
+        if isinstance(head.count, Tensor):
+            chosen_B = above_B < (head.count * share + 1e-4).floor().clamp(min=1)[..., None]
+        else:
+            chosen_B = above_B < max(1, int(head.count * share + 1e-4))
+        if head.valid is not None:
+            chosen_B = chosen_B & head.valid
+        self._head = replace(head, valid=chosen_B, count=chosen_B.sum(dim=-1).to(rise_B.dtype))
+
     def point(self, theta_P: Tensor) -> Tensor:
         """Where a gradient for a step from theta is to be taken, if the optimiser does not perturb."""
         return self._context.strategy.point(theta_P, self.client, self._t)
@@ -178,7 +200,9 @@ def local_step(
     """
     client, strategy, optimizer = local.client, context.strategy, context.optimizer
     oracle = BatchOracle(context, store, step, t, client, local.statistics)
-    new_P, new_state = optimizer.step(local.theta_P, local.state, oracle, strategy.rate(t, client))
+    within = optimizer.base_optimizer.local_schedule
+    lr = within.rate(strategy.rate(t, client), t, client.steps)
+    new_P, new_state = optimizer.step(local.theta_P, local.state, oracle, lr)
     if oracle.loss is None:
         raise TypeError(f"client optimiser {optimizer.name} took a step without asking for a gradient")
     loss, count = oracle.loss * step.count, step.count
@@ -191,7 +215,7 @@ def local_step(
         oracle.statistics = tuple(map(kept, oracle.statistics, local.statistics))
         loss, count = torch.where(step.active, loss, 0.0), torch.where(step.active, count, 0.0)
     after = LocalState(new_P, new_state, oracle.client, oracle.statistics, local.total + loss, local.samples + count)
-    return after, oracle.asked or strategy.counts_steps()
+    return after, oracle.asked or within.counts_steps or strategy.counts_steps()
 
 
 def _where(active: Tensor, new: Tensor, old: Tensor) -> Tensor:

@@ -48,6 +48,8 @@ def assemble(run: Run, federation: Federation | None = None) -> tuple[Federation
     with under("model"):
         module = run.model.module(spec.shape, spec.classes or outputs[0], run.seed, Form.of(spec, outputs))
     layout = layout_of(module)
+    with under("client"):
+        run.client.check_model(layout)
     parts = run.data.augment, run.client, run.server
     context = RunContext(
         module, layout, spec, task, *parts, device, run.engine.precision, run.seed, run.rounds, run.keys()

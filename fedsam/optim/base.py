@@ -15,6 +15,7 @@ from torch import Tensor
 from fedsam.config import LARGE, Component, key
 from fedsam.errors import InputError
 from fedsam.schedule.base import Clock, Schedule
+from fedsam.schedule.local.base import LocalSchedule
 
 if TYPE_CHECKING:
     from fedsam.attack.base import Attack
@@ -64,6 +65,18 @@ class Oracle(Protocol):
     def change(self, theta_P: Tensor, attack: Attack) -> None:
         """Replace the batch's images by those that an attack makes of them at theta."""
 
+    def drawn(self, name: str, share: float) -> Tensor:
+        """Where parameters lie whose tensor is drawn, each tensor with probability `share`, bool [P]; by the keys that
+        the optimiser's `draw` made under this name. Without keys all are.
+        """
+        return torch.ones(self.layout.total, dtype=torch.bool)
+
+    def select(self, before_P: Tensor, after_P: Tensor, share: float) -> None:
+        """Go on with this share of the batch's examples: those whose loss rises most from one point to another. An
+        oracle without examples goes on as it is.
+        """
+        return
+
 
 class ClientOptimizer(Component):
     """How a client trains: a step from the gradient oracle of each mini-batch.
@@ -102,8 +115,7 @@ class ClientOptimizer(Component):
 
         Args:
             rng: the client's stream for this purpose and round.
-            count_T: valid samples of each step's batch, at most `batch`.
-            batch: B.
+            count_T, batch: valid samples of each step's batch, and B, the most that these can be.
             shape: of one stored input; of an image H, W, C.
         """
         return {}
@@ -111,6 +123,12 @@ class ClientOptimizer(Component):
     def init(self, theta_P: Tensor) -> State:
         """The state at the beginning of a client's round, or of its first where it keeps some of it."""
         return self.base_optimizer.init(theta_P)
+
+    def check_model(self, layout: Layout) -> None:
+        """Refuse a model that it, or an optimiser that it holds, has no meaning for, by an InputError."""
+        for field in type(self).model_fields:
+            if isinstance(held := getattr(self, field), ClientOptimizer):
+                held.check_model(layout)
 
     @abstractmethod
     def step(self, theta_P: Tensor, state: State, oracle: Oracle, lr: float | Tensor) -> tuple[Tensor, State]:
@@ -146,12 +164,15 @@ class BaseOptimizer(ClientOptimizer, ScheduleKeys):
     )
     clip_norm: float | None = key(
         None,
-        "largest global L2 norm of a gradient, before weight decay; none = no limit",
-        "off; 10 in FL-Simulator",
+        "largest global L2 norm of a gradient with the strategy's correction, without weight decay; none = no limit",
+        "off; 10 in FL-Simulator, without the decay too",
         gt=0.0,
         le=LARGE,
     )
     schedule: Schedule = key("constant", "client learning rate over the rounds", "Caldarola et al. 2022")
+    local_schedule: LocalSchedule = key(
+        "constant", "learning rate over the local steps of a round", "McMahan et al. 2017"
+    )
 
     @property
     def base_optimizer(self) -> BaseOptimizer:
@@ -171,7 +192,15 @@ class BaseOptimizer(ClientOptimizer, ScheduleKeys):
     def step(self, theta_P: Tensor, state: State, oracle: Oracle, lr: float | Tensor) -> tuple[Tensor, State]:
         """A step along the gradient at theta."""
         gradient_P = oracle(oracle.point(theta_P))
-        return self.descend(theta_P, state, oracle.descent(gradient_P, theta_P), lr)
+        return self.follow(theta_P, state, gradient_P, oracle, lr)
+
+    def follow(
+        self, theta_P: Tensor, state: State, direction_P: Tensor, oracle: Oracle, lr: float | Tensor
+    ) -> tuple[Tensor, State]:
+        """A step from theta along a direction, with what the strategy makes of it: what an optimiser around this one
+        calls. One that treats tensors differently overrides it and asks the oracle's layout.
+        """
+        return self.descend(theta_P, state, oracle.descent(direction_P, theta_P), lr)
 
     @abstractmethod
     def descend(self, theta_P: Tensor, state: State, gradient_P: Tensor, lr: float | Tensor) -> tuple[Tensor, State]:
@@ -230,7 +259,7 @@ class Perturbed(Wrapper):
     def step(self, theta_P: Tensor, state: State, oracle: Oracle, lr: float | Tensor) -> tuple[Tensor, State]:
         """The base's step with the gradient at theta + ε."""
         gradient_P = oracle(theta_P + self.ascend(theta_P, oracle(theta_P), oracle))
-        return self.base.descend(theta_P, state, oracle.descent(gradient_P, theta_P), lr)
+        return self.base.follow(theta_P, state, gradient_P, oracle, lr)
 
     def ascend(self, theta_P: Tensor, gradient_P: Tensor, oracle: Oracle) -> Tensor:
         """ε at theta, of the gradient there, with what the strategy makes of both; [P]."""
@@ -272,3 +301,8 @@ def must_step_with_sgd(client: ClientOptimizer, server: str) -> None:
         key = "name" if client.base_optimizer is client else "base"
         allowed = f"server.name={server} takes the clients' way for a sum of gradients; use sgd"
         raise InputError(key, client.base_optimizer.name, allowed)
+    if client.base_optimizer.local_schedule.counts_steps:
+        allowed = (
+            f"server.name={server} takes the clients' way for a sum of gradients at one learning rate; use constant"
+        )
+        raise InputError("local_schedule", client.base_optimizer.local_schedule.name, allowed)

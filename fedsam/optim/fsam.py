@@ -43,5 +43,5 @@ class FSAM(Around):
         mean_P = self.lmbda * state["fsam_m"] + (1 - self.lmbda) * gradient_P
         noise_P = gradient_P - self.sigma * mean_P
         sharp_P = oracle(theta_P + self.ascent.ascend(theta_P, noise_P, oracle))
-        theta_P, state = self.base_optimizer.descend(theta_P, state, oracle.descent(sharp_P, theta_P), lr)
+        theta_P, state = self.base_optimizer.follow(theta_P, state, sharp_P, oracle, lr)
         return theta_P, {**state, "fsam_m": mean_P}

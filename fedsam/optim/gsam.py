@@ -41,7 +41,7 @@ class GSAM(Around):
         sharp_P = oracle(theta_P + self.ascent.ascend(theta_P, gradient_P, oracle))
         orthogonal_P = orthogonal(gradient_P, sharp_P)
         direction_P = sharp_P - self.alpha * orthogonal_P
-        return self.base_optimizer.descend(theta_P, state, oracle.descent(direction_P, theta_P), lr)
+        return self.base_optimizer.follow(theta_P, state, direction_P, oracle, lr)
 
 
 def orthogonal(vector_P: Tensor, axis_P: Tensor) -> Tensor:

@@ -67,7 +67,7 @@ class Lookbehind(Around):
         for i in range(self.k):
             perturbed_P = perturbed_P + self.ascent.ascend(perturbed_P, gradient_P, oracle)
             gradient_P = oracle(perturbed_P)
-            fast_P, state = self.base_optimizer.descend(fast_P, state, oracle.descent(gradient_P, fast_P), lr)
+            fast_P, state = self.base_optimizer.follow(fast_P, state, gradient_P, oracle, lr)
             first_P = fast_P if i == 0 else first_P
         # by lerp, which at α = 1 gives φ_k to the last bit; φ₀ + (φ_k − φ₀) does not
         if not isinstance(self.alpha, str):

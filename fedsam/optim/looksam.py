@@ -45,5 +45,5 @@ class LookSAM(Around):
         else:
             ratio = norm(gradient_P) / (norm(kept_P) + 1e-16)
             direction_P = gradient_P + self.alpha * ratio * kept_P
-        theta_P, state = self.base_optimizer.descend(theta_P, state, oracle.descent(direction_P, theta_P), lr)
+        theta_P, state = self.base_optimizer.follow(theta_P, state, direction_P, oracle, lr)
         return theta_P, {**state, "looksam_g_v": kept_P}

@@ -33,4 +33,4 @@ class Multistep(Around):
         perturbed_P = theta_P
         for _ in range(self.k):
             perturbed_P = perturbed_P + self.ascent.ascend(perturbed_P, oracle(perturbed_P), oracle)
-        return self.base_optimizer.descend(theta_P, state, oracle.descent(oracle(perturbed_P), theta_P), lr)
+        return self.base_optimizer.follow(theta_P, state, oracle(perturbed_P), oracle, lr)

@@ -18,13 +18,14 @@ from fedsam.data.partition.base import Partition
 from fedsam.data.skew.base import Skew
 from fedsam.optim.base import BaseOptimizer, Wrapper
 from fedsam.schedule.base import Schedule
+from fedsam.schedule.local.base import LocalSchedule
 
 MODULES: dict[str, dict[str, tuple[type[Component], ...]]] = {
     "fedsam/attack/keys.py": {"AttackKeys": (Attack,)},
     "fedsam/data/augment/keys.py": {"AugmentKeys": (Augment,)},
     "fedsam/data/keys.py": {"DivisionKeys": (Partition, Skew), "SkewKeys": (Skew,)},
     "fedsam/optim/keys.py": {"BaseKeys": (BaseOptimizer,), "WrapperKeys": (Wrapper,)},
-    "fedsam/schedule/keys.py": {"ScheduleKeys": (Schedule,)},
+    "fedsam/schedule/keys.py": {"ScheduleKeys": (Schedule, LocalSchedule)},
 }
 """By file, a class for the kinds of parts that are held together."""
 

@@ -14,7 +14,7 @@
 True
 """
 
-from fedsam.torch.optimisers import ASAM, FSAM, GSAM, SAM, Lookahead, Lookbehind, LookSAM, Multistep
+from fedsam.torch.optimisers import ASAM, FSAM, GSAM, SAM, SAMON, WSAM, Lookahead, Lookbehind, LookSAM, Multistep
 from fedsam.torch.wrapped import Wrapped
 
-__all__ = ["ASAM", "FSAM", "GSAM", "SAM", "LookSAM", "Lookahead", "Lookbehind", "Multistep", "Wrapped"]
+__all__ = ["ASAM", "FSAM", "GSAM", "SAM", "SAMON", "WSAM", "LookSAM", "Lookahead", "Lookbehind", "Multistep", "Wrapped"]

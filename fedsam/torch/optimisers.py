@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Literal, cast
 
+from torch import nn
 from torch.optim import SGD
 
 from fedsam import optim
 from fedsam.config import Component, find
+from fedsam.errors import InputError
 from fedsam.optim.base import ClientOptimizer, Perturbed
 from fedsam.torch.wrapped import Base, Params, Wrapped
 
@@ -152,3 +154,41 @@ class Multistep(Wrapped):
         **settings: Any,
     ) -> None:
         super().__init__(params, base, optim.Multistep(ascent=perturbed(ascent, rho), k=k), settings)
+
+
+class SAMON(Wrapped):
+    """SAM that perturbs normalisation layers only: `fedsam.optim.SAMON`, two gradients a step. It needs the module."""
+
+    def __init__(
+        self,
+        params: nn.Module,
+        base: Base = SGD,
+        *,
+        rho: float = default(optim.SAMON, "rho"),
+        layers: Literal["norm", "others"] = default(optim.SAMON, "layers"),
+        **settings: Any,
+    ) -> None:
+        if not isinstance(params, nn.Module):
+            raise InputError("params", InputError.ABSENT, "must be the module itself, which says what normalises")
+        super().__init__(params, base, optim.SAMON(rho=rho, layers=layers), settings)
+
+
+class WSAM(Wrapped):
+    """The sharpness by a weight of its own: `fedsam.optim.WSAM`, two gradients a step; decoupled, it has the first
+    group's learning rate.
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        base: Base = SGD,
+        *,
+        rho: float | None = None,
+        gamma: float = default(optim.WSAM, "gamma"),
+        decouple: bool = default(optim.WSAM, "decouple"),
+        ascent: Ascent = "sam",
+        **settings: Any,
+    ) -> None:
+        super().__init__(
+            params, base, optim.WSAM(ascent=perturbed(ascent, rho), gamma=gamma, decouple=decouple), settings
+        )

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from fedsam.attack.base import Attack
 from fedsam.errors import InputError
 from fedsam.optim.base import BaseOptimizer, ClientOptimizer, Oracle, State, Wrapper
-from fedsam.params import Layout
+from fedsam.params import Layout, layout_of
 from fedsam.schedule.base import Clock
 
 Params = nn.Module | Iterable[Tensor] | Iterable[tuple[str, Tensor]] | Iterable[dict[str, Any]]
@@ -69,7 +69,9 @@ class Wrapped(Optimizer):
         named = [name for group in self.param_groups for name in group.get("param_names", ())]
         names = named or [str(number) for number in range(len(tensors))]
         self.tensors, shapes = tensors, tuple(tuple(tensor.shape) for tensor in tensors)
-        self.layout = Layout(tuple(names), shapes) if named else Nameless(tuple(names), shapes)
+        norms = layout_of(self.module).norms if self.module else ()
+        self.layout = Layout(tuple(names), shapes, norms) if named else Nameless(tuple(names), shapes)
+        self.client.check_model(self.layout)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """As torch's; before the first step of a method that keeps vectors from step to step.
@@ -245,6 +247,22 @@ class _AtPoints(Oracle):
         raise InputError(
             "client", self.owner.client.name, "changes the batch, which is in the closure; change it there"
         )
+
+    def drawn(self, name: str, share: float) -> Tensor:
+        """Draws are keyed by rounds and clients.
+
+        Raises:
+            InputError: in any case.
+        """
+        raise InputError("client", self.owner.client.name, "draws by the rounds of a run; a loop of one's own has none")
+
+    def select(self, before_P: Tensor, after_P: Tensor, share: float) -> None:
+        """The batch is the closure's.
+
+        Raises:
+            InputError: in any case.
+        """
+        raise InputError("client", self.owner.client.name, "leaves out examples, which are in the closure")
 
     def _generators(self) -> list[Tensor]:
         on_gpu = [torch.cuda.get_rng_state(self.device)] if self.device.type == "cuda" else []

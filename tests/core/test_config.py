@@ -54,7 +54,7 @@ class Mine(SGD):
             {"client.name": "sam", "client.base": "adam"},
             "client.base = adam: no such client optimiser; did you mean 'adamw'? ",
         ),
-        ({"client.name": "sam", "client.base": "asam"}, "client.base = asam: must be one of adamw, sgd"),
+        ({"client.name": "sam", "client.base": "asam"}, "client.base = asam: must be one of adamw, lion, muon, sgd"),
         ({"data.augment": "cutout", "data.cutout_after": "cutout"}, "data."),
         ({"data.alpha": -1}, "data.alpha = -1: must be at least 0.0"),
         (

@@ -23,6 +23,7 @@ from fedsam.optim.base import ClientOptimizer, Oracle, State
 from fedsam.optim.sgd import SGD
 from tests.support.algorithms import CASES, described
 from tests.support.discovered import ENGINES
+from tests.support.optimisers import in_a_run
 from tests.support.ragged import Ragged
 from tests.support.rounds import ROUNDS, Again, assert_same_models, models
 
@@ -50,9 +51,10 @@ class Full(Refused):
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("optimizer", [name for name in names(OPTIMIZER) if name not in ("late", "adversarial")])
 def test_every_optimiser_comes_to_the_same(optimizer: str, engine: str) -> None:
-    client: dict[str, Any] = {"name": optimizer, "clip_norm": 1.0}
-    client |= {"momentum": 0.9, "persistent": True} if optimizer != "adamw" else {}
-    run = described("fedavg", {}, client, engine, cohort=7, **LARGE)
+    parts = in_a_run(optimizer, clip_norm=1.0)
+    client = parts.pop("client")
+    client |= {"persistent": True} if "momentum" in client else {}
+    run = described("fedavg", {}, client, engine, cohort=7, **LARGE, **parts)
     graphs, before = Graphs(Again), Again.replays
     assert_same_models(models(run), models(run, graphs))
     assert graphs.count > 0

@@ -27,6 +27,7 @@ from fedsam.optim.base import ClientOptimizer, State
 from fedsam.optim.sgd import SGD
 from tests.support.discovered import ENGINES, OTHERS, SLOWEST
 from tests.support.narrow import narrow
+from tests.support.optimisers import in_a_run
 from tests.support.ragged import Ragged
 from tests.support.rounds import assert_same, ragged_run, trained
 
@@ -52,9 +53,9 @@ def plan_round(run: Run) -> tuple[Split, list[ClientPlan]]:
 @pytest.mark.parametrize("engine", OTHERS)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_engines_agree_for_every_optimizer(optimizer: str, engine: str) -> None:
-    client = {"name": optimizer, "batch_size": 4, "epochs": 2, "weight_decay": 0.01, "clip_norm": 1.0}
-    client |= {"momentum": 0.9, "nesterov": True} if optimizer not in ("adamw",) else {}
-    assert_same(trained(ragged_run(SLOWEST, client=client)), trained(ragged_run(engine, client=client)))
+    parts = in_a_run(optimizer, batch_size=4, epochs=2, weight_decay=0.01, clip_norm=1.0)
+    parts["client"] |= {"nesterov": True} if "momentum" in parts["client"] else {}
+    assert_same(trained(ragged_run(SLOWEST, **parts)), trained(ragged_run(engine, **parts)))
 
 
 @pytest.mark.parametrize("engine", OTHERS)

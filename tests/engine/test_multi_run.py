@@ -91,6 +91,10 @@ CLIENTS: dict[str, dict[str, Any]] = {
     "gsam": {"rho": "0.05,0.2"},
     "looksam": {"rho": "0.05,0.2"},
     "fsam": {"rho": "0.05,0.2"},
+    "lion": {"weight_decay": "0.01,0.1"},
+    "muon": {"momentum": "0.5,0.9", "weight_decay": 0.01},
+    "wsam": {"rho": "0.05,0.2"},
+    "esam": {"rho": "0.05,0.2"},
     "adversarial": {"momentum": "0.5,0.9"},
     "late": {"rho": "0.1,0.4", "switch": 1},
 }

@@ -24,20 +24,23 @@ from fedsam.optim.lookbehind import Lookbehind
 from fedsam.optim.looksam import LookSAM
 from fedsam.optim.sam import SAM
 from fedsam.optim.sgd import SGD
+from fedsam.optim.wsam import WSAM
 from fedsam.params import Layout
-from tests.oracles import asam, fsam, gsam, lookbehind, looksam, sam
+from tests.oracles import asam, fsam, gsam, lookbehind, looksam, sam, wsam
 from tests.oracles.descent import Descent
 from tests.oracles.networks import NETWORKS, gradients, random_network
 from tests.support.optimisers import ASCENTS, BASES, Batch, close, flat, on, same, vector, walk
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-FAMILY: list[Any] = [Lookbehind, GSAM, LookSAM, FSAM]
+FAMILY: list[Any] = [Lookbehind, GSAM, LookSAM, FSAM, WSAM]
 CASES: dict[str, tuple[Any, dict[str, Any], Callable[[], Any]]] = {
     "lookbehind": (Lookbehind, {"k": 3, "alpha": 0.4}, lambda: lookbehind.Lookbehind(3, 0.4)),
     "adaptive": (Lookbehind, {"k": 3, "alpha": "adaptive"}, lambda: lookbehind.Lookbehind(3, "global")),
     "per-tensor": (Lookbehind, {"k": 2, "per_tensor": True}, lambda: lookbehind.Lookbehind(2, "tensor")),
     "gsam": (GSAM, {"alpha": 0.6}, lambda: gsam.GSAM(0.6)),
     "looksam": (LookSAM, {"k": 3, "alpha": 0.7}, lambda: looksam.LookSAM(3, 0.7)),
+    "wsam": (WSAM, {"gamma": 0.8}, lambda: wsam.WSAM(0.8, True)),
+    "wsam-coupled": (WSAM, {"gamma": 0.3, "decouple": False}, lambda: wsam.WSAM(0.3, False)),
     "fsam": (FSAM, {"sigma": 0.9, "lmbda": 0.7}, lambda: fsam.FSAM(0.9, 0.7)),
 }
 PLAIN: dict[Any, dict[str, Any]] = {
@@ -45,6 +48,7 @@ PLAIN: dict[Any, dict[str, Any]] = {
     GSAM: {"alpha": 0},
     LookSAM: {"k": 1},
     FSAM: {"sigma": 0},
+    WSAM: {"gamma": 0.5, "decouple": False},
 }
 
 
@@ -54,7 +58,7 @@ def script(*answers: Tensor, t: int = 0) -> Batch:
     return Batch(lambda _: next(left), t=t)
 
 
-@pytest.mark.parametrize("base", ["momentum", "clipped", "adamw"])
+@pytest.mark.parametrize("base", ["momentum", "clipped", "adamw", "lion", "muon"])
 @pytest.mark.parametrize("ascent", ASCENTS)
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("case", CASES)
@@ -122,6 +126,7 @@ def test_lookbehind_at_rho_zero_takes_k_steps_along_one_gradient() -> None:
         *[(Lookbehind(k=k), [k + 1] * 4) for k in (1, 2, 5)],
         (GSAM(), [2] * 4),
         (FSAM(), [2] * 4),
+        (WSAM(), [2] * 4),
         (LookSAM(k=1), [2] * 4),
         (LookSAM(k=3), [2, 1, 1, 2]),
     ],
@@ -259,6 +264,7 @@ def test_alpha_is_a_number_or_adaptive() -> None:
         (LookSAM, {"alpha": -0.1}, "alpha"),
         (FSAM, {"sigma": -0.1}, "sigma"),
         (FSAM, {"lmbda": 1.0}, "lmbda"),
+        (WSAM, {"gamma": 1.0}, "gamma"),
     ],
 )
 def test_impossible_settings_are_refused_by_name(cls: Any, values: dict[str, Any], field: str) -> None:

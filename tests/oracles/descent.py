@@ -1,4 +1,4 @@
-"""The base optimisers: torch.optim's own, given the gradients; clipping by hand."""
+"""The base optimisers: torch.optim's own and those beside this file, given the gradients; clipping by hand."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tests.oracles.lion import Lion
+from tests.oracles.muon import Muon
+
 
 class Descent:
-    """torch.optim.SGD or torch.optim.AdamW over a list of tensors.
+    """torch.optim.SGD, torch.optim.AdamW, Lion or Muon over a list of tensors.
 
     clip: g ← g · min(1, clip_norm / ‖g‖₂), one norm over all tensors, before weight decay (Pascanu et al., ICML 2013,
     algorithm 1). `torch.nn.utils.clip_grad_norm_` adds 1e-6 to the norm and is no oracle.
@@ -18,12 +21,14 @@ class Descent:
 
     def __init__(self, kind: str, weights: list[Tensor], clip_norm: float | None = None, **settings: Any) -> None:
         self.parameters = [nn.Parameter(w.clone()) for w in weights]
-        if kind == "AdamW":
+        if kind in ("AdamW", "Muon"):
             settings["betas"] = settings.pop("beta1"), settings.pop("beta2")
             settings["eps"] = settings.pop("epsilon")
             settings.setdefault("weight_decay", 0.0)  # torch's default is 0.01
-        make = torch.optim.AdamW if kind == "AdamW" else torch.optim.SGD
-        self.optimizer = make(self.parameters, lr=1.0, foreach=False, **settings)
+        if kind in ("AdamW", "SGD"):
+            settings["foreach"] = False
+        kinds: dict[str, Any] = {"AdamW": torch.optim.AdamW, "SGD": torch.optim.SGD, "Lion": Lion, "Muon": Muon}
+        self.optimizer = kinds[kind](self.parameters, lr=1.0, **settings)
         self.clip_norm = clip_norm
         self.times_clipped = 0
 

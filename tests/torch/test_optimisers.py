@@ -33,6 +33,9 @@ PAIRS: dict[str, tuple[Any, dict[str, Any]]] = {
     "lookahead": (fedsam.torch.Lookahead, {"rho": 0.3, "k": 2, "alpha": 0.4}),
     "lookbehind": (fedsam.torch.Lookbehind, {"rho": 0.3, "k": 3, "per_tensor": True}),
     "lookbehind-asam": (fedsam.torch.Lookbehind, {"ascent": optim.ASAM(eta=0.1), "rho": 0.3, "alpha": 0.5}),
+    "samon": (fedsam.torch.SAMON, {"rho": 0.3}),
+    "wsam": (fedsam.torch.WSAM, {"rho": 0.3, "gamma": 0.7}),
+    "wsam-coupled": (fedsam.torch.WSAM, {"rho": 0.3, "gamma": 0.7, "decouple": False}),
     "multistep": (fedsam.torch.Multistep, {"rho": 0.3, "k": 2}),
 }
 BASES: dict[str, tuple[Any, dict[str, Any], Any]] = {
@@ -215,3 +218,11 @@ def test_groups_can_be_added() -> None:
     optimizer.step(closure_of(optimizer, module, batches[0]))
     assert (weights(module) != before_P).all()
     assert [group["lr"] for group in optimizer.param_groups] == [0.1, 0.5]
+
+
+def test_what_normalises_only_the_module_says() -> None:
+    module, _ = random_network("groupnorm")
+    with pytest.raises(InputError, match="must be the module itself"):
+        fedsam.torch.SAMON(module.named_parameters(), lr=0.1)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="no layers that normalise"):
+        fedsam.torch.SAMON(random_network("mlp")[0], lr=0.1)

@@ -32,6 +32,10 @@ class Dirichlet(Partition):
     class: clients are given to classes in proportion to class size, and without `samples_per_client` each class is
     divided evenly among its clients.
 
+    Where all examples are divided, the last clients get what is left, and are more skewed than they drew: of the digits
+    among 50 clients at alpha = 10 the last five have 3.1 classes in effect (1 / Σ_l p_l²), the others 5.0. With
+    `samples_per_client` below N / K (21 of 28 there) no class runs out early, and both have 4.9; the rest is nobody's.
+
     alpha is the sum of the concentration parameters: where another library draws from the symmetric Dir(a, ..., a), the
     same skew is alpha = a L. For the rule that draws per class over clients see `dirichlet_class`.
 

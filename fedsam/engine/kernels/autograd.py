@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
-from fedsam.engine.kernels.base import Head
+from fedsam.engine.kernels.base import Each, Head
 from fedsam.models.attention import PlainAttention
 from fedsam.models.functional import Network
 
@@ -69,6 +69,13 @@ class Autograd:
             leaf = inputs.detach().requires_grad_()
             loss, *_ = self._loss(theta, leaf, head, key, *statistics)
             return torch.autograd.grad(loss.sum(), leaf)[0]
+
+    def losses(
+        self, theta: Tensor, inputs: Tensor, head: Head, *statistics: Tensor, key: Tensor | None = None
+    ) -> Tensor:
+        """Each example's own mean loss in training, [B] or of a block [K, B]; nothing is differentiated."""
+        with torch.no_grad():
+            return self._loss(theta, inputs, Each(**vars(head)), key, *statistics)[0]
 
     def outputs(
         self, theta_P: Tensor, inputs: Tensor, valid_B: Tensor | None, key: Tensor | None, *statistics: Tensor

@@ -76,6 +76,17 @@ class Head:
         return count if weight == 1 else count * weight
 
 
+class Each(Head):
+    """The same end without the mean over examples."""
+
+    def loss(self, outputs: Tensor, *auxiliary: Tensor) -> Tensor:
+        """Each example's mean loss of the main output, [B]; 0 where there is nothing to learn."""
+        losses_B, weight = self.task.losses(outputs, self.targets)
+        if isinstance(weight, Tensor):
+            return torch.where(weight > 0, losses_B / torch.where(weight > 0, weight, 1.0), 0.0)
+        return losses_B / weight
+
+
 class Kernel(Protocol):
     """A way to compute a gradient. No kernel knows the loss: it asks the head for the derivative by the outputs."""
 

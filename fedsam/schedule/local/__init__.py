@@ -1,0 +1,1 @@
+"""Learning rates within a client's round. One schedule, one module."""

@@ -1,0 +1,312 @@
+"""What `fedsam study methods` has found: a table, a figure, and every setting beside them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING, Any
+
+from fedsam.measure.names import split_of, value_of
+from fedsam.measure.score import Score
+from fedsam.run import Run
+from fedsam.runs.records import Record
+from fedsam.runs.shown import Shown
+from fedsam.storage.files import on_disk, replace_file
+from fedsam.storage.text import encoded
+
+if TYPE_CHECKING:
+    from fedsam.reports.sheet import Sheet
+
+LAST = 20
+"""Rounds whose mean a value is."""
+NUMBERS = "accuracy", "rounds_to_target", "bytes_to_target", "lambda_max", "seconds_per_round"
+"""Of a row, each by `_mean` and `_std` over seeds."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A strategy with a client optimiser, searched and trained.
+
+    Args:
+        server, client: their names.
+        run: what was chosen, with its first seed.
+        tried: the values of each trial and how it was judged; None where it failed.
+        best: which trial was chosen.
+        records: of the final runs, by seed.
+    """
+
+    server: str
+    client: str
+    run: Run
+    tried: list[tuple[dict[str, Any], float | None]]
+    best: int
+    records: dict[int, list[Record]]
+
+    @property
+    def name(self) -> str:
+        """For a person."""
+        return f"{self.server} + {self.client}"
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """The values of its own keys."""
+        return self.tried[self.best][0]
+
+    def finals(self) -> dict[int, float]:
+        """The mean of the metric over the last rounds, by seed."""
+        after = self.run.rounds - LAST
+        return {
+            seed: fmean(float(value_of(r)) for r in records if r["round"] > after)
+            for seed, records in self.records.items()
+        }
+
+    def reached(self, target: float) -> dict[int, tuple[int, int]]:
+        """The first recorded round that is at least as good as the target, and the bytes of all clients up and down
+        until then; of the seeds that came there.
+        """
+        found = {}
+        for seed, records in self.records.items():
+            total = 0
+            for record in records:
+                total += int(record.get("bytes_up") or 0) + int(record.get("bytes_down") or 0)
+                if not self.run.learnt.score.is_better(target, value_of(record)):
+                    found[seed] = record["round"], total
+                    break
+        return found
+
+    def sharpness(self) -> list[float]:
+        """λ₁ of the Hessian at the end, of each seed for which it was measured."""
+        found = [records[-1].get("geometry") for records in self.records.values()]
+        return [float(each["eigenvalues"][0]) for each in found if each]
+
+    def seconds(self) -> list[float]:
+        """A round's training, of each seed."""
+        return [sum(r["seconds"] for r in records) / self.run.rounds for records in self.records.values()]
+
+
+@dataclass(frozen=True, repr=False)
+class Methods(Shown):
+    """All methods of a study.
+
+    Args:
+        methods: in the order in which they were compared.
+        skipped: why which pairs were not.
+        failures: of runs, in a line each.
+        out: where all lies.
+        given: the target that was asked for; None = what the first method ends at.
+    """
+
+    methods: list[Method]
+    skipped: dict[str, str]
+    failures: list[str]
+    out: Path
+    given: float | None = None
+
+    @property
+    def score(self) -> Score:
+        """How the metric is told."""
+        return self.methods[0].run.learnt.score
+
+    @property
+    def target(self) -> float:
+        """Of which rounds and bytes are counted."""
+        return fmean(self.methods[0].finals().values()) if self.given is None else self.given
+
+    def ranked(self) -> list[Method]:
+        """The best first."""
+        return sorted(self.methods, key=lambda m: self.score.merit(fmean(m.finals().values())), reverse=True)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row a method, the best first, as plain JSON types; each number by mean and sample standard deviation over
+        seeds (0 for one). Rounds and bytes are of the seeds that came to the target, `reached` says how many.
+        """
+        rows = []
+        for method in self.ranked():
+            reached = list(method.reached(self.target).values())
+            each: dict[str, Sequence[float]] = {
+                "accuracy": list(method.finals().values()),
+                "rounds_to_target": [rounds for rounds, _ in reached],
+                "bytes_to_target": [size for _, size in reached],
+                "lambda_max": method.sharpness(),
+                "seconds_per_round": method.seconds(),
+            }
+            row: dict[str, Any] = {"method": method.name, "server": method.server, "client": method.client}
+            row |= {"chosen": method.chosen, "trials": len(method.tried), "seeds": list(method.records)}
+            row |= {"validation": method.tried[method.best][1], "reached": len(reached)}
+            for name, values in each.items():
+                row[f"{name}_mean"] = fmean(values) if values else None
+                row[f"{name}_std"] = (stdev(values) if len(values) > 1 else 0.0) if values else None
+            rows.append(row)
+        return rows
+
+    def headline(self) -> str:
+        """What the numbers are."""
+        first = self.methods[0]
+        split, seeds = split_of(next(iter(first.records.values()))[-1]), len(first.records)
+        whose = f"that of {first.name}" if self.given is None else "as given"
+        return (
+            f"{split} {self.score.words}, mean of the last {LAST} rounds, {seeds} seed{'s' * (seeds > 1)}; "
+            f"target {self.score.text(self.target)}, {whose}"
+        )
+
+    def table(self) -> tuple[Sequence[str], list[Sequence[str]]]:
+        """A line for each method."""
+        heads = ("strategy", "client", "chosen", self.score.label(), "rounds", "MB", "λ₁", "s per round")
+        return heads, [
+            (
+                *(row["server"], row["client"], in_words(row["chosen"])),
+                self.score.cell(row["accuracy_mean"], row["accuracy_std"]),
+                "–" if row["rounds_to_target_mean"] is None else f"{row['rounds_to_target_mean']:.0f}",
+                "–" if row["bytes_to_target_mean"] is None else f"{row['bytes_to_target_mean'] / 1e6:.1f}",
+                "–" if row["lambda_max_mean"] is None else f"{row['lambda_max_mean']:.2f}",
+                f"{row['seconds_per_round_mean']:.4f}",
+            )
+            for row in self.rows()
+        ]
+
+    def plot(self) -> Sheet:
+        """The metric against rounds and bytes to the target, sharpness and time, a point for each method."""
+        from fedsam.reports.palette import COLOURS
+        from fedsam.reports.sheet import Sheet
+
+        rows = self.rows()
+        figure = Sheet(figsize=(10, 8), dpi=150, layout="constrained")
+        clients = list(dict.fromkeys(method.client for method in self.methods))
+        for place, (name, label) in enumerate(AXES.items()):
+            axes = figure.add_subplot(2, 2, place + 1)
+            for number, client in enumerate(clients):
+                own = [row for row in rows if row["client"] == client and row[f"{name}_mean"] is not None]
+                across, up = ([row[f"{key}_mean"] for row in own] for key in (name, "accuracy"))
+                marker = MARKERS[number // len(COLOURS) % len(MARKERS)]
+                up = [self.score.scale * value for value in up]
+                axes.scatter(across, up, color=COLOURS[number % len(COLOURS)], marker=marker, s=26, label=client)
+            for row in unbeaten(rows, name):
+                at = row[f"{name}_mean"], self.score.scale * row["accuracy_mean"]
+                axes.annotate(row["method"], at, xytext=(4, 3), textcoords="offset points", fontsize=6.5)
+            if name != "rounds_to_target" and any(row[f"{name}_mean"] for row in rows):
+                axes.set_xscale("log")
+            axes.set_xlabel(label)
+            axes.set_ylabel(self.score.label())
+            axes.grid(alpha=0.25, linewidth=0.6)
+            axes.spines[["top", "right"]].set_visible(False)
+        handles, labels = figure.axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=6, frameon=False, fontsize=8)
+        return figure
+
+
+AXES = {
+    "rounds_to_target": "rounds to the target",
+    "bytes_to_target": "bytes to the target, all clients, up and down",
+    "lambda_max": "λ₁ of the Hessian at the end",
+    "seconds_per_round": "seconds per round",
+}
+MARKERS = "o", "s", "^"
+
+
+def unbeaten(rows: Sequence[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    """Of rows with the best first, those before which none has as little of a quantity."""
+    found: list[dict[str, Any]] = []
+    for row in rows:
+        there = row[f"{name}_mean"]
+        if there is not None and (not found or there < found[-1][f"{name}_mean"]):
+            found.append(row)
+    return found
+
+
+def in_words(chosen: Mapping[str, Any]) -> str:
+    """The chosen values, without their groups where that is clear."""
+    return " ".join(f"{key}={value}" for key, value in chosen.items())
+
+
+def write(found: Methods, shared: Mapping[str, Any]) -> None:
+    """Write methods.json, .csv, .md and .toml, and the figure as PNG and SVG.
+
+    Args:
+        shared: the keys that all methods have in common.
+    """
+    told = {
+        "target": found.target,
+        "shared": dict(shared),
+        "methods": found.rows(),
+        "search": {method.name: [{**keys, "value": value} for keys, value in method.tried] for method in found.methods},
+        "skipped": found.skipped,
+        "failures": found.failures,
+    }
+    texts = {
+        "methods.json": json.dumps(told, indent=2) + "\n",
+        "methods.csv": as_csv(found.rows()),
+        "methods.md": as_markdown(found),
+        "methods.toml": as_toml(found, shared),
+    }
+    with on_disk(found.out / "methods.json"):
+        for name, text in texts.items():
+            replace_file(found.out / name, encoded(text))
+        figure = found.plot()
+        for kind in ("png", "svg"):
+            figure.savefig(found.out / f"methods.{kind}")
+
+
+def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """One line a method, all digits."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    numbers = [f"{name}_{part}" for name in NUMBERS for part in ("mean", "std")]
+    writer.writerow(["server", "client", "chosen", "trials", "validation", "seeds", "reached", *numbers])
+    for row in rows:
+        before = row["server"], row["client"], in_words(row["chosen"]), row["trials"], row["validation"]
+        writer.writerow([*before, len(row["seeds"]), row["reached"], *(row[name] for name in numbers)])
+    return text.getvalue()
+
+
+def as_markdown(found: Methods) -> str:
+    """The table, its headline, and what was left out and why."""
+    heads, cells = found.table()
+    lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}", *(f"| {' | '.join(line)} |" for line in cells)]
+    why: dict[str, list[str]] = {}
+    for pair, reason in found.skipped.items():
+        why.setdefault(reason.partition(": ")[2] or reason, []).append(pair)
+    left = [f"- {', '.join(names[:3])}{f' and {len(names) - 3} more' * (len(names) > 3)}: {reason}" for reason, names in why.items()]
+    failed = [f"- {failure}" for failure in found.failures]
+    parts = [found.headline() + ".", "\n".join(lines)]
+    parts += ["Not compared:\n\n" + "\n".join(left)] if left else []
+    parts += ["Failed:\n\n" + "\n".join(failed)] if failed else []
+    return "\n\n".join(parts) + "\n"
+
+
+def as_toml(found: Methods, shared: Mapping[str, Any]) -> str:
+    """The shared keys and, in a table for each method, its parts and the chosen values."""
+
+    def lines(keys: Mapping[str, Any]) -> list[str]:
+        return [f"{json.dumps(key)} = {json.dumps(value, ensure_ascii=False)}" for key, value in keys.items()]
+
+    parts = ["[shared]", *lines({key: "none" if value is None else value for key, value in shared.items()})]
+    for method in found.ranked():
+        names = {"server.name": method.server, "client.name": method.client}
+        parts += ["", f"[{json.dumps(method.name)}]", *lines({**names, **method.chosen})]
+    return "\n".join(parts) + "\n"
+
+
+def show(found: Methods) -> None:
+    """The table, for a person, and where the figure is."""
+    from rich.console import Console
+    from rich.table import Table
+
+    heads, cells = found.table()
+    table = Table(title=found.headline(), title_justify="left")
+    for head in heads:
+        table.add_column(head, justify="left" if head in heads[:3] else "right", overflow="fold")
+    for line in cells:
+        table.add_row(*line)
+    console = Console()
+    console.print(table, highlight=False)
+    if found.skipped:
+        console.print(f"{len(found.skipped)} pairs not compared; methods.md says why", highlight=False)
+    if found.failures:
+        console.print(f"{len(found.failures)} runs failed; methods.md names them", highlight=False)
+    for label, name in (("figure", "methods.png"), ("table", "methods.csv"), ("settings", "methods.toml")):
+        console.print(f"{label}: {found.out / name}", highlight=False, soft_wrap=True)
