@@ -15,6 +15,10 @@ Product = Callable[[Tensor], Tensor]
 """H v of a symmetric H, [P] to [P]."""
 
 
+AROUND = 3
+"""Ritz values beside those that are wanted, without which a gap says little."""
+
+
 class Lanczos:
     """An orthonormal basis Q of a Krylov space, a row for each vector, and H in it: T = Q H Qᵀ.
 
@@ -107,7 +111,8 @@ def largest(
         rounding = 10 * torch.finfo(lanczos.basis_MP.dtype).eps * float(np.abs(values_M).max())
         whole = lanczos.made == lanczos.basis_MP.shape[1]
         enough = lanczos.made >= k and not (closed and not whole and turned < k)
-        if enough and (whole or closed or _found(values_M, residuals_M, k, tolerance, rounding)):
+        seen = lanczos.made >= k + AROUND and _found(values_M, residuals_M, k, tolerance, rounding)
+        if enough and (whole or closed or seen):
             return values_M[:k].copy(), lanczos.vectors(vectors_MM[:, :k])
         if closed:
             turned += 1

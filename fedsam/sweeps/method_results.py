@@ -270,7 +270,10 @@ def as_markdown(found: Methods) -> str:
     why: dict[str, list[str]] = {}
     for pair, reason in found.skipped.items():
         why.setdefault(reason.partition(": ")[2] or reason, []).append(pair)
-    left = [f"- {', '.join(names[:3])}{f' and {len(names) - 3} more' * (len(names) > 3)}: {reason}" for reason, names in why.items()]
+    some = {
+        reason: ", ".join(names[:3]) + f" and {len(names) - 3} more" * (len(names) > 3) for reason, names in why.items()
+    }
+    left = [f"- {names}: {reason}" for reason, names in some.items()]
     failed = [f"- {failure}" for failure in found.failures]
     parts = [found.headline() + ".", "\n".join(lines)]
     parts += ["Not compared:\n\n" + "\n".join(left)] if left else []
