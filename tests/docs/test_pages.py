@@ -89,6 +89,14 @@ def test_commands_name_keys_and_options_that_there_are(page: Path, inside: Path)
             assert settings.rounds >= 1
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_errors_are_told_as_the_page_says(page: Path) -> None:
+    for line, told in re.findall(r"```console\n\$ fedsam run (.*)\n(error: .*)\n```", page.read_text()):
+        with pytest.raises(fedsam.InputError) as caught:
+            Run.from_keys(parse(line.split()))
+        assert f"error: {caught.value}" == told
+
+
 def test_pages_begin_with_what_they_let_you_do() -> None:
     kinds = ("guide", "start", "concepts", "develop")
     for page in (page for kind in kinds for page in (DOCS / kind).glob("*.md")):
