@@ -165,7 +165,7 @@ def find(root: type[C], name: str) -> type[C]:
     if name.isidentifier() and (cls := _defined(root, name)) is not None:
         return cls
     known = names(root)
-    close = difflib.get_close_matches(name, known, n=1)
+    close = difflib.get_close_matches(name.lower(), known, n=1) or [":".join(name.rsplit(".", 1))] * ("." in name)
     hint = f"did you mean {close[0]!r}? " if close else ""
     raise InputError(
         "name", name, f"no such {root.kind}; {hint}there are {', '.join(known)}, or your own package.module:Class"

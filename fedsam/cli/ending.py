@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ from fedsam.cli import streams
 from fedsam.errors import FedsamError, InputError, Interrupted, one_line
 
 CHEAPER = "lower client.batch_size, engine.block, cohort, or the sizes of the model and of the data"
+TWICE = re.compile(r"( Did you mean '[^']*'\?)(?:\1)+")
+"""What typer and click both add to a word that is no command."""
 
 
 def carry_out(app: typer.Typer, arguments: Sequence[str]) -> NoReturn:
@@ -80,7 +83,7 @@ def _broken(error: BaseException) -> str:
 
 def _usage(error: click.ClickException) -> str:
     context = getattr(error, "ctx", None)
-    message = error.format_message().rstrip(".")
+    message = TWICE.sub(r"\1", error.format_message().rstrip("."))
     if isinstance(error, click.NoSuchOption) and _is_key(name := error.option_name.lstrip("-")):
         message = f"No such option {error.option_name!r}; settings have no dashes: {name}=VALUE"
     more = f"; see {context.command_path} --help" if context is not None else ""

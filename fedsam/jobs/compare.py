@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fedsam.experiments.digits import settings as demonstration
-from fedsam.jobs.keys import keys_of
+from fedsam.jobs.keys import keys_of, must_be_runs
 from fedsam.jobs.watched import watched
 from fedsam.run import Run
 from fedsam.sweeps import grid
@@ -45,6 +45,7 @@ def compare(
     """
     if isinstance(run, Mapping):
         runs = dict(run)
+        must_be_runs(*runs.values())
         runs = {name: each.from_keys(keys_of(each, keys)) for name, each in runs.items()} if keys else runs
     else:
         given = keys_of(run, keys)

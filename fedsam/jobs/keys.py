@@ -7,7 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from fedsam.config import Component, Config, name_for, root_of
+from fedsam.errors import InputError
 from fedsam.run import Run
+
+
+def must_be_runs(*given: object) -> None:
+    """Refuse what is no description of a run.
+
+    Raises:
+        InputError: with how one is made.
+    """
+    for each in given:
+        if not isinstance(each, Run):
+            made = "Run.from_keys({...})" if isinstance(each, Mapping) else "Run(client=SAM(), rounds=50)"
+            raise InputError("run", InputError.ABSENT, f"a {type(each).__name__} is no run; make one: {made}")
 
 
 def keys_of(run: Run | None, keys: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -18,6 +31,8 @@ def keys_of(run: Run | None, keys: Mapping[str, Any] | None) -> dict[str, Any]:
     >>> keys_of(Run(client=SAM(rho=0.1, lr=0.5), rounds=5), {"rounds": 7})
     {'client.name': 'sam', 'client.lr': 0.5, 'client.rho': 0.1, 'rounds': 7}
     """
+    if run is not None:
+        must_be_runs(run)
     given = {key: _named(key, value) for key, value in (keys or {}).items()}
     return {**(_chosen(run) if run is not None else {}), **given}
 

@@ -116,7 +116,8 @@ def partition(run: Run | None = None, keys: Mapping[str, Any] | None = None) -> 
     Raises:
         InputError: the data cannot be read or divided so.
     """
-    found = run if run is not None and not keys else Run.from_keys({"cohort": 1, **keys_of(run, keys)})
+    chosen = keys_of(run, keys)
+    found = run if run is not None and not keys else Run.from_keys({"cohort": 1, **chosen})
     with under("data"):
         federation = federation_of(found.data, found.seed, task=found.learnt)
     return Division(found, federation.label_counts(range(federation.clients)), federation.spec.classes)

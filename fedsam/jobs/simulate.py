@@ -11,6 +11,7 @@ from fedsam.engine.base import Engine
 from fedsam.errors import InputError
 from fedsam.federated.simulate import resume as go_on
 from fedsam.federated.simulate import simulate as begin
+from fedsam.jobs.keys import must_be_runs
 from fedsam.jobs.watched import Callback, listeners_of, watched
 from fedsam.run import Run
 from fedsam.runs.directory import RunDirectory
@@ -44,6 +45,7 @@ def simulate(
         RunError: the loss is no longer finite, memory or disk are full.
         Interrupted: it was stopped.
     """
+    must_be_runs(run)
     return _told(partial(begin, run), listener, stop, callbacks, quiet)
 
 

@@ -32,7 +32,7 @@ def markdown() -> str:
     for group, members in groupby(rows, key=lambda row: row.key.rpartition(".")[0]):
         cells = []
         for row in members:
-            default = "none" if row.default is None else str(row.default)
+            default = "none" if row.default is None else str(row.default) or '""'
             cells.append([f"`{row.key}`", " ".join(row.of), f"`{default}`", row.allowed, row.help, row.source])
         lines.append(f"## {ABOUT.get(group, group.capitalize())}\n\n{table(HEADER, cells)}")
     return "\n".join(lines)

@@ -145,6 +145,7 @@ def test_a_person_sees_progress_engine_and_result(inside: Path, capsys: pytest.C
         (["geometry", "nowhere"], "error: nowhere is not a run directory: there is no run.json in it"),
         (["report", "nowhere"], "error: nowhere: there is nothing there; give a run directory"),
         (["bench", "nothing"], "error: no such case 'nothing'; there are "),
+        (["runn"], "error: No such command 'runn'. Did you mean 'run'?; see fedsam --help"),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(

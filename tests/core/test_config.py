@@ -30,6 +30,8 @@ class Mine(SGD):
     [
         ({"client.nme": 1}, "client.nme = 1: no such key here; there are "),
         ({"client.rhoo": 1, "client.name": "sam"}, "client.rhoo = 1: no such key here; did you mean 'rho'? there are "),
+        ({"average.name": "SWA"}, "average.name = SWA: no such average; did you mean 'swa'? there are "),
+        ({"client.name": "mine.Own"}, "client.name = mine.Own: no such client optimiser; did you mean 'mine:Own'? "),
         ({"client": "sam"}, "client = sam: is a group of keys; did you mean client.name=sam?"),
         (
             {"clint.name": "sam"},

@@ -89,6 +89,36 @@ def test_commands_name_keys_and_options_that_there_are(page: Path, inside: Path)
             assert settings.rounds >= 1
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_errors_are_told_as_the_page_says(page: Path) -> None:
+    for line, told in re.findall(r"```console\n\$ fedsam run (.*)\n(error: .*)\n```", page.read_text()):
+        with pytest.raises(fedsam.InputError) as caught:
+            Run.from_keys(parse(line.split()))
+        assert f"error: {caught.value}" == told
+
+
+def test_every_field_of_a_record_is_told() -> None:
+    page = (DOCS / "reference" / "records.md").read_text(encoding="utf-8")
+    fields = set(re.findall(r"`(\w+)`", page))
+    common = {"rounds": 4, "evaluate_every": 2, "cohort": 4, "data.clients": 10}
+    average = {"average.name": "swa", "average.start": 0.25, "average.cycle": 1}
+    own = {"data.local_test": 0.2, "local.every": 2, "diagnostics.every": 2}
+    flatness = {"geometry.every": 4, "geometry.images": 20, "geometry.trace_vectors": 2}
+    system = {"system.name": "simulated", "system.dropout": 0.3, "attack.name": "pgd", "attack_images": 20}
+    for given in ({**average, **own, **flatness}, system):
+        record = fedsam.simulate(Run.from_keys({**common, **given}), quiet=True).metrics[-1]
+        for key in names_of(record):
+            name = re.sub(r"accuracy$", "METRIC", re.sub(r"(^|_)test_", r"\1SPLIT_", key))
+            assert name in fields or name in page.replace(",", " ").split(), name
+
+
+def names_of(record: dict[str, Any]) -> Iterator[str]:
+    for name, value in record.items():
+        yield name
+        if isinstance(value, dict):
+            yield from names_of(value)
+
+
 def test_pages_begin_with_what_they_let_you_do() -> None:
     kinds = ("guide", "start", "concepts", "develop")
     for page in (page for kind in kinds for page in (DOCS / kind).glob("*.md")):
@@ -101,6 +131,17 @@ def test_every_page_is_two_clicks_away() -> None:
     navigation = (ROOT / "mkdocs.yml").read_text()
     for page in PAGES:
         assert f" {page.relative_to(DOCS).as_posix()}\n" in navigation, page.name
+
+
+def test_every_command_has_its_options_on_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(DOCS / "hooks")
+    import commands as hook  # type: ignore[import-not-found]
+
+    page = hook.page()
+    for command in ("run", "compare", "sweep", "tune", "study heterogeneity", "geometry", "report", "reproduce"):
+        assert f"\n## fedsam {command}\n" in page
+    tune = page.partition("## fedsam tune\n")[2].partition("\n## ")[0]
+    assert all(f"`--{option}`" in tune for option in ("trials", "search", "grace", "workers", "out"))
 
 
 def test_the_pictures_are_those_of_the_partitions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

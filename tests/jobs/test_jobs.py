@@ -310,3 +310,13 @@ def test_a_job_runs_in_a_thread() -> None:
     thread.start()
     thread.join()
     assert len(found) == 1
+
+
+def test_what_is_no_run_is_told_in_a_line() -> None:
+    keys: Any = {"rounds": 2}
+    for job in (fedsam.simulate, fedsam.partition, fedsam.tune, lambda run: fedsam.compare({"A": run})):
+        with pytest.raises(InputError, match=r"^run: a dict is no run; make one: Run\.from_keys\({\.\.\.}\)$"):
+            job(keys)
+    wrong: Any = "sam"
+    with pytest.raises(InputError, match="a str is no run; make one: Run"):
+        fedsam.simulate(wrong)
