@@ -185,7 +185,8 @@ class Methods(Shown):
                 marker = MARKERS[number // len(COLOURS) % len(MARKERS)]
                 up = [self.score.scale * value for value in up]
                 axes.scatter(across, up, color=COLOURS[number % len(COLOURS)], marker=marker, s=26, label=client)
-            for row in unbeaten(rows, name):
+            front = unbeaten(rows, name)
+            for row in (*front[:1], *front[1:][-1:]):  # the best, and the cheapest of those that none beats in both
                 at = row[f"{name}_mean"], self.score.scale * row["accuracy_mean"]
                 axes.annotate(row["method"], at, xytext=(4, 3), textcoords="offset points", fontsize=6.5)
             if name != "rounds_to_target" and any(row[f"{name}_mean"] for row in rows):
@@ -270,10 +271,10 @@ def as_markdown(found: Methods) -> str:
     why: dict[str, list[str]] = {}
     for pair, reason in found.skipped.items():
         why.setdefault(reason.partition(": ")[2] or reason, []).append(pair)
-    some = {
-        reason: ", ".join(names[:3]) + f" and {len(names) - 3} more" * (len(names) > 3) for reason, names in why.items()
-    }
-    left = [f"- {names}: {reason}" for reason, names in some.items()]
+    left = [
+        f"- {', '.join(names[:3])}{f' and {len(names) - 3} more' * (len(names) > 3)}: {reason}"
+        for reason, names in why.items()
+    ]
     failed = [f"- {failure}" for failure in found.failures]
     parts = [found.headline() + ".", "\n".join(lines)]
     parts += ["Not compared:\n\n" + "\n".join(left)] if left else []

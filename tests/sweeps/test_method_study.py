@@ -34,9 +34,16 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Methods:
     return study({**keys, "server.name": SERVERS, "client.name": CLIENTS}, 2, 3, Progress(quiet=True), out=out)
 
 
-def written(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    lines = (path / "metrics.jsonl").read_text().splitlines()
-    return json.loads((path / "run.json").read_text())["keys"], [json.loads(line) for line in lines]
+def written(folder: Path, **wanted: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Keys and records of the one run in a folder that has these keys."""
+    found = []
+    for path in folder.glob("*/run.json"):
+        keys = json.loads(path.read_text())["keys"]
+        if all(keys.get(key.replace("__", ".")) == value for key, value in wanted.items()):
+            lines = (path.parent / "metrics.jsonl").read_text().splitlines()
+            found.append((keys, [json.loads(line) for line in lines]))
+    (one,) = found
+    return one
 
 
 def test_every_strategy_and_every_client_is_compared_or_left_out_with_a_reason() -> None:
@@ -117,18 +124,18 @@ def test_the_best_trial_on_held_out_examples_is_the_one_that_is_trained(done: Me
     assert set(done.skipped) == {"fedgf + sgd", *(f"{server} + samon" for server in SERVERS)}
     for method in done.methods:
         values = []
-        for number, (trial, judged) in enumerate(method.tried):
-            folder = f"{method.server}---{method.client}--trial-{number}-seed100"
-            keys, records = written(done.out / "search" / folder)
+        names = {"server__name": method.server, "client__name": method.client}
+        for trial, judged in method.tried:
+            own = {key.replace(".", "__"): value for key, value in trial.items()}
+            keys, records = written(done.out / "search", seed=100, **names, **own)
             assert keys["data.validation"] == 0.2
-            assert all(keys[key] == value for key, value in trial.items())
             values.append(
                 fmean(record["validation_accuracy"] for record in records[-1:])
             )  # of round 6; 4 is two thirds
             assert judged == values[-1]
         assert method.best == values.index(max(values))
         for seed in (0, 1):
-            keys, records = written(done.out / "final" / f"{method.server}---{method.client}-seed{seed}")
+            keys, records = written(done.out / "final", seed=seed, **names)
             assert keys["data.validation"] == 0.0
             assert all(keys[key] == value for key, value in method.chosen.items())
             assert method.records[seed] == records
@@ -141,7 +148,8 @@ def test_rows_are_what_the_final_runs_wrote(done: Methods) -> None:
     plain = next(row for row in rows if row["method"] == "fedavg + sgd")
     assert done.target == plain["accuracy_mean"]
     for row in rows:
-        runs = [written(done.out / "final" / f"{row['server']}---{row['client']}-seed{s}")[1] for s in (0, 1)]
+        names = {"server__name": row["server"], "client__name": row["client"]}
+        runs = [written(done.out / "final", seed=seed, **names)[1] for seed in (0, 1)]
         ends = [fmean(record["test_accuracy"] for record in records) for records in runs]
         assert row["accuracy_mean"] == pytest.approx(fmean(ends))
         assert row["accuracy_std"] == pytest.approx(abs(ends[0] - ends[1]) / math.sqrt(2))
