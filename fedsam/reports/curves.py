@@ -29,6 +29,8 @@ def curves(metrics: Metrics, score: Score, about: str) -> Sheet:
         score: how the metric is told.
         about: data and cohort, with which the title begins.
     """
+    from matplotlib.ticker import MaxNLocator
+
     from fedsam.reports.sheet import Sheet
 
     figure = Sheet(figsize=(8, 5), dpi=150, layout="constrained")
@@ -54,6 +56,7 @@ def curves(metrics: Metrics, score: Score, about: str) -> Sheet:
     less = f"; the first {len(shown)} of {len(metrics)} settings" if left_out else ""
     axes.set_title(f"{about}: {spread}{less}", loc="left", fontsize=11)
     axes.set_xlabel("round")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel(score.label(split))
     axes.set_xlim(0, None)
     if score.share:
