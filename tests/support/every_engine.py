@@ -76,9 +76,26 @@ def same_everywhere(run: Run, clients: int, close: float = 1e-10) -> None:
     """The weights of the loop are those of the cohort, of Ray and of Flower, to rounding; and none of them stands for
     another.
     """
+    loop = same_in_process(run, clients, close)
+    assert_close(on("ray", run, **{"engine.workers": 2}), loop, close)
+
+
+def same_in_process(run: Run, clients: int, close: float = 1e-10) -> Result:
+    """As `same_everywhere`, without Ray, which takes seconds to start; the result of the loop."""
     loop = on("loop", run)
     for name, other in (("cohort", on("cohort", run, **{"engine.block": 3})), ("flower", on_flower(run, clients))):
         assert other.engine == name
-        assert float((weights(other) - weights(loop)).abs().max()) <= close
-    ray = on("ray", run, **{"engine.workers": 2})
-    assert float((weights(ray) - weights(loop)).abs().max()) <= close
+        assert_close(other, loop, close)
+    return loop
+
+
+def assert_close(one: Result, other: Result, close: float = 1e-10) -> None:
+    """No weight is further from the other's than that, and no score of the model, relative to its size."""
+    assert float((weights(one) - weights(other)).abs().max()) <= close
+    for record, wanted in zip(one.metrics, other.metrics, strict=True):
+        assert scores(record) == pytest.approx(scores(wanted), rel=100 * close, abs=100 * close)
+
+
+def scores(record: dict[str, Any]) -> dict[str, Any]:
+    """What a record holds of the test sets."""
+    return {name: value for name, value in record.items() if name.startswith(("test_", "unseen_"))}
