@@ -5,6 +5,7 @@ Shapes: N examples, K clients asked for, L classes.
 
 from __future__ import annotations
 
+import logging
 import os
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -93,6 +94,8 @@ class StoredFederation(Federation):
         images = self._skew is not None and isinstance(self.spec, ImageSpec)
         return self._skew.table(self._seed, ids, self.spec.shape[2]) if self._skew and images else {}
 
+
+log = logging.getLogger("fedsam")
 
 Strata = Callable[[np.ndarray], np.ndarray | None]
 
@@ -195,7 +198,11 @@ class Partitioned(Dataset, DivisionKeys):
         Raises:
             InputError: the partition, the hold-out or the label noise is impossible.
         """
+        there = len(train)
         train, test, further = self._parted(spec, train, test, seed)
+        if partition.positions and len(train) < there:
+            told = "its positions count the %s training examples that data.unseen leaves of %s"
+            log.warning(f"data.partition={partition.name}: {told}", len(train), there)
         partition = partition.of_groups(train.groups, spec.groups)
         strata = strata_of(train.targets)
         classes = np.zeros(len(train), dtype=np.int64) if strata is None else strata

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from fedsam.border.budget import Need, must_fit
-from fedsam.config import Component, key, outsized
-from fedsam.errors import under
+from fedsam.config import Component, find, key, names, outsized
+from fedsam.errors import InputError, under
 from fedsam.models.adapters.base import Adapter
 from fedsam.models.initialise import Form, built, initialised
 from fedsam.models.weights import put_in
@@ -73,6 +73,10 @@ class Model(Component):
             InputError: it cannot; see `fedsam.models.initialise.initialised`.
         """
         ours, form = ":" not in self.name, form or Form.of_images(shape, classes)
+        if ours and len(form.outputs) == 3 and "masks" not in self.requires:
+            others = [name for name in names(Model) if "masks" in find(Model, name).requires]
+            told = "gives one output for an image, and the task needs one for each pixel"
+            raise InputError("name", self.name, f"{told}; use {', '.join(others)}")
         if ours:  # others' code is called once only, since it may do more than build
             number = self._parameters(form)
             field, given = next(iter(outsized(self).items()), ("name", self.name))

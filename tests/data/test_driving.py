@@ -154,6 +154,16 @@ def test_users_of_feddrive_are_clients(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace(f'"{stems[0]}_leftImg8bit.png", ', ""))
     told = "train/all_data_0.json: user 'aachen1' has 1 x and 2 y, and num_samples says 2"
     assert told in refused(Cityscapes, tmp_path, users="heterogeneous")
+    users(tmp_path / "other", **{**own, "aachen0": []})
+    assert "train/all_data_0.json: user 'aachen0' has no examples" in refused(Cityscapes, tmp_path, users="other")
+
+
+def test_a_mask_of_another_size_is_named(tmp_path: Path) -> None:
+    cityscapes(tmp_path)
+    write_bytes(tmp_path / "gtFine/train/ulm/ulm_000001_000019_gtFine_labelIds.png", EVERY_BYTE[:, :8])
+    told = "ulm_000001_000019_gtFine_labelIds.png is 16 x 8 (height x width), its image is 16 x 16"
+    for size in ("", "512x1024"):
+        assert told in refused(Cityscapes, tmp_path, size=size)
 
 
 def test_a_domain_is_a_client_or_a_weather_is(tmp_path: Path) -> None:

@@ -13,13 +13,13 @@ import pytest
 
 import fedsam
 from fedsam import InputError, Run
-from fedsam.config import Component
+from fedsam.config import Component, resolve
 from fedsam.data.base import Dataset, Federation, Split
 from fedsam.data.gate import Gate
 from fedsam.data.images.intake import ImageIntake
 from fedsam.data.images.spec import ImageSpec
 from fedsam.data.intake import Intake
-from fedsam.data.partition.base import Assignment
+from fedsam.data.partition.base import Assignment, Partition
 from fedsam.data.partition.grouped import Grouped
 from fedsam.data.partition.iid import IID
 from fedsam.data.partition.natural import Natural
@@ -166,6 +166,19 @@ def test_a_number_of_cities_is_drawn_by_the_seed() -> None:
     assert len(set(drawn)) == 6
     again = Cities(unseen="2", clients=3, partition="natural").replace(clients=2).load(7).further["unseen"]
     assert tuple(np.unique(again.groups).tolist()) == drawn[7]  # whatever the partition
+
+
+def test_positions_count_what_is_left_and_that_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "split.json").write_text("[[0, 1], [3]]")
+    divided = resolve(Partition, {"name": "file", "split_file": str(tmp_path / "split.json")})
+    federation = Cities(partition=divided, clients=2, unseen="rome").load(0)
+    left = [n for n in range(24) if n not in of_city(0)]
+    assert owned(federation) == [[left[0], left[1]], [left[3]]]
+    told = f"data.partition=file: its positions count the {len(left)} training examples that data.unseen leaves of 24"
+    assert caplog.messages == [told]
+    caplog.clear()
+    Cities(partition=divided, clients=2).load(0)
+    assert not caplog.messages
 
 
 @pytest.mark.parametrize("given", ["oslo,cairo", "[cairo, oslo]", ["oslo", "cairo"], "oslo,cairo,"])

@@ -79,12 +79,15 @@ def test_classes_may_have_names(tmp_path: Path) -> None:
         ("user_id", "user", "federated_train.csv has no column 'user_id'; it has user, image_id, class"),
         ("fd2c", "none", "none.jpg (row 4 of federated_train.csv) is not there"),
         ("\n7,", "\n,", "has an empty 'user_id' in row 3"),
+        ("ab1c", "", "has an empty 'image_id' in row 3"),
+        (",0\n", "\n", "federated_train.csv: row 3 has 2 cells, and the head 3"),
+        ("ab1c", "ab\udcf6c", "federated_train.csv: byte 0xf6 in line 3, column 5 is not UTF-8"),
     ],
 )
 def test_a_bad_row_is_named(tmp_path: Path, before: str, after: str, told: str) -> None:
     write(tmp_path)
     path = tmp_path / "federated_train.csv"
-    path.write_text(path.read_text().replace(before, after, 1))
+    path.write_text(path.read_text().replace(before, after, 1), encoding="utf-8", errors="surrogateescape")
     with pytest.raises(InputError) as error:
         load(tmp_path)
     assert told in str(error.value)

@@ -153,6 +153,13 @@ def test_what_mixes_labels_is_refused(changes: dict[str, Any]) -> None:
         Run.from_keys({**common, **changes})
 
 
+@pytest.mark.parametrize("model", ["mlp", "cnn"])
+def test_a_model_of_whole_images_is_refused_and_others_are_named(model: str) -> None:
+    told = rf"model\.name = {model}: gives one output for an image, and .* each pixel; use bisenetv2, lraspp, unet$"
+    with pytest.raises(InputError, match=told):
+        Simulation(Run.from_keys({"data.name": "shapes", "model.name": model, "data.domain_samples": 4}))
+
+
 def test_shapes_are_divided_by_what_they_show() -> None:
     federation = Simulation(
         Run.from_keys(

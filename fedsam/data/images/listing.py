@@ -90,7 +90,7 @@ class Reader:
         self.files, self.size = listing.files, size
         self.relabel, self.classes = listing.relabel, listing.classes or 0
         self.masked = listing.masked
-        first = self._opened(int(listing.train.inputs[0]), False, size)
+        first, _ = self._opened(int(listing.train.inputs[0]), False)
         self.shape: tuple[int, int, int] = (first.shape[0], first.shape[1], first.shape[2])
 
     @property
@@ -161,20 +161,20 @@ class Reader:
             ValueError: a file cannot be used; the message names it.
         """
         for place, at in enumerate(positions.tolist()):
-            pixels = self._opened(at, False, self.size)
+            pixels, sides = self._opened(at, False)
             if pixels.shape[:2] != self.shape[:2]:
                 raise ValueError(f"{self.files.name(at)} is {_sides(pixels)}, others are {_sides(images[0])}")
             if pixels.shape[2] > self.shape[2]:
                 raise ValueError(f"{self.files.name(at)} has colour, and the first training image has none")
             images[place] = pixels
             if masks is not None:
-                masks[place] = self._mask(at, pixels if self.size is None else None)
+                masks[place] = self._mask(at, sides)
 
-    def _mask(self, at: int, image: np.ndarray | None) -> np.ndarray:
+    def _mask(self, at: int, image: str) -> np.ndarray:
         name = self.files.name(at, mask=True)
-        mask = self._opened(at, True, self.size)
-        if image is not None and mask.shape != image.shape[:2]:
-            raise ValueError(f"{name} is {_sides(mask)} (height x width), its image is {_sides(image)}")
+        mask, sides = self._opened(at, True)
+        if sides != image:
+            raise ValueError(f"{name} is {sides} (height x width), its image is {image}")
         if self.relabel is not None:
             return np.asarray(self.relabel[mask])
         wrong = (mask >= self.classes) & (mask != IGNORE)
@@ -183,8 +183,8 @@ class Reader:
             raise ValueError(f"{name} has the class {mask[wrong][0]}, {told}")
         return mask
 
-    def _opened(self, at: int, mask: bool, size: tuple[int, int] | None) -> np.ndarray:
-        """An image, uint8 [H, W, C], or a mask, uint8 [H, W]."""
+    def _opened(self, at: int, mask: bool) -> tuple[np.ndarray, str]:
+        """An image, uint8 [H, W, C], or a mask, uint8 [H, W]; and the height and width that it has in its file."""
         from PIL import Image
 
         name = self.files.name(at, mask)
@@ -193,7 +193,8 @@ class Reader:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
                 with Image.open(self.files.root / file) as opened:
-                    return classes_of(opened, size) if mask else pixels_of(opened, size)
+                    pixels = classes_of(opened, self.size) if mask else pixels_of(opened, self.size)
+                    return pixels, f"{opened.height} x {opened.width}"
         except FileNotFoundError:
             raise ValueError(f"{name} is not there") from None
         except Exception as error:  # damaged files make Pillow raise errors of many kinds

@@ -64,6 +64,9 @@ class Partition(Component):
     counts: ClassVar[bool] = False
     """Whether the data say how many clients there are; what `data.clients` has then no say in."""
 
+    positions: ClassVar[bool] = False
+    """Whether it names examples by their positions."""
+
     def looking_in(self, *folders: Path) -> Partition:
         """This rule, where files that it reads are looked for in these folders too.
 

@@ -6,7 +6,7 @@ import re
 import zipfile
 import zlib
 from pathlib import Path
-from typing import NoReturn
+from typing import ClassVar, NoReturn
 
 import numpy as np
 
@@ -32,12 +32,16 @@ class File(Partition):
     - `splits.csv`: a row for each example, its position and its client; with other columns, a head that names these;
     - `splits.txt`: `{0: [1, 2] 1: [0, 3]}`, as FedML's net_dataidx_map.txt.
 
+    Positions count the training examples from 0 on; with `data.unseen` those that it leaves, in their order.
+
     All but .npz may be packed as .gz. A client without examples is never trained. Pickles are not read: they can run
     code.
 
     A path that is not absolute is looked for from the current directory, then in the data sets' folder and in
     `<data set>/splits` below it.
     """
+
+    positions: ClassVar[bool] = True
 
     split_file: str = key(
         "", "index lists: PATH.npz:ARRAY, PATH.json, PATH.json:MEMBER, PATH.csv, ...", "must be given", path=True

@@ -24,6 +24,7 @@ class _Given(Partition):
     """A division that is looked up or called; `divide` gives index lists or the client of each example."""
 
     counts: ClassVar[bool] = True
+    positions: ClassVar[bool] = True
 
     divide: ClassVar[Callable[[np.ndarray, int | None, np.random.Generator], Any]]
 
