@@ -13,18 +13,23 @@ import numpy as np
 from fedsam.data.base import Split
 from fedsam.data.group_names import numbered
 from fedsam.data.images.vision import image_spec
+from fedsam.data.map_style import Examples
 from fedsam.data.spec import Spec
 from fedsam.data.tokens import UNCOUNTED
 
 IGNORE = 255
 """What a pixel of a mask holds that has no class."""
+CHANNELS = 1, 3, 4
+WHITE = 255.0
+EXACT = 0.01
+"""How far 255 times a pixel may be from the byte that it was divided from."""
 
 
 def of_arrays(train: Mapping[str, np.ndarray], test: Mapping[str, np.ndarray]) -> tuple[Spec, Split, Split]:
     """A data set of arrays `inputs` and `targets`, and `clients` where it is known where examples come from.
 
-    Inputs are images if they are bytes [N, H, W] or [N, H, W, C] with C = 1 or 3, tokens if they are whole numbers of
-    another type, and else numbers. Targets are
+    Inputs are images if they are bytes [N, H, W] or [N, H, W, C] with C = 1, 3 or 4, tokens if they are whole numbers
+    of another type, and else numbers. Targets are
 
     - classes, if they are whole numbers [N];
     - masks [N, H, W] of images of that size, 255 where there is no class;
@@ -64,6 +69,23 @@ def of_arrays(train: Mapping[str, np.ndarray], test: Mapping[str, np.ndarray]) -
     return spec, parts[0].read_only(), parts[1].read_only()
 
 
+def of_examples(found: Examples) -> dict[str, np.ndarray]:
+    """What `of_arrays` is given, of examples as they were found."""
+    arrays = {"inputs": as_bytes(found.inputs), "targets": in_a_row(found.targets)}
+    return arrays | ({} if found.groups is None else {"clients": found.groups})
+
+
+def as_bytes(inputs: np.ndarray) -> np.ndarray:
+    """Images with the channels first or of bytes / 255 as bytes [N, H, W, C] or [N, H, W]; all else as it is."""
+    first = inputs.ndim == 4 and inputs.shape[1] in CHANNELS and inputs.shape[3] not in CHANNELS
+    if inputs.dtype.kind == "f" and (inputs.ndim == 3 or first or _coloured(inputs)):
+        scaled = inputs * WHITE
+        whole = np.rint(scaled)
+        if inputs.min(initial=0) >= 0 and inputs.max(initial=0) <= 1 and (np.abs(scaled - whole) <= EXACT).all():
+            inputs = whole.astype(np.uint8)
+    return np.ascontiguousarray(inputs.transpose(0, 2, 3, 1)) if first and inputs.dtype == np.uint8 else inputs
+
+
 def in_a_row(targets: np.ndarray) -> np.ndarray:
     """Targets [N, 1] as [N]; truth values as whole numbers."""
     targets = targets[:, 0] if targets.ndim == 2 and targets.shape[1] == 1 else targets
@@ -71,8 +93,11 @@ def in_a_row(targets: np.ndarray) -> np.ndarray:
 
 
 def _is_image(inputs: np.ndarray) -> bool:
-    grey, coloured = inputs.ndim == 3, inputs.ndim == 4 and inputs.shape[3] in (1, 3)
-    return inputs.dtype == np.uint8 and (grey or coloured)
+    return inputs.dtype == np.uint8 and (inputs.ndim == 3 or _coloured(inputs))
+
+
+def _coloured(inputs: np.ndarray) -> bool:
+    return inputs.ndim == 4 and inputs.shape[3] in CHANNELS
 
 
 def _most(aside: int | None, *each: np.ndarray) -> int:

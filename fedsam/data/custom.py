@@ -20,7 +20,7 @@ from pydantic import create_model
 from fedsam.border.foreign import must_build
 from fedsam.border.signature import key_of, must_have_values, reading_signature
 from fedsam.config import Component, find
-from fedsam.data.arrays import in_a_row, of_arrays
+from fedsam.data.arrays import of_arrays, of_examples
 from fedsam.data.base import Dataset, Split
 from fedsam.data.map_style import examples_of
 from fedsam.data.spec import Spec
@@ -28,10 +28,6 @@ from fedsam.data.stored import Partitioned
 from fedsam.errors import InputError
 
 D = TypeVar("D", bound=Dataset)
-
-WHITE = 255.0
-EXACT = 0.01
-"""How far 255 times a pixel may be from the byte that it was divided from."""
 
 
 class _Adopted(Partitioned):
@@ -74,13 +70,11 @@ class _Adopted(Partitioned):
 
     def _arrays(self, part: Any, which: str) -> dict[str, np.ndarray]:
         try:
-            found = examples_of(part)
+            return of_examples(examples_of(part))
         except InputError as error:
             self._refuse(f"its {which} set: {error.allowed}")
         except Exception as error:  # of the user's own
             self._refuse(f"its {which} set raised {type(error).__name__}: {error}")
-        arrays = {"inputs": as_bytes(found.inputs), "targets": in_a_row(found.targets)}
-        return arrays | ({} if found.groups is None else {"clients": found.groups})
 
     def _refuse(self, told: str) -> NoReturn:
         raise InputError("name", self.name, " ".join(told.split()))
@@ -88,21 +82,6 @@ class _Adopted(Partitioned):
     def __reduce__(self) -> tuple[Any, ...]:
         # Where it travels to another process, its class would be looked up by its name: there is the callable.
         return _restored, (self.name, {field: getattr(self, field) for field in type(self).model_fields})
-
-
-def as_bytes(inputs: np.ndarray) -> np.ndarray:
-    """Images [N, C, H, W] or [N, H, W] of bytes / 255 as bytes [N, H, W, C]; everything else as it is."""
-    channels_first = inputs.ndim == 4 and inputs.shape[1] in (1, 3) and inputs.shape[3] not in (1, 3)
-    if channels_first and inputs.dtype == np.uint8:
-        return np.ascontiguousarray(inputs.transpose(0, 2, 3, 1))
-    if inputs.dtype.kind != "f" or not (channels_first or inputs.ndim == 3):
-        return inputs
-    scaled = inputs * WHITE
-    whole = np.rint(scaled)
-    if inputs.min(initial=0) < 0 or inputs.max(initial=0) > 1 or (np.abs(scaled - whole) > EXACT).any():
-        return inputs
-    images = whole.astype(np.uint8)
-    return np.ascontiguousarray(images.transpose(0, 2, 3, 1)) if channels_first else images
 
 
 def _restored(name: str, values: dict[str, Any]) -> Dataset:

@@ -114,6 +114,30 @@ def test_the_task_is_that_of_the_targets(targets: np.ndarray, task: str) -> None
     assert fedsam.dataset((X, Y), task="regression").task == "regression"
 
 
+TOKENS = RNG.integers(0, 7, size=(12, 5))
+MASKS = np.where(RNG.random((12, 4, 6)) < 0.2, 255, RNG.integers(0, 3, size=(12, 4, 6))).astype(np.uint8)
+PIXELS = RNG.integers(0, 256, size=(12, 4, 6, 4)).astype(np.uint8)
+
+
+def test_masks_tokens_and_transparency_are_known() -> None:
+    spec, train, _ = fedsam.dataset((PIXELS, MASKS)).read()  # type: ignore[attr-defined]
+    assert isinstance(spec, ImageSpec)
+    assert (spec.shape, spec.classes, spec.ignore) == ((4, 6, 4), 3, 255)
+    assert train.targets.dtype == np.uint8
+    own = fedsam.dataset((TOKENS, np.roll(TOKENS, -1, axis=1)), clients=2, partition="iid")
+    spec, _, _ = own.read()  # type: ignore[attr-defined]
+    assert (spec.vocabulary, spec.classes, spec.target_shape) == (7, 7, (5,))
+    run = Run(data=own, model={"name": "lstm", "width": 4, "embedding": 4}, cohort=2, rounds=1)
+    assert run.learnt.name == "sequence"
+    assert "test_perplexity" in fedsam.simulate(run).metrics[-1]
+    assert fedsam.dataset((PIXELS, MASKS)).task == "segmentation"
+
+
+def test_shapes_that_do_not_fit_are_told() -> None:
+    with pytest.raises(InputError, match=r"test inputs of shape \[5\], and training inputs of \[6\]"):
+        fedsam.dataset((X, Y), (X[:, :5], Y))
+
+
 def test_a_test_set_of_ones_own_and_one_by_lot() -> None:
     spec, train, test = fedsam.dataset((X, Y)).read()  # type: ignore[attr-defined]
     assert (len(train), len(test)) == (96, 24)
