@@ -26,7 +26,7 @@ COMMON: dict[str, Any] = {
     "model.name": "transformer",
     "model.dropout": 0.1,
     "task.extra_metrics": "token_accuracy",
-    "client.lr": 0.003,
+    "client.lr": 0.01,
     "client.batch_size": 16,
     "client.epochs": 1,
     "cohort": 8,
@@ -35,12 +35,12 @@ COMMON: dict[str, Any] = {
 }
 SETTINGS: dict[str, dict[str, Any]] = {
     "AdamW": {"client.name": "adamw"},
-    "SAM over AdamW": {"client.name": "sam", "client.base": "adamw", "client.rho": 0.02},
+    "SAM over AdamW": {"client.name": "sam", "client.base": "adamw", "client.rho": 0.01},
 }
 MEASURED = "test_perplexity", "unseen_perplexity", "test_token_accuracy"
 
 
-def settings(out: Path, rounds: int = 30) -> dict[str, Run]:
+def settings(out: Path, rounds: int = 40) -> dict[str, Run]:
     """The two settings."""
     common = {**COMMON, "rounds": rounds, "out": str(out)}
     return {name: Run.from_keys({**common, **own}) for name, own in SETTINGS.items()}
@@ -62,7 +62,7 @@ def table(comparison: Comparison) -> str:
     return "\n".join(lines)
 
 
-def main(out: Path, seeds: int = 3, rounds: int = 30) -> Comparison:
+def main(out: Path, seeds: int = 3, rounds: int = 40) -> Comparison:
     """Run it all, and print the table."""
     with Progress() as progress:
         comparison = compare(settings(out, rounds), seeds, progress)

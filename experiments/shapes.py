@@ -38,7 +38,7 @@ COMMON: dict[str, Any] = {
     "engine.name": "loop",
     "geometry.images": 120,
 }
-ASAM: dict[str, Any] = {"client.name": "asam", "client.rho": 0.1}
+ASAM: dict[str, Any] = {"client.name": "asam", "client.rho": 0.03}
 SETTINGS: dict[str, dict[str, Any]] = {
     "FedAvg": {},
     "FedASAM": ASAM,
@@ -47,9 +47,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
 MEASURED = "seen mIoU (%)", "unseen mIoU (%)", "λ1", "λ1 / λ5"
 
 
-def settings(out: Path, rounds: int = 120) -> dict[str, Run]:
+def settings(out: Path | None, rounds: int = 200) -> dict[str, Run]:
     """The three settings."""
-    common = {**COMMON, "rounds": rounds, "geometry.every": rounds, "out": str(out)}
+    common = {**COMMON, "rounds": rounds, "geometry.every": rounds, **({"out": str(out)} if out else {})}
     return {name: Run.from_keys({**common, **own}) for name, own in SETTINGS.items()}
 
 
@@ -75,7 +75,7 @@ def table(comparison: Comparison) -> str:
     return "\n".join(lines)
 
 
-def main(out: Path, seeds: int = 3, rounds: int = 120) -> Comparison:
+def main(out: Path, seeds: int = 3, rounds: int = 200) -> Comparison:
     """Run it all, and print the table."""
     with Progress() as progress:
         comparison = compare(settings(out, rounds), seeds, progress)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fedsam.experiments.caldarola2022 import tasks
 from fedsam.experiments.caldarola2022.settings import CLIENTS, IMAGES, LEAKY, OTHERS, PARTS, named
 from fedsam.reproduce.base import Preset
 from fedsam.reproduce.claim import Claim
@@ -65,7 +66,7 @@ def claims(preset: Preset) -> list[Claim]:
     for part in PARTS[preset][1:]:
         one, other = (part.named(method, 0) for method in ("fedasam+swa", "fedavg"))
         found.append(gain(f"It is better on {part.title}", f"{part.title} table, alpha 0", one, other))
-    return found
+    return [*found, *tasks.claims(preset)]
 
 
 def _flatness(preset: Preset) -> list[Claim]:

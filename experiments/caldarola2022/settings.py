@@ -8,6 +8,7 @@ from functools import cached_property
 from itertools import product
 from typing import Any
 
+from fedsam.experiments.caldarola2022 import tasks
 from fedsam.reproduce.base import Preset
 from fedsam.run import Run
 
@@ -206,5 +207,6 @@ PARTS: dict[Preset, tuple[Part, ...]] = {
 
 
 def runs(preset: Preset) -> dict[str, Run]:
-    """All cells of a preset."""
-    return {name: Run.from_keys(own) for part in PARTS[preset] for name, own in part.cells.items()}
+    """All cells of a preset, and the other tasks."""
+    every = [*(part.cells for part in PARTS[preset]), tasks.cells(preset, METHODS, client)]
+    return {name: Run.from_keys(own) for cells in every for name, own in cells.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from fedsam.data.images.corruptions import CORRUPTIONS, SEVERITIES
+from fedsam.experiments.caldarola2022 import tasks
 from fedsam.experiments.caldarola2022.answers import CORRUPTED, accuracy, clean, drop, robust
 from fedsam.experiments.caldarola2022.settings import CENTRAL, CLIENTS, ENDS, IMAGES, LEAKY, METHODS, PARTS, Part
 from fedsam.reproduce.base import Preset
@@ -21,7 +22,8 @@ MEAN = "mean over the last rounds"
 
 def tables(preset: Preset) -> dict[str, Table]:
     """Each by its title: mean ± standard deviation over the seeds that are there, `-` where there is no run."""
-    return {title: table for part in PARTS[preset] for title, table in _of(part, IMAGES[preset]).items()}
+    found = {title: table for part in PARTS[preset] for title, table in _of(part, IMAGES[preset]).items()}
+    return found | {f"Other tasks: mIoU, or accuracy (%), {MEAN}": _table("tasks", tasks.rows(preset, METHODS))}
 
 
 def _of(part: Part, images: int) -> dict[str, Table]:

@@ -56,7 +56,7 @@ class Task(Component):
     auxiliary_weight: float = key(
         0.4,
         "weight of the loss of each auxiliary output that a model gives in training, beside that of its main output",
-        "Zhao et al. 2017 (PSPNet), section 5.2",
+        "PSPNet in mmsegmentation, after Zhao et al. 2017; 1 in FedDrive's code",
         ge=0.0,
         le=LARGE,
     )

@@ -33,6 +33,9 @@ class Segmentation(Task):
     and `ignore_index` has it. With `hardest` q below 1 only the ⌈q · labelled⌉ pixels of each image with the largest
     losses count in both sums. A stored target that is no class is a pixel without label (`fedsam.data.masks`).
 
+    FedDrive's code (Erosinho13/FedDrive, `HardNegativeMining`) keeps a quarter of all pixels of an image, also of those
+    without a label, whose loss is 0 there, and divides by their number.
+
     The loss of evaluation and of what is measured of the loss (Hessian, sharpness) is this one, too.
     """
 
@@ -43,7 +46,7 @@ class Segmentation(Task):
     hardest: float = key(
         1.0,
         "share of each image's labelled pixels that is learnt from, those with the largest losses; 1 = all",
-        "off; Shrivastava et al. 2016; 0.25 in FedDrive (Fantauzzo et al. 2022, their code)",
+        "off; Shrivastava et al. 2016; 0.25 in FedDrive's code (Fantauzzo et al. 2022), of all pixels",
         gt=0.0,
         le=1.0,
     )

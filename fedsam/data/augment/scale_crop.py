@@ -26,13 +26,14 @@ class ScaleCrop(Augment):
     of the row, rounded to 1/256 of a pixel, by bilinear interpolation. A mask moves with its image and takes the
     nearest pixel; what lies outside has no label.
 
-    Factors from 1/2 to 2 and mirroring: Zhao et al., CVPR 2017 (PSPNet), section 5.1.
+    Factors from 1/2 to 2 and mirroring: PSPNet's in mmsegmentation, after Zhao et al., CVPR 2017, which could not be
+    read; FedDrive's code has factors from 0.5 to 1.5 for Cityscapes and to 2 for IDDA.
     """
 
     requires = frozenset({"images"})
 
-    scale_least: float = key(0.5, "smallest factor", "Zhao et al. 2017", gt=0.0, le=64.0)
-    scale_most: float = key(2.0, "largest factor", "Zhao et al. 2017", gt=0.0, le=64.0)
+    scale_least: float = key(0.5, "smallest factor", "mmsegmentation, PSPNet", gt=0.0, le=64.0)
+    scale_most: float = key(2.0, "largest factor", "mmsegmentation, PSPNet", gt=0.0, le=64.0)
 
     def model_post_init(self, context: object) -> None:
         """Refuse factors in the wrong order."""
