@@ -25,6 +25,8 @@ from fedsam.reproduce.claim import Claim
 from fedsam.reproduce.measurements import TrainingLoss
 from fedsam.reproduce.results import Results
 
+NAMED = {"adamw": "AdamW", "sam": "SAM"}
+
 
 def error(results: Results, name: str, seed: int) -> float:
     """The share of test images that are wrong at the end."""
@@ -69,7 +71,20 @@ def sharpnesses(results: Results, ball: str, preset: Preset, seed: int) -> list[
 
 def claims(preset: Preset) -> list[Claim]:
     """What the paper says."""
-    return [*_generalisation(preset), *_noise(preset), *_invariance(preset), *_correlation(preset)]
+    found = [*_generalisation(preset), *_noise(preset), *_invariance(preset), *_correlation(preset)]
+    return [*found, *([] if preset == "cpu" else _translation())]
+
+
+def _translation() -> list[Claim]:
+    def better(than: str) -> Claim:
+        def value(results: Results, seed: int) -> float:
+            one, other = (results.last(f"translation {name}", seed, "test_bleu") for name in ("asam", than))
+            return one - other
+
+        measured = f"BLEU of translation asam less that of translation {than}"
+        return Claim(f"ASAM translates better than {NAMED[than]}", "translation", measured, value, "above")
+
+    return [better(than) for than in NAMED]
 
 
 def _generalisation(preset: Preset) -> list[Claim]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fedsam.experiments.kwon2021.answers import error, gaps, rescaled, sharpnesses
-from fedsam.experiments.kwon2021.settings import BALLS, FACTORS, NOISE, NORMS, OPTIMISERS, PREFIXES, noisy
+from fedsam.experiments.kwon2021.settings import BALLS, FACTORS, NOISE, NORMS, OPTIMISERS, PREFIXES, noisy, text
 from fedsam.reproduce.base import Preset
 from fedsam.reproduce.figures import Line, Panel
 from fedsam.reproduce.results import Results
@@ -23,6 +23,7 @@ def figures(preset: Preset) -> dict[str, Callable[[Results], list[Panel]]]:
         "gap": lambda r: [
             _scatter(r, ball, gap, preset) for gap in ("loss", "error") for ball in ("sharpness", "adaptive, all")
         ],
+        "text": lambda r: [Panel("epoch", "test perplexity", {n: r.curve(n, "test_perplexity") for n in text(preset)})],
     }
 
 

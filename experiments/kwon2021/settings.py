@@ -114,8 +114,32 @@ def grid(preset: Preset) -> dict[str, dict[str, Any]]:
     }
 
 
+TEXT: dict[Preset, dict[str, Any]] = {
+    "cpu": {"data.name": "pydoc", "client.lr": 0.003, "client.batch_size": 32, "rounds": 2, "engine.threads": 1},
+    "gpu": {"model.width": 256, "model.depth": 4, "client.batch_size": 128, "rounds": 30},
+    "paper": {"model.width": 512, "model.depth": 6, "client.batch_size": 128, "rounds": 60},
+}
+"""What the presets differ in where text is learnt."""
+GERMAN: dict[str, Any] = {"data.name": "fedsam.experiments.kwon2021.translation:Translation", "model.heads": 4}
+GERMAN |= {"model.dropout": 0.3, "task.name": "sequence", "task.extra_metrics": "bleu", "client.lr": 5e-4}
+GERMAN |= {"client.beta2": 0.98, "client.weight_decay": 1e-4, "client.schedule": "cosine", "evaluate_every": 10}
+RADII: dict[str, dict[str, Any]] = {
+    "adamw": {"client.name": "adamw"},
+    "sam": {"client.name": "sam", "client.base": "adamw", "client.rho": 0.01},
+    "asam": {"client.name": "asam", "client.base": "adamw", "client.eta": 0.0, "client.rho": 0.05},
+}
+
+
+def text(preset: Preset) -> dict[str, dict[str, Any]]:
+    """AdamW, and SAM and ASAM around it, on text: translation, or in `cpu` Python's documentation."""
+    before, own = ("pydoc", {}) if preset == "cpu" else ("translation", GERMAN)
+    common = {"data.clients": 1, "data.partition": "iid", "cohort": 1, "seed": 1, "client.epochs": 1}
+    common |= {"evaluate_every": 1, "model.name": "transformer"} | own | TEXT[preset]
+    return {f"{before} {name}": common | keys for name, keys in RADII.items()}
+
+
 def runs(preset: Preset) -> dict[str, Run]:
-    """Optimisers on residual networks, optimisers against label noise, and the grid."""
+    """Optimisers on residual networks, optimisers against label noise, the grid, and optimisers on text."""
     keys = small() if preset == "cpu" else large(preset)
     common, rho = ALL | keys[""], radii(preset)
     found: dict[str, dict[str, Any]] = {}
@@ -131,4 +155,5 @@ def runs(preset: Preset) -> dict[str, Run]:
         for share in NOISE[preset]:
             found[f"{noisy(share)} {name}"] = keys["noise"] | {"data.label_noise": share} | optimiser(name, "noise")
     found |= {name: keys["grid"] | own for name, own in grid(preset).items()}
-    return {name: Run.from_keys(common | own) for name, own in found.items()}
+    images = {name: Run.from_keys(common | own) for name, own in found.items()}
+    return images | {name: Run.from_keys(own) for name, own in text(preset).items()}
