@@ -10,7 +10,6 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from fedsam.models.batchnorm import batchnorms_of
 from fedsam.models.dropout import KeyedDraws, attends, draws
@@ -30,7 +29,7 @@ class Network:
     def __init__(self, module: nn.Module, layout: Layout) -> None:
         self.module, self.layout = module, layout
         self.norms, self.draws, self.attends = batchnorms_of(module), draws(module), attends(module)
-        self._names = list(_names(module, layout))
+        self._names, self._held = list(_names(module, layout)), _held(module)
         self._training = training_parts(module)
 
     def trained(self, theta_P: Tensor, inputs: Tensor, key: Tensor | None = None) -> tuple[Tensor, ...]:
@@ -58,8 +57,16 @@ class Network:
             return outputs_of(self._call(tensors, inputs))[0]
 
     def _call(self, tensors: Mapping[str, Tensor], inputs: Tensor) -> Any:
-        # Where a layer has two names torch would put tied weights into it twice, and at last the first one back.
-        return functional_call(self.module, dict(tensors), (inputs,), tie_weights=False)
+        # `torch.func.functional_call` does the same, and takes longer over names than a small model takes to compute
+        before = [(*self._held[place], tensor) for place, tensor in tensors.items()]
+        kept = [held[name] for held, name, _ in before]
+        try:
+            for held, name, tensor in before:
+                held[name] = tensor
+            return self.module(inputs)
+        finally:
+            for (held, name, _), tensor in zip(before, kept, strict=True):
+                held[name] = tensor
 
     def _tensors(self, theta_P: Tensor) -> dict[str, Tensor]:
         views = self.layout.views(theta_P)
@@ -75,6 +82,16 @@ def _names(module: nn.Module, layout: Layout) -> Iterator[tuple[str, str]]:
         for name, tensor in part.named_parameters(recurse=False, remove_duplicate=False):
             if first[id(tensor)] in layout.names:
                 yield f"{path}.{name}" if path else name, first[id(tensor)]
+
+
+def _held(module: nn.Module) -> dict[str, tuple[dict[str, Any], str]]:
+    """Where each parameter and buffer is kept: the table of its layer, and its name there."""
+    return {
+        f"{path}.{name}" if path else name: (table, name)
+        for path, part in module.named_modules(remove_duplicate=False)
+        for table in (part._parameters, part._buffers)
+        for name in table
+    }
 
 
 def training_parts(module: nn.Module) -> list[nn.Module]:

@@ -11,10 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from experiments.caldarola2022.tasks import COUNTRY
+from experiments.kwon2021.translation import Translation
 from fedsam import Run
 from fedsam.data import cifar10, cifar100
 from fedsam.data.base import Split
+from fedsam.data.images.listed import Listed
 from fedsam.data.images.spec import ImageSpec
+from fedsam.data.stored import Partitioned
 from fedsam.federated.simulate import simulate
 from fedsam.models.base import Model
 from fedsam.reproduce.base import PRESETS, Preset, paper, papers
@@ -46,16 +50,47 @@ def made(spec: ImageSpec, side: int) -> tuple[ImageSpec, Split, Split]:
     return replace(spec, shape=shape), train, test
 
 
+DOMAINS = ("T01_CN_A", "T02_CS_B", *COUNTRY.split(","))
+WHOLE = {"data.samples_per_client": None}
+SMALLER: dict[str, dict[str, Any]] = {
+    "shapes": WHOLE | {"data.size": 8, "data.domain_samples": 8, "data.domain_test_samples": 2},
+    "cityscapes": WHOLE,
+    "idda": WHOLE,
+    "landmarks": WHOLE,
+    "fedsam.experiments.kwon2021.translation:Translation": {"data.length": 8},
+}
+"""By data set, what makes a toy of it."""
+
+
+def scenes(self: Any) -> tuple[ImageSpec, Split, Split]:
+    """Two training images of each domain and a test image, with masks where they are for segmentation."""
+    rng, own = np.random.default_rng(0), np.arange(len(DOMAINS))
+    masks: dict[str, Any] = {"target_shape": (64, 64), "ignore": 255} if self.task == "segmentation" else {}
+    parts = []
+    for groups in (own.repeat(2), own):
+        images = rng.integers(0, 256, (len(groups), 64, 64, 3), dtype=np.uint8)
+        parts.append(Split(images, images[..., 0] % 16 if masks else groups % 16, groups).read_only())
+    return ImageSpec(16, (64, 64, 3), (0.5,) * 3, (0.3,) * 3, groups=DOMAINS, **masks), parts[0], parts[1]
+
+
+def sentences(self: Any, which: str) -> list[tuple[str, str]]:
+    return [(f"der hund {n}", f"the dog {n}") for n in range(4)]
+
+
 def trained(run: Run, monkeypatch: pytest.MonkeyPatch, **others: Any) -> int:
     """How many rounds a toy of the run completes.
 
-    Instead of CIFAR-10 and CIFAR-100 there are 200 training and 8 test images, all classes alike.
+    Instead of CIFAR-10 and CIFAR-100 there are 200 training and 8 test images, all classes alike, instead of other
+    files what `scenes` and `sentences` make.
     """
     side = SIDE.get(run.model.name, 8)
     with monkeypatch.context() as changed:
         changed.setattr(cifar10.CIFAR10, "_read", lambda self: made(cifar10.SPEC, side))
         changed.setattr(cifar100.CIFAR100, "read", lambda self: made(cifar100.SPEC, side))
-        return int(simulate(toy(run, **others)).metrics[-1]["round"])
+        changed.setattr(Listed, "read", scenes)
+        changed.setattr(Listed, "load", Partitioned.load)
+        changed.setattr(Translation, "_pairs", sentences)
+        return int(simulate(toy(run, **SMALLER.get(run.data.name, {}), **others)).metrics[-1]["round"])
 
 
 def splits(runs: Iterable[Run], folder: Path) -> None:
