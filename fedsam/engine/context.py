@@ -213,9 +213,9 @@ def shared(array: np.ndarray) -> Tensor:
 
 @contextmanager
 def numerics(precision: str) -> Iterator[None]:
-    """Set what torch keeps globally about arithmetic, and put it back: TF32 only if asked for, deterministic kernels of
-    cuDNN and, until the process ends, of cuBLAS (its documentation, "Results reproducibility"), number of threads; float32 for new tensors, no autocast
-    and no fast path of attention in evaluation, whatever is set around.
+    """Set what torch keeps globally about arithmetic, and put it back: TF32 only if asked for; deterministic kernels of
+    cuDNN and, until the process ends, of cuBLAS (its documentation, "Results reproducibility"); number of threads;
+    float32 for new tensors, no autocast and no fast path of attention in evaluation, whatever is set around.
     """
     cudnn: Any = torch.backends.cudnn
     matmul, conv = torch.backends.cuda.matmul, cudnn.conv
