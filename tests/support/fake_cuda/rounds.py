@@ -51,7 +51,8 @@ class Walked:
     """What was seen of a run.
 
     Args:
-        rounds: of each round its launches, kernels, flops, bytes moved, most bytes beside those before, copies, bytes copied and waits.
+        rounds: of each round its launches, kernels, flops, bytes moved, the most bytes it added to the device, copies,
+            bytes copied and waits.
         refused: what a capture would not have taken.
         graphs: replays.
         block: clients of one.
