@@ -51,7 +51,8 @@ class Walked:
     """What was seen of a run.
 
     Args:
-        rounds: of each round its launches, kernels, flops, bytes moved, copies, bytes copied and waits.
+        rounds: of each round its launches, kernels, flops, bytes moved, the most bytes it added to the device, copies,
+            bytes copied and waits.
         refused: what a capture would not have taken.
         graphs: replays.
         block: clients of one.
@@ -183,6 +184,7 @@ def watched(device: FakeDevice, found: Walked) -> Iterator[None]:
 
     def noted(simulation: Simulation) -> Any:
         notes.begin()
+        before = notes.live
         done = advance(simulation)
         found.rounds.append(
             {
@@ -190,7 +192,7 @@ def watched(device: FakeDevice, found: Walked) -> Iterator[None]:
                 "kernels": notes.kernels,
                 "flops": notes.flops,
                 "moved": notes.moved,
-                "peak": notes.peak,
+                "peak": notes.peak - before,
                 "copies": dict(notes.copies),
                 "copied": dict(notes.copied),
                 "waits": dict(notes.waits),
