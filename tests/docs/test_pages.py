@@ -94,7 +94,9 @@ def test_errors_are_told_as_the_page_says(page: Path) -> None:
     for line, told in re.findall(r"```console\n\$ fedsam run (.*)\n(error: .*)\n```", page.read_text()):
         with pytest.raises(fedsam.InputError) as caught:
             Run.from_keys(parse(line.split()))
-        assert f"error: {caught.value}" == told
+        said = told.removesuffix("...")
+        assert f"error: {caught.value}".startswith(said)
+        assert said != told or f"error: {caught.value}" == told
 
 
 def test_every_field_of_a_record_is_told() -> None:
