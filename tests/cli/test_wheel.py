@@ -157,4 +157,4 @@ def test_a_notebook_does_the_three_jobs(python: Path, tmp_path: Path, monkeypatc
     file, metrics, trials, settings = text.strip().splitlines()
     assert Path(file).is_relative_to(python.parents[1])
     assert metrics == "['bytes_down', 'bytes_up']"
-    assert (int(trials), int(settings)) == (2, 6)  # two alphas, three methods
+    assert (int(trials), int(settings)) == (2, 2)
