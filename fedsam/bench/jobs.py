@@ -77,7 +77,7 @@ def phases_of(words: Sequence[str], folder: Path) -> dict[str, float]:
     taken = time.perf_counter() - begun
     if done.returncode:
         raise RunError(f"fedsam {' '.join(words)} failed: {done.stderr.strip()[-300:]}")
-    phases: dict[str, float] = json.loads(file.read_text())
+    phases: dict[str, float] = json.loads(file.read_text(encoding="utf-8"))
     return {**phases, "start": taken - sum(phases.values()), "all": taken}
 
 

@@ -16,7 +16,7 @@ from fedsam.params import Layout
 class SAMON(Perturbed):
     """ε = ρ · g_N / (‖g_N‖₂ + 1e-16), g_N the gradient with zeros outside of the normalisation layers.
 
-    Müller et al., NeurIPS 2023, arXiv 2306.04226: γ and β of batch, layer, group and instance normalisation are the
+    Mueller et al., NeurIPS 2023, arXiv 2306.04226: γ and β of batch, layer, group and instance normalisation are the
     only parameters that are perturbed; all are trained. The norm goes over the perturbed ones, as in the authors' code.
     `layers=others` is their ablation, which perturbs everything else. Theirs goes by names with "norm" or "bn", here it
     is the class of the layer that counts. Only their SAM-ON is here, not its ASAM variants; their radii are larger than
@@ -25,7 +25,7 @@ class SAMON(Perturbed):
 
     rho: float = key(0.5, "ρ, radius of the ascent step", "the authors' code", ge=0.0, le=LARGE)
     layers: Literal["norm", "others"] = key(
-        "norm", "which are perturbed: those that normalise, or all others", "Müller et al. 2023"
+        "norm", "which are perturbed: those that normalise, or all others", "Mueller et al. 2023"
     )
 
     def check_model(self, layout: Layout) -> None:

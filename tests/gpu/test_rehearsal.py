@@ -85,7 +85,13 @@ def test_rehearsal(tmp_path: Path) -> None:
 
 
 def test_make_gpu_needs_no_environment_of_its_own() -> None:
-    done = subprocess.run(["make", "-n", "gpu", "PYTHON=there"], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["make", "--no-print-directory", "-n", "gpu", "PYTHON=there"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert done.stdout.split() == ["there", "-m", "tests.gpu.everything", "bench-gpu.jsonl"]
 
 

@@ -103,7 +103,7 @@ def main(file: Path, words: list[str]) -> None:
         command(words)
     finally:
         clock.turn()
-        file.write_text(json.dumps(clock.seconds))
+        file.write_text(json.dumps(clock.seconds), encoding="utf-8")
 
 
 if __name__ == "__main__":
