@@ -17,7 +17,8 @@ start() { ray start --block --num-cpus=1 --disable-usage-stats --include-dashboa
 trap 'kill $(jobs -p) 2> /dev/null || true; wait; rm -rf "$folder"' EXIT
 
 node=head; start --head --port="$port" --node-ip-address=127.0.0.1 --temp-dir="$folder"
-until (exec 3<> "/dev/tcp/127.0.0.1/$port") 2> /dev/null; do kill -0 $!; sleep 1; done
+there() { python -c "import ray; ray.init('127.0.0.1:$port')" > "$folder/there.log" 2>&1; }
+for _ in {1..20}; do there && break; kill -0 $!; sleep 1; done
 node=second; start --address="127.0.0.1:$port"
 
 # Four settings with two seeds each, one run on each core of the cluster at a time.

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from fedsam import Run
+from fedsam.cluster.join import BUSY
 from tests.support.processes import BIN, Processes, free_port, wait_for, wait_for_an_answer_at
 
 ROOT = Path(__file__).parents[2]
@@ -114,7 +115,7 @@ def test_a_sweep_over_a_cluster(tmp_path: Path) -> None:
     fedsam_command(tmp_path)
     script = str(EXAMPLES / "ray_cluster" / "sweep.sh")
     more = ["rounds=3", f"out={tmp_path / 'swept'}"]
-    printed = carried_out("bash", script, *more, folder=tmp_path, PORT=str(free_port()))
+    printed = carried_out("bash", script, *more, folder=tmp_path, PORT=str(free_port()), **BUSY)
     assert "learning curves" in printed
     assert len(list((tmp_path / "swept").rglob("model.safetensors"))) == 8
 
@@ -144,7 +145,7 @@ def test_the_flower_app(tmp_path: Path) -> None:
     """As its first line says, but with our own SuperLink, so that none is left running."""
     pytest.importorskip("flwr")
     processes = Processes(tmp_path)
-    processes.environment["PYTHONPATH"] = str(ROOT)
+    processes.environment |= {"PYTHONPATH": str(ROOT), **BUSY}
     try:
         port = free_port()
         processes.start("superlink", "flower-superlink", "--insecure", "--simulation", "--port", str(port))
