@@ -26,6 +26,7 @@ from fedsam.engine.messages import Failure, Order
 from fedsam.engine.multi_run import MultiRun
 from fedsam.engine.support.allocator import keep_freed_memory
 from fedsam.engine.support.trees import joined
+from fedsam.engine.support.upload import numbers, uploaded
 from fedsam.errors import DivergedError, InputError, Interrupted, RunError, under
 from fedsam.federated.accumulator import RoundAccumulator, size_of
 from fedsam.federated.batchnorm import Statistics
@@ -197,7 +198,8 @@ class Simulation:
         weight_K = self.private.weights(sizes_K)
         kept = self.client_state.rows(ids)
         if LOSS in self.run.server.client_numbers and not self.trainer.keeps_client_state:
-            kept |= {LOSS: torch.from_numpy(self.losses(ids))[:, None].to(self.context.dtype)}
+            losses_K = numbers(self.losses(ids), self.context.dtype)
+            kept |= uploaded({LOSS: losses_K[:, None]}, self.context.device)
         return Order(round, lr, ids, weight_K, sent=sent, client_state=kept)
 
     def _train(self, order: Order, participation: Participation, clock: Clock) -> list[int]:

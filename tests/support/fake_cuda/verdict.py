@@ -12,6 +12,7 @@ ALLOWED = {
     "copy to device, fedsam/models/resize.py _matrix": "constants, kept from the first step on",
     "copy to device, fedsam/tasks/segmentation.py _table": "constants, kept from the first step on",
     "copy to device, fedsam/params.py Layout.where": "constants, kept from the first step on",
+    "copy to device, fedsam/params.py Layout.owners": "constants, kept from the first step on",
     "copy to device, fedsam/models/dropout.py _table": "constants, kept from the first step on",
     "item, strategies/averages/swa.py SWA.update": "a count that a resumption put on the device, once",
     "copy to host, fedsam/measure/evaluate.py scores.<locals>.<listcomp>": "q-FedAvg weighs by losses before the round",
