@@ -4,6 +4,7 @@
 # Beside them, make slow runs the tests that take minutes, such as Flower as separate processes, and make torture tries to break runs in every way it
 # knows (TORTURE=--long for a night) and prints what was survived. make docs builds the documentation into site/, make
 # tutorials executes its notebooks anew, and make dist makes a wheel and a source archive.
+# make every walks every combination of parts on a GPU that is not there, which takes an hour.
 # make gpu is for a machine with a GPU, without a network: it checks and measures for eight minutes (bench-gpu.jsonl)
 # with the Python there, PYTHON=..., that has torch, numpy, scipy, scikit-learn, rich, typer and safetensors; what else
 # is needed make wheels puts into wheels/, for Python GPU_PYTHON, to be carried there.
@@ -16,7 +17,7 @@ BIN := .venv/bin
 SPREAD := -n 2 --dist loadfile --no-loadscope-reorder
 READY := .venv/ready-$(firstword $(shell cksum < pyproject.toml))
 
-.PHONY: demo test slow gpu wheels torture docs tutorials dist lint format clean
+.PHONY: demo test slow every gpu wheels torture docs tutorials dist lint format clean
 
 demo: $(READY)
 	$(BIN)/fedsam compare
@@ -26,6 +27,9 @@ test: $(READY)-dev lint
 
 slow: $(READY)-dev
 	$(BIN)/python -m pytest -m slow $(SPREAD) $$(grep -rl mark.slow tests --include='*.py')
+
+every: $(READY)-dev
+	$(BIN)/python -m pytest -m every $(SPREAD) tests/gpu/test_every_part.py
 
 gpu:
 	$(PYTHON) -m tests.gpu.everything bench-gpu.jsonl

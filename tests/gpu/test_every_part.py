@@ -22,7 +22,7 @@ from tests.support.fake_cuda.cases import (
 from tests.support.fake_cuda.process import Process
 from tests.support.fake_cuda.verdict import complaints
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.every
 
 COUPLED = ("client.name = ", "server.name = ")
 """What a run is refused for where optimiser and strategy do not go together."""
