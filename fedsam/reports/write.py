@@ -25,6 +25,7 @@ from fedsam.reports.section import Maker, Section
 from fedsam.reports.settings import Setting, group
 from fedsam.reports.turnout import turnout_section
 from fedsam.reports.updates import updates_section
+from fedsam.storage.files import replace_file
 from fedsam.storage.text import encoded
 
 MAKERS: tuple[Maker, ...] = (
@@ -101,7 +102,7 @@ def _library(folder: Path) -> Path:
     text = plotly()
     file = folder / f"plotly-{hashlib.sha256(text.encode()).hexdigest()[:8]}.min.js"
     if not file.is_file():
-        replace(file, text)
+        replace_file(file, text.encode())  # another process may write it at the same moment
     return file
 
 

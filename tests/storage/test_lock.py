@@ -247,7 +247,7 @@ def test_an_array_of_jobs_has_a_directory_each(inside: Path) -> None:
         for rho in (0.2, 0.2, 0.3)
     ]
     assert [job.wait() for job in jobs] == [0, 0, 0]
-    found = sorted(path.name for path in (inside / "runs").iterdir())
+    found = sorted(path.name for path in (inside / "runs").iterdir() if path.is_dir())
     stem = "digits-sam-fedavg-epochs1-rho{}-clients4-rounds2-cohort2-seed0"
     assert found == [stem.format(0.2), stem.format(0.2) + "-2", stem.format(0.3)]
     assert all((inside / "runs" / name / "model.safetensors").exists() for name in found)
