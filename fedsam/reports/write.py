@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import replace as replaced
 from pathlib import Path
@@ -102,7 +101,7 @@ def _library(folder: Path) -> Path:
     text = plotly()
     file = folder / f"plotly-{hashlib.sha256(text.encode()).hexdigest()[:8]}.min.js"
     if not file.is_file():
-        replace_file(file, text.encode())  # another process may write it at the same moment
+        replace(file, text)
     return file
 
 
@@ -140,18 +139,11 @@ def _clients(setting: Setting) -> object:
 
 
 def replace(path: Path, text: str) -> None:
-    """Write a text file to the side and rename it."""
+    """Write a text file, and its folder if there is none, to the side and rename it: others may do so at the same
+    moment.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.writing")
-    try:
-        with aside.open("wb") as file:
-            file.write(encoded(text))
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except OSError:
-        aside.unlink(missing_ok=True)
-        raise
+    replace_file(path, encoded(text))
 
 
 def _figures(sections: Sequence[Section], folder: Path) -> None:
