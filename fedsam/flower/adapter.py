@@ -5,7 +5,7 @@ Shapes: P parameters.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from torch import Tensor
 from fedsam.algorithm.strategy import Average, State, Strategy
 from fedsam.config import Groups, key
 from fedsam.errors import InputError, RunError, under
-from fedsam.flower.form import Form, served
+from fedsam.flower.form import Evaluate, Form, of_served, served
 from fedsam.flower.names import PARTITION
 from fedsam.schedule.base import Clock
 
@@ -89,7 +89,7 @@ class AsFlower(FedAvg):
         timeout: float = 3600,
         train_config: ConfigRecord | None = None,
         evaluate_config: ConfigRecord | None = None,
-        evaluate_fn: Callable[[int, ArrayRecord], MetricRecord | None] | None = None,
+        evaluate_fn: Evaluate | None = None,
     ) -> Result:
         """Flower's own `start`, from a fresh state; `evaluate_fn` is given, and the result holds, the served model.
 
@@ -102,11 +102,7 @@ class AsFlower(FedAvg):
             raise InputError("num_rounds", num_rounds, allowed)
         self._begin(rounds)
 
-        def evaluate_served(server_round: int, arrays: ArrayRecord) -> MetricRecord | None:
-            assert evaluate_fn is not None
-            return evaluate_fn(server_round, self._served(arrays))
-
-        evaluate = evaluate_served if evaluate_fn else None
+        evaluate = of_served(evaluate_fn, self._served)
         result = super().start(grid, initial_arrays, rounds, timeout, train_config, evaluate_config, evaluate)
         if result.arrays:
             result.arrays = self._served(result.arrays)

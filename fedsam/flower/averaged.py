@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
@@ -12,7 +12,7 @@ from flwr.serverapp.strategy import Result, Strategy
 from fedsam.algorithm.strategy import Average, State
 from fedsam.config import Groups, key
 from fedsam.errors import InputError, under
-from fedsam.flower.form import Form, served
+from fedsam.flower.form import Evaluate, Form, of_served, served
 from fedsam.schedule.base import Clock
 
 
@@ -82,7 +82,7 @@ class Averaged(Strategy):
         timeout: float = 3600,
         train_config: ConfigRecord | None = None,
         evaluate_config: ConfigRecord | None = None,
-        evaluate_fn: Callable[[int, ArrayRecord], MetricRecord | None] | None = None,
+        evaluate_fn: Evaluate | None = None,
     ) -> Result:
         """Flower's own `start`, from a fresh average; `evaluate_fn` is given, and the result holds, the average.
 
@@ -93,11 +93,7 @@ class Averaged(Strategy):
             raise InputError("num_rounds", num_rounds, f"must be {self.rounds}, the rounds of this average")
         self._begin(num_rounds)
 
-        def evaluate_served(server_round: int, arrays: ArrayRecord) -> MetricRecord | None:
-            assert evaluate_fn is not None
-            return evaluate_fn(server_round, self.served(arrays))
-
-        evaluate = evaluate_served if evaluate_fn else None
+        evaluate = of_served(evaluate_fn, self.served)
         result = super().start(grid, initial_arrays, num_rounds, timeout, train_config, evaluate_config, evaluate)
         if result.arrays:
             result.arrays = self.served(result.arrays)

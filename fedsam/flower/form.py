@@ -5,19 +5,27 @@ Shapes: P parameters.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from flwr.app import Array, ArrayRecord
+from flwr.app import Array, ArrayRecord, MetricRecord
 from torch import Tensor
 
 from fedsam.algorithm.strategy import Average, State
 from fedsam.errors import InputError
 from fedsam.flower.records import theta_from
 from fedsam.params import Layout
+
+Evaluate = Callable[[int, ArrayRecord], MetricRecord | None]
+"""What Flower's `start` calls with each round's model, as `evaluate_fn`."""
+
+
+def of_served(evaluate: Evaluate | None, served: Callable[[ArrayRecord], ArrayRecord]) -> Evaluate | None:
+    """The same of the model that is served, given the one that clients are sent; None if there is none."""
+    return None if evaluate is None else lambda server_round, arrays: evaluate(server_round, served(arrays))
 
 
 @dataclass(frozen=True)
