@@ -19,6 +19,7 @@ from fedsam.cli import streams
 from fedsam.run import Run
 from fedsam.runs.progress import Progress
 from fedsam.sweeps.compare import Comparison, compare
+from fedsam.sweeps.tables import pipes
 
 COMMON: dict[str, Any] = {
     "data.clients": 100,
@@ -52,10 +53,7 @@ def settings(out: Path, rounds: int = 100) -> dict[str, Run]:
 def table(comparison: Comparison) -> str:
     """A line for each noise multiplier, in Markdown: means and sample standard deviations over seeds."""
     rows = {row["setting"]: row for row in comparison.rows()}
-    lines = [
-        f"| z | epsilon | {' | '.join(METHODS)} | difference, 95 % | {' | '.join(f'λ₁ {name}' for name in METHODS)} |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    head, lines = ["z", "epsilon", *METHODS, "difference, 95 %", *(f"λ₁ {name}" for name in METHODS)], []
     for noise in NOISES:
         named = [f"{name}, z = {noise:g}" for name in METHODS]
         values = np.array([rows[name]["test_accuracy"] for name in named]) * 100
@@ -64,8 +62,8 @@ def table(comparison: Comparison) -> str:
         curved = [np.array([record["geometry"]["eigenvalues"][0] for record in records]) for records in last]
         cells = [f"{noise:g}", "∞" if epsilon is None else f"{epsilon:.1f}", *map(spread, values)]
         cells += [difference(values[1] - values[0]), *map(spread, curved)]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        lines.append(cells)
+    return "\n".join(pipes(head, lines))
 
 
 def spread(values: np.ndarray) -> str:

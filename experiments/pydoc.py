@@ -21,6 +21,7 @@ from fedsam.cli import streams
 from fedsam.run import Run
 from fedsam.runs.progress import Progress
 from fedsam.sweeps.compare import Comparison, compare
+from fedsam.sweeps.tables import of_seeds, pipes
 
 COMMON: dict[str, Any] = {
     "data.name": "pydoc",
@@ -55,13 +56,9 @@ def measured(comparison: Comparison, setting: str) -> np.ndarray:
 
 def table(comparison: Comparison) -> str:
     """Mean and sample standard deviation over seeds, in Markdown."""
-    lines = ["| setting | seen perplexity | unseen perplexity | token accuracy (%) |", "|---|---|---|---|"]
-    for setting in comparison.metrics:
-        rows = measured(comparison, setting) * [1, 1, 100]
-        spread = rows.std(axis=0, ddof=1) if len(rows) > 1 else np.zeros(len(MEASURED))
-        cells = [f"{mean:.2f} ± {std:.2f}" for mean, std in zip(rows.mean(axis=0), spread, strict=True)]
-        lines.append(" | ".join([f"| {setting}", *cells]) + " |")
-    return "\n".join(lines)
+    head = "setting", "seen perplexity", "unseen perplexity", "token accuracy (%)"
+    of = {setting: of_seeds(measured(comparison, setting) * [1, 1, 100]) for setting in comparison.metrics}
+    return "\n".join(pipes(head, ([setting, *cells] for setting, cells in of.items())))
 
 
 def main(out: Path, seeds: int = 3, rounds: int = 40) -> Comparison:

@@ -18,6 +18,7 @@ from fedsam.runs.records import Record
 from fedsam.runs.shown import Shown
 from fedsam.storage.files import on_disk, replace_file
 from fedsam.storage.text import encoded
+from fedsam.sweeps.tables import pipes
 
 if TYPE_CHECKING:
     from fedsam.reports.sheet import Sheet
@@ -267,7 +268,7 @@ def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
 def as_markdown(found: Methods) -> str:
     """The table, its headline, and what was left out and why."""
     heads, cells = found.table()
-    lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}", *(f"| {' | '.join(line)} |" for line in cells)]
+    lines = pipes(heads, cells)
     why: dict[str, list[str]] = {}
     for pair, reason in found.skipped.items():
         why.setdefault(reason.partition(": ")[2] or reason, []).append(pair)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from fedsam.measure.names import split_of, value_of
 from fedsam.measure.score import Score
@@ -62,20 +64,33 @@ def as_csv(rows: Sequence[dict[str, Any]]) -> str:
     return text.getvalue()
 
 
+def pipes(head: Sequence[str], lines: Iterable[Sequence[str]]) -> list[str]:
+    """The lines of a table in Markdown."""
+    top, *below = (f"| {' | '.join(cells)} |" for cells in (head, *lines))
+    return [top, f"|{'---|' * len(head)}", *below]
+
+
+def of_seeds(values_SM: np.ndarray) -> list[str]:
+    """Mean and sample standard deviation over S seeds, which is 0 for one, of M numbers."""
+    spread = values_SM.std(axis=0, ddof=1) if len(values_SM) > 1 else np.zeros(values_SM.shape[1])
+    return [f"{mean:.2f} ± {std:.2f}" for mean, std in zip(values_SM.mean(axis=0), spread, strict=True)]
+
+
 def as_markdown(rows: Sequence[dict[str, Any]], caption: str, score: Score) -> str:
     """A table of pipes, and what its numbers are."""
     more = further(rows)
     head = ["setting", score.words, "less the first", *more]
-    lines = [f"| {' | '.join(map(_piped, head))} |", f"|{'---|' * len(head)}"]
-    for row in rows:
-        others = [of_further(row, split, score) for split in more]
-        lines.append(
-            f"| {' | '.join([_piped(readable(row['setting'])), _value(row, score), less(row, score), *others])} |"
-        )
+    cells = [
+        [
+            *(_piped(readable(row["setting"])), _value(row, score), less(row, score)),
+            *(of_further(row, split, score) for split in more),
+        ]
+        for row in rows
+    ]
+    lines = pipes([*map(_piped, head)], cells)
     if (found := crossed(rows, score, BEST["md"])) is not None:
         columns, crossing = found
-        lines += ["", f"| {' | '.join(map(_piped, columns))} |", f"|{'---|' * len(columns)}"]
-        lines += [f"| {' | '.join(map(_piped, line))} |" for line in crossing]
+        lines += ["", *pipes([*map(_piped, columns)], ([*map(_piped, line)] for line in crossing))]
     return "\n".join([*lines, "", caption]) + "\n"
 
 
