@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.support.processes import Processes
+from tests.support.processes import Processes, clusters_apart
 from tests.support.ragged import Ragged
 
 LONGEST = (
@@ -48,12 +45,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def own_folder_of_ray() -> Iterator[None]:
     """Clusters of this process stand apart: those of tests that run at the same time neither clear nor name them."""
-    folder = tempfile.mkdtemp(prefix="fs-", dir="/tmp")  # short, for Ray's sockets
-    before = os.environ.get("RAY_TMPDIR")
-    os.environ["RAY_TMPDIR"] = folder
-    yield
-    os.environ.pop("RAY_TMPDIR") if before is None else os.environ.update(RAY_TMPDIR=before)
-    shutil.rmtree(folder, ignore_errors=True)
+    with clusters_apart():
+        yield
 
 
 @pytest.fixture

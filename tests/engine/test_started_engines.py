@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from fedsam import Run, simulate
-from tests.support.processes import descendants
+from tests.support.processes import clusters_apart, descendants
 
 pytest.importorskip("flwr")
 pytest.importorskip("ray")
@@ -27,12 +25,10 @@ MARK = "FEDSAM_TEST_OF_PROCESSES_LEFT"
 
 
 @pytest.fixture(autouse=True)
-def no_earlier_clusters(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def no_earlier_clusters() -> Iterator[None]:
     """What an earlier test has killed is not cleared, and told of, by a later one."""
-    folder = tempfile.mkdtemp(prefix="fs-", dir="/tmp")  # short, for Ray's sockets
-    monkeypatch.setenv("RAY_TMPDIR", folder)
-    yield
-    shutil.rmtree(folder, ignore_errors=True)
+    with clusters_apart():
+        yield
 
 
 def command(engine: str, *settings: str) -> list[str]:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -18,6 +24,16 @@ def free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
+
+
+@contextmanager
+def clusters_apart() -> Iterator[None]:
+    """Inside, clusters of Ray that are started here have a folder of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tempfile.mkdtemp(prefix="fs-", dir="/tmp")  # short, for Ray's sockets
+        patch.setenv("RAY_TMPDIR", folder)
+        yield
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class Processes:
