@@ -89,11 +89,16 @@ SWEEPS: dict[str, tuple[Keys, dict[str, list[float]]]] = {
 """Runs trained as one: what they share, and their numbers."""
 
 
+WANTED = {"samon": "resnet8 group"}
+"""Networks of optimisers that the smallest ones are not for."""
+
+
 def optimisers_with_strategies() -> Iterator[tuple[str, str, Keys]]:
     """Every optimiser with every strategy, over precisions, augmentations and engines in turn, of small networks."""
     others = covering(["mlp", "cnn"], PRECISIONS, AUGMENTS, list(WAYS))
     for n, (optimiser, strategy) in enumerate(product(OPTIMISERS, STRATEGIES)):
         network, precision, augment, way = others[n % len(others)]
+        network = WANTED.get(optimiser, network)
         own = {"client.name": optimiser, "server.name": strategy, "engine.precision": precision}
         yield optimiser, strategy, {**own, "data.augment": augment, **NETWORKS[network], **WAYS[way]}
 
