@@ -3,7 +3,7 @@ hand in PyTorch: `torch.optim.SGD` or `AdamW`, and the sharpness-aware ones on t
 
 - a U-Net on images of 64 x 64 pixels with masks;
 - a transformer of four blocks on texts of 128 characters;
-- a small vision transformer, of which low-rank updates are trained (`pip install 'fedsam[adapters]'` is not needed);
+- a small vision transformer, of which low-rank updates are trained;
 - a multi-layer perceptron on a table.
 
 `limit_ratio` is over the loop by hand; SAM over AdamW notes its time over AdamW.

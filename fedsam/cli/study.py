@@ -11,6 +11,10 @@ import typer
 from fedsam.cli.options import Address, Command, Debug, Json, Keys, Quiet, Seeds, Trust, Workers
 from fedsam.cli.settings import parse
 
+Out = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="where to", show_default="runs/sweep-...", file_okay=False)
+]
+
 study = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Studies: sweeps that answer one question.")
 
 
@@ -25,9 +29,7 @@ def heterogeneity(
     seeds: Seeds = 3,
     workers: Workers = None,
     address: Address = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="where to", show_default="runs/sweep-...", file_okay=False)
-    ] = None,
+    out: Out = None,
     against: Annotated[
         str | None,
         typer.Option(
@@ -74,9 +76,7 @@ def methods(
     ] = None,
     workers: Workers = None,
     address: Address = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="where to", show_default="runs/sweep-...", file_okay=False)
-    ] = None,
+    out: Out = None,
     trust: Trust = False,
     quiet: Quiet = False,
     as_json: Json = False,
