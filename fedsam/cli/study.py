@@ -18,12 +18,6 @@ Out = Annotated[
 study = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Studies: sweeps that answer one question.")
 
 
-@study.callback()
-def _studies() -> None:
-    pass  # with it, one study alone is still called by its name
-
-
-@study.command(cls=Command)
 def heterogeneity(
     settings: Keys = None,
     seeds: Seeds = 3,
@@ -65,7 +59,6 @@ def heterogeneity(
         show(found)
 
 
-@study.command()
 def methods(
     settings: Keys = None,
     seeds: Seeds = 3,
@@ -102,3 +95,9 @@ def methods(
         print(json.dumps(found.rows()))
     else:
         show(found)
+
+
+STUDIES = heterogeneity, methods
+
+for command in STUDIES:
+    study.command(cls=Command)(command)

@@ -13,6 +13,7 @@ import pytest
 from fedsam.cli import doctor
 from fedsam.cli.app import COMMANDS
 from fedsam.cli.settings import parse
+from fedsam.cli.study import STUDIES
 from fedsam.errors import InputError
 from fedsam.run import describe_keys
 from tests.support.commands import call, ending, failing
@@ -25,7 +26,10 @@ def net(shape: tuple[int, ...], classes: int) -> nn.Module:
 """
 
 
-@pytest.mark.parametrize("command", [[], *([command.__name__] for command in COMMANDS), ["study", "heterogeneity"]])
+ALL = [[], *([command.__name__] for command in COMMANDS), *(["study", command.__name__] for command in STUDIES)]
+
+
+@pytest.mark.parametrize("command", ALL, ids=" ".join)
 def test_help_has_a_short_option_and_no_backslashes(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     ending(*command, "-h")
     short = capsys.readouterr().out
