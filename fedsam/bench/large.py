@@ -8,7 +8,6 @@ round waits for them and the peak memory of the process stand beside it. Each wa
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from fedsam.bench import Row, wait_for
+from fedsam.engine.support.peak import process_peak
 from fedsam.errors import RunError
 from fedsam.rng import stream
 
@@ -112,5 +112,4 @@ def report(folder: str, keys: str, rounds: str) -> None:
         if lazy:
             lazy.close()
     found = {"seconds": seconds[1:], "waited": waited, "images": lazy.images if lazy else None}
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    print(json.dumps({**found, "engine": simulation.engine.name, "peak": peak}))
+    print(json.dumps({**found, "engine": simulation.engine.name, "peak": process_peak()}))

@@ -8,7 +8,6 @@ with the population either, stands in the variant's name.
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from statistics import median
 from typing import Any
 
 from fedsam.bench import Row, wait_for
+from fedsam.engine.support.peak import process_peak
 from fedsam.errors import RunError
 
 CLIENTS = (10**2, 10**4, 10**6)
@@ -70,10 +70,4 @@ def report(clients: int, cohort: int, rounds: int) -> None:
             wait()
             seconds.append(time.perf_counter() - began)
         simulation.close()
-    print(json.dumps({"seconds": seconds[1:], "engine": simulation.engine.name, "peak": peak()}))
-
-
-def peak() -> int:
-    """The largest memory that this process has had so far, in bytes."""
-    found = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return found if sys.platform == "darwin" else found * 1024
+    print(json.dumps({"seconds": seconds[1:], "engine": simulation.engine.name, "peak": process_peak()}))

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import resource
-import sys
 import time
 from contextlib import closing
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from fedsam.check.one_step import Comparison, compared
 from fedsam.engine.base import Engine
 from fedsam.engine.cohort import Cohort, block_of
 from fedsam.engine.context import RunContext, numerics
+from fedsam.engine.support.peak import process_peak
 from fedsam.errors import DivergedError, RunError
 from fedsam.federated.round_loop import Simulation
 from fedsam.measure.evaluate import evaluate
@@ -189,7 +188,7 @@ def _memory(simulation: Simulation) -> dict[str, Any]:
         "all_client_states": own * simulation.federation.clients,
         # sent, in training, gradient and what the optimiser keeps; activations come on top
         "block": size * number * rows * (3 + state) + own * rows,
-        "process_peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+        "process_peak": process_peak(),
     }
     if context.device.type == "cuda":
         found["device_peak"] = torch.cuda.max_memory_allocated(context.device)
