@@ -1,4 +1,4 @@
-"""The gradient of a multilayer perceptron for a block of clients, derived by hand.
+"""The gradient of a multilayer perceptron, of one client or a block of clients, derived by hand.
 
 Shapes: K clients of a block, B batch, P parameters, D inputs of a layer, U units.
 """
@@ -26,8 +26,8 @@ class Perceptron:
         d_(i-1) = (d_i W_i) 1[h_(i-1) > 0]
         dL/dW_i = d_i^T h_(i-1),   dL/db_i = Σ_B d_i
 
-    each as one batched matrix product over the clients (Rumelhart et al., Nature 323, 1986). It is what autograd would
-    do, without its bookkeeping, which takes longer than the arithmetic of small models.
+    each as one matrix product, of a block batched over its clients (Rumelhart et al., Nature 323, 1986). It is what
+    autograd would do, without its bookkeeping, which takes longer than the arithmetic of small models.
 
     Args:
         layout: of the parameters, W_1, b_1, W_2, ...
@@ -55,11 +55,31 @@ class Perceptron:
         return cls(layout)
 
     def takes(self, theta: Tensor, head: Head) -> bool:
-        """Blocks of clients: for one client autograd is as fast."""
-        return head.block
+        """One client and blocks of clients."""
+        return True
 
     def gradient(self, theta: Tensor, inputs: Tensor, head: Head, *statistics: Tensor) -> tuple[Tensor, ...]:
-        """(∇L, L) of each client's batch, [K, P] and [K], of inputs [K, B, ...]."""
+        """(∇L, L) of a client's batch, [P] and [], of inputs [B, ...]; of a block [K, P] and [K], of [K, B, ...]."""
+        return self._block(theta, inputs, head) if head.block else self._one(theta, inputs, head)
+
+    def _one(self, theta_P: Tensor, inputs: Tensor, head: Head) -> tuple[Tensor, Tensor]:
+        sizes, shapes = self.layout.sizes, self.layout.shapes
+        pieces, out_P = torch.split(theta_P, sizes), torch.empty_like(theta_P)
+        outs = torch.split(out_P, sizes)
+        weights = [piece.view(shape) for piece, shape in zip(pieces[::2], shapes[::2], strict=True)]
+        hidden = [inputs.flatten(1)]
+        for weight_UD, bias_U in zip(weights, pieces[1::2], strict=True):
+            before = hidden[-1] if len(hidden) == 1 else hidden[-1].relu_()
+            hidden.append(torch.addmm(bias_U, before, weight_UD.t()))
+        loss, d = head(hidden.pop())
+        for i in reversed(range(len(weights))):
+            torch.sum(d, dim=0, out=outs[2 * i + 1])
+            torch.mm(d.t(), hidden[i], out=outs[2 * i].view(shapes[2 * i]))
+            if i:
+                d = torch.ops.aten.threshold_backward(torch.mm(d, weights[i]), hidden[i], 0)  # of ReLU
+        return out_P, loss
+
+    def _block(self, theta: Tensor, inputs: Tensor, head: Head) -> tuple[Tensor, Tensor]:
         weights, biases, out, outs = *self._cut(theta), *self._new(theta)
         hidden = self._forward(weights, biases, inputs.flatten(2))
         loss_K, d = head(hidden.pop())
