@@ -69,11 +69,13 @@ clean:
 $(READY):
 	rm -rf .venv
 	$(PYTHON) -c 'import sys; sys.exit("fedsam needs Python 3.11 or later, this is " + sys.version if sys.version_info < (3, 11) else 0)'
+	@echo 'Installing into .venv. PyTorch for Linux brings CUDA, several GB to fetch. On a machine without a GPU:'
+	@echo '  UV_TORCH_BACKEND=cpu make $(or $(MAKECMDGOALS),demo)'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable .
+	$(BIN)/uv pip install --python $(BIN)/python --editable .
 	touch $@
 
 $(READY)-dev: | $(READY)
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[dev]'
+	$(BIN)/uv pip install --python $(BIN)/python --editable '.[dev]'
 	touch $@

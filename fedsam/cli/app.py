@@ -6,6 +6,7 @@ A command is a function in a file of its own that imports what is heavy inside, 
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable
 from typing import Annotated
@@ -31,7 +32,6 @@ from fedsam.cli.sweep import sweep
 from fedsam.cli.tune import tune
 
 app = typer.Typer(
-    add_completion=False,
     no_args_is_help=True,
     suggest_commands=False,  # click has begun to do so itself
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -82,7 +82,10 @@ def main(arguments: list[str] | None = None) -> None:
     """Run a command; an error is one line on standard error and a non-zero exit status (2 for bad input)."""
     streams.fit()
     _name_what_is_imported()
-    carry_out(app, sys.argv[1:] if arguments is None else arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    if "_FEDSAM_COMPLETE" in os.environ or words[:1] in (["--install-completion"], ["--show-completion"]):
+        app(words, prog_name="fedsam")  # typer answers the shell, and ends the process
+    carry_out(app, words)
 
 
 def _name_what_is_imported() -> None:

@@ -10,6 +10,7 @@ import typer
 import typer.core
 
 from fedsam.border.foreign import trust
+from fedsam.cli import completion
 from fedsam.errors import InputError
 
 
@@ -23,7 +24,12 @@ class Command(typer.core.TyperCommand):
 
 Keys = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[FILE.toml] [KEY=VALUE]...", help="settings; later ones win", show_default=False),
+    typer.Argument(
+        metavar="[FILE.toml] [KEY=VALUE]...",
+        help="settings; later ones win",
+        show_default=False,
+        autocompletion=completion.settings,
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="JSON as the only thing on standard output")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -97,7 +98,11 @@ def methods(
         show(found)
 
 
-STUDIES = heterogeneity, methods
+STUDIES: dict[Callable[..., None], str] = {
+    heterogeneity: "how unlike clients may be",
+    methods: "which strategy with which client optimiser, for what",
+}
+"""Each with what the list of studies says of it."""
 
-for command in STUDIES:
-    study.command(cls=Command)(command)
+for command, brief in STUDIES.items():
+    study.command(cls=Command, short_help=brief)(command)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedsam.flower.settings import toml
-from fedsam.reference import held, keys, methods, parts, short
+from fedsam.reference import completion, held, keys, methods, parts, short
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,6 +37,7 @@ class Generated:
 
 GENERATED = (
     Generated("pyproject.toml", "[tool.flwr.app.config]", "", toml),
+    Generated("fedsam/cli/completion.txt", "# keys and their values, for shells", "", completion.lines),
     Generated("README.md", "<!-- parts -->", "<!-- end of parts -->", parts.markdown),
     Generated("docs/concepts/methods.md", "<!-- methods -->", "<!-- end of methods -->", methods.markdown),
     Generated("docs/reference/parts.md", "<!-- parts -->", "<!-- end of parts -->", parts.catalogue),

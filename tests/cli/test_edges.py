@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -10,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from fedsam.cli import doctor
+from fedsam.cli import completion, doctor
 from fedsam.cli.app import COMMANDS
 from fedsam.cli.settings import parse
 from fedsam.cli.study import STUDIES
 from fedsam.errors import InputError
 from fedsam.run import describe_keys
-from tests.support.commands import call, ending, failing
+from tests.support.commands import FEDSAM, call, ending, failing
 
 MODEL = """
 from torch import nn
@@ -47,6 +48,37 @@ def test_no_command_is_described_by_half_a_sentence(
     listed = capsys.readouterr().out.partition("Commands:")[2]
     assert len(listed.strip().splitlines()) == len(COMMANDS) + 1
     assert "..." not in listed
+    ending("study", "--help")
+    assert "..." not in capsys.readouterr().out.partition("Commands:")[2]
+
+
+def completed(*words: str) -> list[str]:
+    """What bash offers for the last of these words; it takes a = for a word of its own."""
+    split = [part for word in words for part in re.split("(=)", word) if part or word == ""]
+    asked = {"COMP_WORDS": "\n".join(split), "COMP_CWORD": str(len(split) - 1), "_FEDSAM_COMPLETE": "complete_bash"}
+    done = subprocess.run(FEDSAM, env={**os.environ, **asked}, capture_output=True, text=True, check=False)
+    assert not done.stderr
+    return done.stdout.split()
+
+
+def test_a_shell_completes_commands_keys_and_values() -> None:
+    assert completed("fedsam", "swe") == ["sweep"]
+    assert {"client.rho=", "client.reset="} <= set(completed("fedsam", "run", "client.r"))
+    assert set(completed("fedsam", "run", "client.rh")) > {"client.rho=", "client.rho=0.1"}
+    assert set(completed("fedsam", "run", "client.name=a")) == {"adamw", "adversarial", "asam"}
+    assert "scaffold" in completed("fedsam", "sweep", "rounds=3", "server.name=")
+    assert completed("fedsam", "run", "nothing") == []
+
+
+def test_other_shells_take_a_setting_for_one_word() -> None:
+    assert completion.offered([], "client.name=a") == [
+        "client.name=adamw",
+        "client.name=adversarial",
+        "client.name=asam",
+    ]
+    assert completion.offered([], "engine.precision=b") == ["engine.precision=bf16"]
+    assert completion.offered([], "rounds") == ["rounds=", "rounds=150"]
+    assert set(completion.known()) == {row.key for row in describe_keys()}
 
 
 def test_one_suggestion_and_settings_without_dashes(capsys: pytest.CaptureFixture[str]) -> None:
