@@ -14,6 +14,7 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
+from collections.abc import Iterator
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
@@ -165,11 +166,21 @@ def find(root: type[C], name: str) -> type[C]:
     if name.isidentifier() and (cls := _defined(root, name)) is not None:
         return cls
     known = names(root)
+    if kinds := [kind.kind for kind in _kinds(Component) if kind is not root and name in names(kind)]:
+        raise InputError("name", name, f"no such {root.kind}, but there is a {kinds[0]} of this name")
     close = difflib.get_close_matches(name.lower(), known, n=1) or [":".join(name.rsplit(".", 1))] * ("." in name)
     hint = f"did you mean {close[0]!r}? " if close else ""
     raise InputError(
         "name", name, f"no such {root.kind}; {hint}there are {', '.join(known)}, or your own package.module:Class"
     )
+
+
+def _kinds(cls: type[Component]) -> Iterator[type[Component]]:
+    """The roots of all kinds of component that have been imported."""
+    for below in cls.__subclasses__():
+        if isinstance(below.__dict__.get("package"), str):
+            yield below
+        yield from _kinds(below)
 
 
 _adopted: dict[tuple[type, str], tuple[Any, type]] = {}
