@@ -31,7 +31,7 @@ from fedsam.system.base import System
 from fedsam.tasks.base import Task
 from fedsam.tasks.own_metric import taken
 from fedsam.transforms.base import Compression, Privacy
-from fedsam.transforms.checks import check_bound
+from fedsam.transforms.checks import check_bound, check_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -193,6 +193,7 @@ class Run(Groups):
             except InputError as error:
                 raise InputError("callbacks", name, error.allowed) from None
         check_bound(self.privacy, self.compress, self.server, self.system)
+        check_whole(self.compress, self.server)
         try:
             self.average.check(self.rounds)
         except InputError as error:

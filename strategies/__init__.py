@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from fedsam.strategies.fedmoswa import FedMoSWA
     from fedsam.strategies.fednova import FedNova
     from fedsam.strategies.fednsam import FedNSAM
+    from fedsam.strategies.fedper import FedPer
     from fedsam.strategies.fedprox import FedProx
     from fedsam.strategies.fedsmoo import FedSMOO
     from fedsam.strategies.fedspeed import FedSpeed
@@ -60,6 +61,7 @@ __all__ = [
     "FedMoSWA",
     "FedNSAM",
     "FedNova",
+    "FedPer",
     "FedProx",
     "FedSMOO",
     "FedSWA",

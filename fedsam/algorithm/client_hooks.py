@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from torch import Tensor
 
 from fedsam.config import Component, key
+from fedsam.params import Layout
 from fedsam.schedule.base import Clock
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ class ClientHooks(Component):
         "descent",
         "rate",
         "finish",
+        "own",
+        "shared",
     )
 
     rowwise: ClassVar[bool] = True
@@ -110,6 +113,23 @@ class ClientHooks(Component):
     def one_vector(self) -> bool:
         """Whether its update is all that a client sends; so it is where it does nothing at the end of its round."""
         return type(self).finish is ClientHooks.finish
+
+    @property
+    def personal(self) -> bool:
+        """Whether each client has a model of its own, of which a part stays with it."""
+        return type(self).own is not ClientHooks.own
+
+    def own(self, theta_P: Tensor, state: State, layout: Layout) -> Tensor:
+        """A client's own model, made of the shared one and of what it keeps: the shared one."""
+        return theta_P
+
+    def shared(self, theta_P: Tensor, sent_P: Tensor, layout: Layout) -> Tensor:
+        """Its weights after its round as others may see them, θ_client: all as they are."""
+        return theta_P
+
+    def travelling(self, layout: Layout) -> int:
+        """How many of the model's numbers travel: P."""
+        return layout.total
 
     def begin(self, client: ClientContext) -> ClientContext:
         """Before the first step."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fedsam.algorithm.client_hooks import ClientHooks, State
 from fedsam.config import Component, key
-from fedsam.params import weighted_sum
+from fedsam.params import Layout, weighted_sum
 from fedsam.schedule.base import Clock
 
 if TYPE_CHECKING:
@@ -85,6 +85,13 @@ class Strategy(ClientHooks):
 
         Raises:
             InputError: with what to use instead; its key is of the group `client.`.
+        """
+
+    def check_model(self, layout: Layout) -> None:
+        """Refuse a model with which the algorithm has no meaning.
+
+        Raises:
+            InputError: with what to use instead; its key is of the group `server.`.
         """
 
     def sent(self, theta_P: Tensor, state: State) -> Tensor:

@@ -78,7 +78,7 @@ class TrainedClient:
     """A client after its round, or a block of clients, with one more dimension, the first, everywhere.
 
     Args:
-        theta_P: its weights.
+        theta_P: its weights, as far as others may see them.
         loss: the mean over the samples it trained on, each at the weights before its step.
         client_state: the vectors it keeps.
         uploads: what it sends beside its update, times p_k where that is to be averaged.
@@ -247,7 +247,8 @@ def train_client(
         weight: p_k, its share of the examples of all clients that were asked.
         take: how a local step is taken.
     """
-    optimizer, strategy, theta_P = context.optimizer, context.strategy, client.sent_P
+    optimizer, strategy = context.optimizer, context.strategy
+    theta_P = strategy.own(client.sent_P, client.state, context.layout)
     client = strategy.begin(client)
     state = optimizer.init(theta_P) | {name: client.state[KEPT + name] for name in optimizer.kept}
     zero = theta_P.new_zeros(theta_P.shape[:-1])
@@ -263,6 +264,7 @@ def train_client(
         uploads = {**uploads, BATCHNORM: statistics[0]}
     averaged = {name: weight * uploads[name] for name in (*strategy.averaged, BATCHNORM) if name in uploads}
     share = weight.squeeze(-1) if isinstance(weight, Tensor) else None
+    theta_P = strategy.shared(theta_P, client.sent_P, context.layout)
     return TrainedClient(theta_P, local.total / local.samples, client_state, uploads | averaged, share)
 
 

@@ -50,6 +50,8 @@ def assemble(run: Run, federation: Federation | None = None) -> tuple[Federation
     layout = layout_of(module)
     with under("client"):
         run.client.check_model(layout)
+    with under("server"):
+        run.server.check_model(layout)
     parts = run.data.augment, run.client, run.server
     context = RunContext(
         module, layout, spec, task, *parts, device, run.engine.precision, run.seed, run.rounds, run.keys()

@@ -77,7 +77,19 @@ class LocalAdaptation:
                 own = (norms.whole(trained.uploads[BATCHNORM]),)
             elif norms is not None:
                 own = (norms.initial(sent_P) + trained.client_state[BATCHNORM][row],)
-            yield client, Weights(sent_P + trained.update_JP[row], own)
+            kept = {name: each_KP[row] for name, each_KP in trained.client_state.items()}
+            yield client, Weights(self._own(sent_P + trained.update_JP[row], kept), own)
+
+    def before(self, ids: Sequence[int], weights: Weights) -> Iterator[Adapted]:
+        """Each client's own model without further training; nothing where all clients have the same."""
+        if self.server.personal and not self.trainer.keeps_client_state:
+            for client in ids:
+                rows = self.order([client], np.ones(1)).client_state
+                kept = {name: each_KP[0].to(weights.theta_P.device) for name, each_KP in rows.items()}
+                yield client, weights._replace(theta_P=self._own(weights.theta_P, kept))
+
+    def _own(self, theta_P: Tensor, kept: State) -> Tensor:
+        return self.server.own(theta_P, kept, self.trainer.context.layout)
 
 
 def check_adaptation(trainer: Trainer, every: int) -> None:

@@ -86,9 +86,9 @@ class Simulation:
         self.ledger = Ledger(run.system)
         self.turnout = Turnout(run, self.trainer, self.federation.clients, self.losses)
         self.private = PrivateSum(run, self.federation.clients, self.theta_P)
-        self.update_bytes = bytes_of(self.context.transforms, self.theta_P)
-        self.updates = Updates()
-        self.done = 0
+        self.travelling = run.server.travelling(self.context.layout)
+        self.update_bytes = bytes_of(self.context.transforms, self.theta_P[: self.travelling])
+        self.done, self.updates = 0, Updates()
         self.metrics: list[Record] = []
         self.unchecked = Unchecked()
         self._count_anew()
@@ -208,7 +208,7 @@ class Simulation:
         server = run.server
         sent_P = server.sent(theta_P, self.server)
         asked = max(participation.asked, participation.candidates)
-        self.bytes_down += asked * size_of(sent_P, *order.sent.values())
+        self.bytes_down += asked * size_of(sent_P[: self.travelling], *order.sent.values())
         self.bytes_up += participation.candidates * sent_P.element_size()
         if not order.ids:
             if self.private.active:  # whether anybody was asked is private, too
@@ -394,7 +394,7 @@ class Simulation:
             state = {name: state[name] for name in (*self.context.layout.names, *buffers)}
         blob = safetensors.torch.save(state)
         if self.directory:
-            local = self.measures.clients(self.done, served_P, self.theta_P) if self.measures.holds_out else None
-            self.directory.finish(blob, local)
+            local = (self.done, served_P, self.theta_P, self._trial(self.run.client.base_optimizer.lr))
+            self.directory.finish(blob, self.measures.clients(*local) if self.measures.holds_out else None)
         out = self.directory.path if self.directory else None
         return Result(self.run, self.metrics, self.engine.name, hashlib.sha256(blob).hexdigest(), state, out)

@@ -17,7 +17,8 @@ Values = Sequence[float | None]
 
 
 class Accuracy(LocalProbe):
-    """The metric of the served model on each client's local test set, before and after one round of local training.
+    """The metric of the served model on each client's local test set, before and after one round of local training;
+    where clients have models of their own (FedPer), of each client's.
 
     After: each client trains from the served model as it would have in the round just done, with its keyed batches,
     learning rate and kept vectors, and is tested with its own weights; nothing of it is kept, so the run is the same
@@ -44,11 +45,14 @@ class Accuracy(LocalProbe):
         ids = range(min(self.limit, snapshot.federation.clients))
         tests, score = LocalTests(snapshot.context, snapshot.federation, ids), snapshot.context.task.score
         before, _ = tests.scores(snapshot.served)
+        if snapshot.adaptation is not None:
+            for client, weights in snapshot.adaptation.before(tests.having, snapshot.served):
+                before[client] = tests.score(client, weights)[1]
         found = {"before": self.summary(before, score)}
         if snapshot.adaptation is not None:
             after = list(before)  # a client that has nothing to train on stays with what it was sent
             for client, weights in snapshot.adaptation(tests.having, snapshot.served):
-                after[client] = tests.score(client, weights)
+                after[client] = tests.score(client, weights)[1]
             found["after"] = self.summary(after, score)
         return found
 

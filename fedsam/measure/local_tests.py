@@ -51,8 +51,8 @@ class LocalTests:
         ]
         return [one for one, _ in found], [loss for _, loss in found]
 
-    def score(self, client: int, weights: Weights) -> float:
-        """One client's headline metric with a model of its own."""
+    def score(self, client: int, weights: Weights) -> tuple[float, float]:
+        """One client's mean loss and headline metric with a model of its own."""
         own = slice(self.ends[client], self.ends[client + 1])
         part = DeviceSplit(self.store.inputs[own], self.store.targets[own])
-        return evaluate(self.context, weights, part)[1]
+        return evaluate(self.context, weights, part)

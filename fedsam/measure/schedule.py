@@ -160,16 +160,19 @@ class Measures:
         """Whether clients have local test sets, and the run is not for tuning."""
         return bool(self.run.data.local_test) and not self.run.data.validation
 
-    def clients(self, round: int, served_P: Tensor, theta_P: Tensor) -> dict[str, Any]:
-        """The served model on the local test sets of the first clients; nothing but the reason if that fails.
+    def clients(self, round: int, served_P: Tensor, theta_P: Tensor, adaptation: LocalAdaptation) -> dict[str, Any]:
+        """The served model on the local test sets of the first clients, or each client's own where they have such;
+        nothing but the reason if that fails.
 
         Args:
-            round, served_P, theta_P: as for `of`.
+            round, served_P, theta_P, adaptation: as for `of`.
         """
 
         def scores() -> dict[str, Any]:
             tests = LocalTests(self.context, self.federation, range(min(SHOWN, self.federation.clients)))
-            values, losses = tests.scores(self.statistics.of(served_P, theta_P))
+            values, losses = tests.scores(served := self.statistics.of(served_P, theta_P))
+            for client, weights in adaptation.before(tests.having, served):
+                losses[client], values[client] = tests.score(client, weights)
             losses = [value if value is None or math.isfinite(value) else None for value in losses]
             return {"examples": tests.sizes, self.context.task.headline.name: values, "loss": losses}
 

@@ -24,6 +24,7 @@ from fedsam.run import Run
 from fedsam.schedule.base import Clock
 
 ACTS = {
+    "own": "which layers are shared",
     "sent": "the model that is sent",
     "point": "where gradients are taken",
     "ascent": "the perturbation",

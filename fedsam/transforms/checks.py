@@ -28,3 +28,14 @@ def check_bound(privacy: Privacy, compression: Compression, server: Strategy, sy
     if privacy.dense and compression.active:
         told = "noise of clients would be added to what was compressed, and nothing be saved"
         raise InputError("privacy.noise_by", "clients", f"{told}; use privacy.noise_by=server, or compress.name=none")
+
+
+def check_whole(compression: Compression, server: Strategy) -> None:
+    """Refuse to compress updates of which a part stays with the clients: its zeros would be counted.
+
+    Raises:
+        InputError: with what to use instead.
+    """
+    if compression.active and server.personal:
+        told = f"of server.name={server.name} a part of each update stays with its client"
+        raise InputError("compress.name", compression.name, f"{told}; use compress.name=none")

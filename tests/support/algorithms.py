@@ -27,6 +27,7 @@ from tests.oracles import (
     fedmoswa,
     fednova,
     fednsam,
+    fedper,
     fedprox,
     fedsmoo,
     fedspeed,
@@ -38,6 +39,7 @@ from tests.oracles import (
 from tests.support.ragged import Ragged
 
 ROUNDS, LR, DECAY = 4, 0.05, 0.01
+LAST, FIRST = 3 * 64 + 3, 64 * 64 + 64  # parameters of the last and the first layer of its perceptron
 SAM = {"name": "sam", "rho": 0.1}
 Oracle = Callable[..., list[Tensor]]
 # server keys, client keys, oracle, its own arguments
@@ -54,6 +56,9 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], Oracle, dict[str, Any]]] 
         {"eta_g": 0.1, "method": "fedadam", "bias_correction": True},
     ),
     "fedprox": ({"mu": 0.5}, {}, fedprox.run, {"mu": 0.5}),
+    "fedper": ({"lr": 0.9}, {}, fedper.run, {"eta_g": 0.9, "personal": slice(-LAST, None)}),
+    "fedper sam": ({}, SAM, fedper.run, {"rho": 0.1, "personal": slice(-LAST, None)}),
+    "fedper of the first layer": ({"keep": "fc1.*, nothing"}, {}, fedper.run, {"personal": slice(0, FIRST)}),
     "scaffold": ({"lr": 0.9}, {}, scaffold.run, {"eta_g": 0.9}),
     "fedgamma": ({}, SAM, scaffold.run, {"rho": 0.1}),
     "feddyn": ({"alpha": 0.3}, {}, feddyn.run, {"alpha": 0.3}),
