@@ -167,7 +167,7 @@ def find(root: type[C], name: str) -> type[C]:
         return cls
     known = names(root)
     if kinds := [kind.kind for kind in _kinds(Component) if kind is not root and name in names(kind)]:
-        raise InputError("name", name, f"no such {root.kind}, but there is a {kinds[0]} of this name")
+        raise InputError("name", name, f"no such {root.kind}; it is the name of another kind of part, {kinds[0]}")
     close = difflib.get_close_matches(name.lower(), known, n=1) or [":".join(name.rsplit(".", 1))] * ("." in name)
     hint = f"did you mean {close[0]!r}? " if close else ""
     raise InputError(
@@ -317,7 +317,11 @@ def place(cls: type[Config], values: dict[str, Any]) -> dict[str, Any]:
     for field, info in cls.model_fields.items():
         root = root_of(info)
         chosen = placed.get(field, info.default)
-        if root is None or issubclass(cls, Groups) or not isinstance(chosen, str | dict):
+        if root is None or not isinstance(chosen, str | dict):
+            continue
+        if issubclass(cls, Groups):
+            if isinstance(chosen, dict):  # without a name, of the default
+                placed[field] = {"name": info.default, **chosen}
             continue
         if isinstance(chosen, dict):
             placed[field] = _made(root, field, chosen)
@@ -333,14 +337,20 @@ def place(cls: type[Config], values: dict[str, Any]) -> dict[str, Any]:
             placed[field] = part(**mine)
     if loose:
         unknown = next(iter(loose))
-        close = difflib.get_close_matches(unknown, known, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        others = _having(cls, unknown)
-        elsewhere = f" (it is {' or '.join(others)} that has it)" if others else ""
-        there = f"there are {', '.join(sorted(known))}" if known else "there are none"
-        raise InputError(unknown, loose[unknown], f"no such key here{elsewhere}; {hint}{there}")
-
+        raise _unknown(cls, unknown, loose[unknown], known)
     return placed
+
+
+def _unknown(cls: type[Config], key: str, value: Any, known: list[str]) -> InputError:
+    close = difflib.get_close_matches(key, known, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    others = _having(cls, key)
+    elsewhere = f" (it is {' or '.join(others)} that has it)" if others else ""
+    if issubclass(cls, Groups):
+        elsewhere = f" (it is {' or '.join(others)})" if others else elsewhere
+        hint = "keys with dots are for Run.from_keys; " if "." in key else "" if others else hint
+    there = f"there are {', '.join(sorted(known))}" if known else "there are none"
+    return InputError(key, value, f"no such key here{elsewhere}; {hint}{there}")
 
 
 def owned_keys(cls: type[Config], values: dict[str, Any]) -> list[str]:
@@ -357,26 +367,6 @@ def owned_keys(cls: type[Config], values: dict[str, Any]) -> list[str]:
     return owned
 
 
-def outsized(part: Component, times: float = 1.0) -> dict[str, float]:
-    """The fields of a part, and of the parts inside it, whose number is more than so many times the default, the most
-    unusual first; a default of 0 or none counts as 1.
-    """
-    ratios = _ratios(part)
-    return {name: value for ratio, name, value in sorted(ratios, key=lambda each: -each[0]) if ratio > times}
-
-
-def _ratios(part: Component) -> list[tuple[float, str, float]]:
-    found = []
-    for field, info in type(part).model_fields.items():
-        value, usual = getattr(part, field), info.default
-        if isinstance(value, Component):
-            found += _ratios(value)
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            number = isinstance(usual, int | float) and usual > 0
-            found.append((value / usual if number else float(value), field, value))
-    return found
-
-
 class Groups(Config):
     """A record whose components are groups of their own (`client.rho`), instead of sharing its keys."""
 
@@ -389,6 +379,8 @@ class Groups(Config):
 def _having(cls: type[BaseModel], field: str) -> list[str]:
     """Where a key of this name would be: in parts that this one could hold, or in others of its kind."""
     roots = {held: root for held, info in cls.model_fields.items() if (root := root_of(info))}
+    if issubclass(cls, Groups):
+        return [f"{held}.{field}" for held, root in roots.items() if any(_has(root, n, field) for n in names(root))]
     found = [f"{held}={name}" for held, root in roots.items() for name in names(root) if _has(root, name, field)]
     kind = next((base for base in cls.__mro__[::-1] if base is not Component and "kind" in vars(base)), None)
     if kind is None or not issubclass(cls, Component):

@@ -223,10 +223,6 @@ class Run(Groups):
                 raise InputError(dotted, value, f"no such group of keys; there are {', '.join(groups)}")
             else:
                 values.setdefault(group, {})[rest] = value
-        for group, value in values.items():
-            field = cls.model_fields.get(group)
-            if field is not None and isinstance(value, dict):
-                value.setdefault("name", field.default)
         return cls(**values)
 
     def keys(self) -> dict[str, Any]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 
-from fedsam.cli.options import Debug, Json, Keys, Quiet, Seeds, Trust
+from fedsam.cli.options import Debug, Json, Keys, Out, Quiet, Seeds, Trust
 from fedsam.cli.settings import parse
 
 
 def compare(
     settings: Keys = None,
     seeds: Seeds = 3,
+    out: Out = None,
     trust: Trust = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -29,7 +30,7 @@ def compare(
     from fedsam.sweeps.compare import show
 
     with graceful() as stop:
-        comparison = carry_out(None, given, seeds=seeds, quiet=quiet, stop=stop)
+        comparison = carry_out(None, given, seeds=seeds, out=out, quiet=quiet, stop=stop)
     if as_json:
         print(json.dumps(comparison.rows()))
     else:

@@ -50,6 +50,10 @@ Workers = Annotated[
         min=0, max=10_000, help="runs at a time, as Ray tasks; 0 = one for each core or GPU", show_default="in turn"
     ),
 ]
+Out = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="where to, as out=DIR", show_default="a folder under runs/", file_okay=False),
+]
 Address = Annotated[str | None, typer.Option(help="of a Ray cluster to join: host:port, or auto", show_default=False)]
 
 

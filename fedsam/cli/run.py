@@ -9,9 +9,10 @@ from typing import Annotated
 
 import typer
 
-from fedsam.cli.options import Debug, Json, Keys, Quiet, Trust
+from fedsam.cli.options import Debug, Json, Keys, Out, Quiet, Trust
 from fedsam.cli.settings import parse
 from fedsam.errors import InputError
+from fedsam.storage.paths import expanded
 
 
 def run(
@@ -19,6 +20,7 @@ def run(
     resume: Annotated[
         Path | None, typer.Option(metavar="DIR", help="continue the run in this directory", show_default=False)
     ] = None,
+    out: Out = None,
     trust: Trust = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -28,13 +30,15 @@ def run(
 
     For example: fedsam run client.name=asam client.rho=0.5 data.alpha=0.05 rounds=100
     """
+    if resume and out:
+        raise InputError("", InputError.ABSENT, "--resume continues a run where it lies; leave out --out")
     if resume and settings:
         raise InputError(
             "",
             InputError.ABSENT,
             f"--resume continues a run as it was described; leave out {settings[0]!r}, or start a new run",
         )
-    given = parse(settings or [])
+    given = parse(settings or []) | ({"out": str(expanded(str(out), "out"))} if out else {})
     from fedsam.run import Run
 
     described = None if resume else Run.from_keys(given)
@@ -49,8 +53,8 @@ def run(
         else:
             assert described is not None
             named = described.out and Path(described.out)
-            with nullcontext(named) if named else fresh(Path("runs"), described.title()) as out:
-                result = simulate(described.replace(out=str(out)), stop=stop, quiet=quiet)
+            with nullcontext(named) if named else fresh(Path("runs"), described.title()) as place:
+                result = simulate(described.replace(out=str(place)), stop=stop, quiet=quiet)
     if result.out:
         from fedsam.reports.write import write_report
 

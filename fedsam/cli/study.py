@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from fedsam.cli.options import Address, Command, Debug, Json, Keys, Quiet, Seeds, Trust, Workers
+from fedsam.cli.options import Address, Command, Debug, Json, Keys, Out, Quiet, Seeds, Trust, Workers
 from fedsam.cli.settings import parse
-
-Out = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="where to", show_default="runs/sweep-...", file_okay=False)
-]
 
 study = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Studies: sweeps that answer one question.")
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fedsam.cli.options import Address, Debug, Json, Keys, Quiet, Seeds, Trust, Workers
+from fedsam.cli.options import Address, Debug, Json, Keys, Out, Quiet, Seeds, Trust, Workers
 from fedsam.cli.settings import parse
 
 
@@ -16,6 +16,7 @@ def sweep(
     seeds: Seeds = 3,
     workers: Workers = None,
     address: Address = None,
+    out: Out = None,
     apart: Annotated[
         bool, typer.Option("--apart", help="train every run by itself, also those that differ only in numbers")
     ] = False,
@@ -35,7 +36,7 @@ def sweep(
 
     with graceful() as stop:
         comparison = carry_out(
-            None, given, seeds=seeds, workers=workers, address=address, apart=apart, quiet=quiet, stop=stop
+            None, given, seeds=seeds, workers=workers, address=address, apart=apart, out=out, quiet=quiet, stop=stop
         )
     if as_json:
         print(json.dumps(comparison.rows()))

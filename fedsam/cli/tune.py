@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from fedsam.cli.options import Address, Debug, Json, Keys, Quiet, Trust
+from fedsam.cli.options import Address, Debug, Json, Keys, Out, Quiet, Trust
 from fedsam.cli.settings import parse
 
 
@@ -25,7 +24,7 @@ def tune(
         int | None, typer.Option(min=1, help="rounds that every trial is given", show_default="a tenth")
     ] = None,
     address: Address = None,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="where to", show_default="runs/tune-*")] = None,
+    out: Out = None,
     trust: Trust = False,
     quiet: Quiet = False,
     as_json: Json = False,

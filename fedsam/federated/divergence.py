@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fedsam.config import outsized
+from fedsam.border.outsized import outsized
 from fedsam.errors import DivergedError
 from fedsam.run import Run
 

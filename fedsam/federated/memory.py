@@ -6,7 +6,7 @@ Shapes: P parameters, K clients of a round.
 from __future__ import annotations
 
 from fedsam.border.budget import Need
-from fedsam.config import outsized
+from fedsam.border.outsized import outsized
 from fedsam.data.base import Federation
 from fedsam.engine.context import RunContext
 from fedsam.run import Run

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from fedsam.border.budget import Need, must_fit
-from fedsam.config import Component, find, key, names, outsized
+from fedsam.border.outsized import outsized
+from fedsam.config import Component, find, key, names
 from fedsam.errors import InputError, under
 from fedsam.models.adapters.base import Adapter
 from fedsam.models.initialise import Form, built, initialised

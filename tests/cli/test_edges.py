@@ -16,7 +16,7 @@ from fedsam.cli.app import COMMANDS
 from fedsam.cli.settings import parse
 from fedsam.cli.study import STUDIES
 from fedsam.errors import InputError
-from fedsam.run import describe_keys
+from fedsam.run import Run, describe_keys
 from tests.support.commands import FEDSAM, call, ending, failing
 
 MODEL = """
@@ -215,3 +215,38 @@ def test_several_metrics_are_one_setting(inside: Path) -> None:
     assert len(json.loads(Path("s/compare.json").read_text())) == 2
     (record,) = Path("s/sgd-seed0/metrics.jsonl").read_text().splitlines()
     assert {"test_macro_f1", "test_balanced_accuracy"} <= set(json.loads(record))
+
+
+@pytest.mark.parametrize("command", ["run", "compare", "sweep"])
+def test_where_to_is_an_option_as_well_as_a_key(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    few = ["rounds=1", "data.clients=5", "cohort=2", "-q", *(["--seeds", "1"] if command != "run" else [])]
+    several = [] if command == "run" else ["client.name=sgd,sam"]
+    ending(command, *several, *few, "--out", "one")
+    ending(command, *several, *few, "out=other")
+    one, other = ({file.name for file in (tmp_path / name).iterdir()} for name in ("one", "other"))
+    assert one == other != set()
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["one", "other"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["server.name=sam"], "no such strategy; it is the name of another kind of part, client optimiser"),
+        (["alpha=0.1"], "no such key here (it is data.alpha or client.alpha or server.alpha)"),
+        (["client.alpha=0.1"], "that has it"),
+        (["--resume", "somewhere", "--out", "elsewhere"], "leave out --out"),
+    ],
+)
+def test_what_is_misplaced_is_told_its_place(words: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    status, said = failing(capsys, "run", *words)
+    assert status == 2
+    assert told in said
+
+
+def test_a_group_without_a_name_is_the_default_part() -> None:
+    assert Run(data={"alpha": 0.1}) == Run.from_keys({"data.alpha": 0.1})
+    with pytest.raises(InputError, match=r"keys with dots are for Run.from_keys"):
+        Run(**{"client.lr": 0.1})
