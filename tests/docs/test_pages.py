@@ -57,6 +57,7 @@ def test_the_python_of_a_page_runs_from_its_beginning_to_its_end(page: Path, ins
 MINE = """
 from fedsam.config import key
 from fedsam.optim.base import Perturbed
+from fedsam.strategies import FedAvg
 from torch import nn
 
 
@@ -65,6 +66,10 @@ class SignSAM(Perturbed):
 
     def perturbation(self, theta_P, gradient_P, layout):
         return self.rho * gradient_P.sign()
+
+
+class Pulled(FedAvg):
+    mu: float = key(0.01, "strength of the pull", "no paper", ge=0.0)
 
 
 def net(in_channels: int, classes: int, width: int = 32) -> nn.Module:
