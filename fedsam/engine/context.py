@@ -6,7 +6,6 @@ Shapes: B batch, P parameters, S statistics of batch normalisation.
 from __future__ import annotations
 
 import math
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ from fedsam.engine.kernels.autograd import Autograd
 from fedsam.engine.kernels.base import Head
 from fedsam.engine.kernels.dispatch import kernels_of
 from fedsam.engine.messages import Order
+from fedsam.engine.support.deterministic import deterministic
 from fedsam.models.batchnorm import NAME as BATCHNORM
 from fedsam.models.batchnorm import BatchNorms
 from fedsam.models.dropout import keys
@@ -213,25 +213,23 @@ def shared(array: np.ndarray) -> Tensor:
 
 @contextmanager
 def numerics(precision: str) -> Iterator[None]:
-    """Set what torch keeps globally about arithmetic, and put it back: TF32 only if asked for; deterministic kernels of
-    cuDNN and, until the process ends, of cuBLAS (its documentation, "Results reproducibility"); number of threads;
-    float32 for new tensors, no autocast and no fast path of attention in evaluation, whatever is set around.
+    """Set what torch keeps globally about arithmetic, and put it back: TF32 only if asked for; deterministic kernels;
+    number of threads; float32 for new tensors, no autocast and no fast path of attention in evaluation, whatever is set
+    around.
     """
     cudnn: Any = torch.backends.cudnn
     matmul, conv = torch.backends.cuda.matmul, cudnn.conv
-    before = matmul.fp32_precision, conv.fp32_precision, cudnn.deterministic, cudnn.benchmark
+    before = matmul.fp32_precision, conv.fp32_precision
     threads, kind, fast = torch.get_num_threads(), torch.get_default_dtype(), torch.backends.mha.get_fastpath_enabled()
     wanted = "tf32" if precision == "tf32" else "ieee"
-    if torch.cuda.is_available():  # before cuBLAS is begun, whose products else depend on what other streams do
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     try:
-        matmul.fp32_precision, conv.fp32_precision, cudnn.deterministic, cudnn.benchmark = wanted, wanted, True, False
+        matmul.fp32_precision, conv.fp32_precision = wanted, wanted
         torch.set_default_dtype(torch.float32)
         torch.backends.mha.set_fastpath_enabled(False)  # other kernels in evaluation, which vmap does not know
-        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+        with deterministic(), torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
             yield
     finally:
-        matmul.fp32_precision, conv.fp32_precision, cudnn.deterministic, cudnn.benchmark = before
+        matmul.fp32_precision, conv.fp32_precision = before
         torch.set_num_threads(threads)
         torch.set_default_dtype(kind)
         torch.backends.mha.set_fastpath_enabled(fast)
