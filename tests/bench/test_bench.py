@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from fedsam import bench
+from fedsam import Run, bench
 from fedsam.bench import all as every
-from fedsam.bench import cross_device, large, paper_cnn, peers, population, resnet, startup, tiny, ways
-from fedsam.bench.common import bounds
+from fedsam.bench import cross_device, growth, large, paper_cnn, peers, population, resnet, startup, tiny, ways
+from fedsam.bench.common import alone, bounds
 from fedsam.bench.common.rounds import plain
 from fedsam.bench.common.work import Work
 from fedsam.engine.kernels.cnn_im2col import Im2ColConvolutions
-from fedsam.errors import InputError, RunError
+from fedsam.errors import RunError
 from fedsam.optim.sgd import SGD
 
 KEYS = {"case", "variant", "engine", "precision", "seconds_per_round", "spread", "rounds", "limit_ratio"}
@@ -108,12 +108,8 @@ def test_only_one_way_unfolds() -> None:
 
 
 def test_cases_are_listed_and_nothing_else_is() -> None:
-    assert set(CASES) | {"population", "startup", "overhead", "partition", "engines", "large", "tasks", "jobs"} == set(
-        bench.names()
-    )
-    assert {"peers", "common", "all"}.isdisjoint(bench.names())
-    with pytest.raises(InputError, match="no such case 'peers'; there are aggregate, "):
-        bench.measure("peers", 1, True)
+    apart = {"growth", "population", "startup", "overhead", "partition", "engines", "large", "tasks", "jobs"}
+    assert set(CASES) | apart == set(bench.names())
 
 
 @pytest.mark.usefixtures("small")
@@ -200,8 +196,8 @@ def test_a_population_is_measured_in_a_process_of_its_own(monkeypatch: pytest.Mo
     memory = float(row.variant.removeprefix("2 of 20 clients, ").removesuffix(" MiB"))
     assert 50 < memory < 5000
     assert (row.limit_ratio, len(row.seconds), row.engine) == (1.0, 1, "cohort")
-    monkeypatch.setattr(population, "CODE", "raise SystemExit('it broke')")
-    with pytest.raises(RunError, match="the process with 20 clients failed: it broke"):
+    monkeypatch.setattr(alone, "CODE", "raise SystemExit('it broke')")
+    with pytest.raises(RunError, match=r"data\.clients=20 cohort=2 failed: it broke"):
         next(population.rows(1))
 
 
@@ -271,3 +267,27 @@ def test_bounds_count_what_a_round_needs(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.undo()
     assert bounds.rate(cpu, "fp32", 64) > 0
     assert bounds.bandwidth(cpu, 1000) > 0
+
+
+def test_growth_is_over_the_line_that_it_should_follow(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = {5: 2.0, 10: 3.0, 20: 8.0}
+
+    def alone(keys: dict[str, Any], rounds: int) -> dict[str, Any]:
+        return {"seconds": [seconds[keys["n"]]] * rounds, "engine": "loop", "peak": 2**20}
+
+    points = {number: {"n": number} for number in seconds}
+    curves = [growth.Curve(name, points, power) for name, power in (("up", 1), ("flat", 0), ("down", -1))]
+    patched(growth, monkeypatch, CURVES=curves, alone=alone)
+    patched(growth.sweep, monkeypatch, SETTINGS=(2,))
+    found = {row.variant: row.limit_ratio for row in growth.rows(1)}
+    assert list(found)[:2] == ["up: 5, 1 MiB", "up: 10, 1 MiB"]
+    assert list(found.values())[:9] == [1.0, 0.75, 1.0, 1.0, 1.5, 4.0, 1.0, 3.0, 16.0]
+    assert list(found)[9:] == ["2 settings as one"]
+
+
+@pytest.mark.parametrize("curve", growth.CURVES, ids=lambda curve: curve.name)
+def test_the_runs_of_a_curve_can_be(curve: growth.Curve) -> None:
+    for number, keys in curve.points.items():
+        run = Run.from_keys(keys)
+        if curve.name == "parameters":
+            assert run.model.width * 75 + 10 == number
