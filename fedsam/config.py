@@ -166,10 +166,10 @@ def find(root: type[C], name: str) -> type[C]:
     if name.isidentifier() and (cls := _defined(root, name)) is not None:
         return cls
     known = names(root)
-    if kinds := [kind.kind for kind in _kinds(Component) if kind is not root and name in names(kind)]:
-        raise InputError("name", name, f"no such {root.kind}; it is the name of another kind of part, {kinds[0]}")
     close = difflib.get_close_matches(name.lower(), known, n=1) or [":".join(name.rsplit(".", 1))] * ("." in name)
     hint = f"did you mean {close[0]!r}? " if close else ""
+    if kinds := [kind.kind for kind in _kinds(Component) if kind is not root and name in names(kind)]:
+        hint = f"it is the name of another kind of part, {kinds[0]}; "
     raise InputError(
         "name", name, f"no such {root.kind}; {hint}there are {', '.join(known)}, or your own package.module:Class"
     )
@@ -212,7 +212,7 @@ def names(root: type[Component]) -> list[str]:
     return sorted(m.name for m in modules if not m.ispkg and _defined(root, m.name) is not None)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=4096)
 def _defined(root: type[C], module_name: str) -> type[C] | None:
     full = f"{root.package}.{module_name}"
     if importlib.util.find_spec(full) is None:

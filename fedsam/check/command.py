@@ -99,7 +99,8 @@ def report(run: Run, as_json: bool) -> None:
         first = found.differing[0]
         more = f" (and {len(found.differing) - 1} more)" if len(found.differing) > 1 else ""
         what = f"{first.what} is {first.difference:.1e} of its size away from torch's, at most {first.allowed:.0e} is"
-        raise RunError(f"{what} rounding{more}: another model would be trained; report it, or use engine.name=loop")
+        cure = ", or use engine.name=loop" if all("block" in each.what for each in found.differing) else ""
+        raise RunError(f"{what} rounding{more}: another model would be trained; report it{cure}")
 
 
 def _round(simulation: Simulation) -> tuple[float, dict[str, int]]:

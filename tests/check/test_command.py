@@ -140,13 +140,16 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     with pytest.raises(SystemExit):
         main([*main_, "--json"])
     assert json.loads(capsys.readouterr().out)["torch"]["equal"] is True
-    monkeypatch.setattr(Perceptron, "gradient", off(Perceptron.gradient))
-    with pytest.raises(SystemExit) as ended:
-        main(main_)
-    assert ended.value.code == 1
-    said = capsys.readouterr()
-    assert "DIFFERS FROM torch" in said.out
-    assert said.err.startswith("error: gradient in a block is 1.0e-02 of its size away from torch's")
+    for method, where, cure in (("_block", "in a block", True), ("gradient", "alone", False)):
+        monkeypatch.setattr(Perceptron, method, off(getattr(Perceptron, method)))
+        with pytest.raises(SystemExit) as ended:
+            main(main_)
+        assert ended.value.code == 1
+        said = capsys.readouterr()
+        assert "DIFFERS FROM torch" in said.out
+        assert said.err.startswith(f"error: gradient {where} is ")
+        assert "of its size away from torch's" in said.err
+        assert ("engine.name=loop" in said.err) is cure
     assert said.err.count("\n") == 1
     assert not list(tmp_path.iterdir())
 

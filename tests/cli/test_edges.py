@@ -234,7 +234,7 @@ def test_where_to_is_an_option_as_well_as_a_key(
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["server.name=sam"], "no such strategy; it is the name of another kind of part, client optimiser"),
+        (["server.name=sam"], "no such strategy; it is the name of another kind of part, client optimiser; there are"),
         (["alpha=0.1"], "no such key here (it is data.alpha or client.alpha or server.alpha)"),
         (["client.alpha=0.1"], "that has it"),
         (["--resume", "somewhere", "--out", "elsewhere"], "leave out --out"),

@@ -9,10 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from fedsam.engine.kernels.base import Head
 from fedsam.engine.kernels.mlp import Perceptron
 from fedsam.models.mlp import MLP
 from fedsam.params import Layout, layout_of
-from tests.support.kernels import by_autograd, in_block, matched
+from fedsam.tasks.classification import Classification
+from tests.support.kernels import alone, by_autograd, in_block, matched
 
 K, B, L = 3, 5, 4
 
@@ -44,6 +46,31 @@ def test_as_autograd(depth: int, mixed: bool, masked: bool) -> None:
         want_P, loss = by_autograd(module, theta_KP[k], inputs[k, :count], targets[k, :count])
         assert (gradient_KP[k] - want_P).norm() <= 1e-12 * want_P.norm()
         assert abs(loss_K[k] - loss) <= 1e-12 * abs(loss)
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2, 3])
+@pytest.mark.parametrize("chosen", [None, [0, 2, 4]], ids=["whole", "chosen"])
+def test_one_client_as_autograd(depth: int, chosen: list[int] | None) -> None:
+    """Of a whole batch, and of some examples of it, as ESAM takes them."""
+    draw = torch.Generator().manual_seed(depth)
+    module = mlp(depth)
+    theta_P = torch.randn(layout_of(module).total, generator=draw, dtype=torch.float64)
+    inputs = torch.randn(B, 1, 3, 2, generator=draw, dtype=torch.float64)
+    targets = torch.randint(L, (B,), generator=draw)
+    kernel, given = matched(Perceptron, module), theta_P.clone()
+    assert kernel is not None
+    if chosen is None:
+        gradient_P, loss = alone(kernel, given, inputs, targets)
+        want_P, wanted = by_autograd(module, theta_P, inputs, targets)
+    else:
+        valid_B = torch.zeros(B, dtype=torch.bool)
+        valid_B[chosen] = True
+        head = Head(Classification(), targets, torch.tensor(float(len(chosen))), valid_B)
+        gradient_P, loss = kernel.gradient(given, inputs, head)
+        want_P, wanted = by_autograd(module, theta_P, inputs[chosen], targets[chosen])
+    assert torch.equal(given, theta_P)
+    assert (gradient_P - want_P).norm() <= 1e-12 * want_P.norm()
+    assert abs(loss - wanted) <= 1e-12 * abs(wanted)
 
 
 def test_what_is_masked_is_not_looked_at() -> None:

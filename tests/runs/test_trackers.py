@@ -239,7 +239,8 @@ def test_in_a_sweep_several_trackers_are_one_setting() -> None:
 def test_a_package_that_is_missing_is_named_before_anything_is_loaded(
     name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(base.importlib.util, "find_spec", lambda library: None)
+    found = base.importlib.util.find_spec
+    monkeypatch.setattr(base.importlib.util, "find_spec", lambda module: None if module == name else found(module))
     with pytest.raises(InputError, match=rf"track.name = {name}: needs the package {name}; pip install 'fedsam\[tra"):
         simulate(described(name, out=str(tmp_path / "one")))
     assert not (tmp_path / "one").exists()
