@@ -14,12 +14,12 @@ from fedsam import Run
 from fedsam.optim import ASAM, SGD
 
 
-def made_here() -> dict[str, Any]:
+def made_here() -> Any:
     """Handwritten digits with MNIST's columns: `image`, a picture, and `label`."""
     from PIL import Image
     from sklearn.datasets import load_digits
 
-    found = load_digits()
+    found: Any = load_digits()
     pictures = [Image.fromarray((16 * picture).clip(0, 255).astype("uint8")) for picture in found.images]
     whole = Dataset.from_dict({"image": pictures, "label": found.target.tolist()})
     return whole.train_test_split(test_size=0.2, seed=0)

@@ -7,6 +7,7 @@ A model of transformers is fine-tuned in the same way: model={"name": "transform
 """
 
 import tempfile
+from typing import Any
 
 import numpy as np
 from sklearn.datasets import load_digits
@@ -15,7 +16,7 @@ import fedsam
 from fedsam import Run
 from fedsam.optim import SAM
 
-digits = load_digits()
+digits: Any = load_digits()
 images = (16 * digits.images).clip(0, 255).astype(np.uint8)
 upright = fedsam.dataset((images, digits.target), clients=20, partition="iid")
 lying = fedsam.dataset((np.rot90(images, axes=(1, 2)).copy(), digits.target), clients=20, alpha=1.0)
