@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from fedsam.config import Component
+from fedsam.engine.support.upload import uploaded
 from fedsam.transforms.accountant import Sampled
 
 State = dict[str, Tensor]
@@ -154,4 +155,5 @@ class Privacy(Component):
 def normal(rng: np.random.Generator, total: int, like: Tensor) -> Tensor:
     """Standard normal numbers of the type and on the device of a tensor, [P]."""
     dtype: type = np.float64 if like.dtype == torch.float64 else np.float32
-    return torch.from_numpy(rng.standard_normal(total, dtype=dtype)).to(like)
+    drawn = {"normal": rng.standard_normal(total, dtype=dtype)}
+    return uploaded(drawn, like.device)["normal"].to(like.dtype)

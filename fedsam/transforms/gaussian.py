@@ -66,14 +66,13 @@ class Gaussian(Privacy):
 
     def sent(self, state: State, terms: Terms, like: Tensor) -> Tensor:
         """C, and the standard deviation of a client's noise."""
-        clip = self.bound(state)
-        return like.new_tensor(
-            [clip, self.deviation(terms) * clip / math.sqrt(terms.sampled.cohort) if self.dense else 0.0]
-        )
+        clip = self.bound(state, like)
+        deviation = self.deviation(terms) * clip / math.sqrt(terms.sampled.cohort)
+        return torch.cat([clip, deviation if self.dense else torch.zeros_like(clip)]).to(like)
 
-    def bound(self, state: State) -> float:
-        """C in this round."""
-        return self.clip
+    def bound(self, state: State, like: Tensor) -> Tensor:
+        """C in this round, float64 [1] on the device of `like`, which is not waited for."""
+        return like.new_full((1,), self.clip, dtype=torch.float64)
 
     def factor(self, delta: Tensor, sent: Tensor) -> tuple[Tensor, State]:
         """min(1, C / ‖delta‖)."""
@@ -90,8 +89,8 @@ class Gaussian(Privacy):
         """Δ, with the noise that clients have not added."""
         cohort = terms.sampled.cohort
         missing = max(0.0, 1.0 - came / cohort) if self.dense else 1.0
-        deviation = math.sqrt(missing) * self.deviation(terms) * self.bound(state) / cohort
-        return came / cohort * delta_P + deviation * normal(rng, len(delta_P), delta_P), state
+        deviation = math.sqrt(missing) * self.deviation(terms) * self.bound(state, delta_P) / cohort
+        return came / cohort * delta_P + deviation.to(delta_P) * normal(rng, len(delta_P), delta_P), state
 
     def deviation(self, terms: Terms) -> float:
         """Of the noise in the sum of updates, over the clip."""

@@ -40,11 +40,11 @@ class AdaptiveGaussian(Gaussian):
 
     def init(self, like: Tensor) -> State:
         """C."""
-        return {"clip": like.new_tensor([self.clip], dtype=torch.float64)}
+        return {"clip": like.new_full((1,), self.clip, dtype=torch.float64)}
 
-    def bound(self, state: State) -> float:
+    def bound(self, state: State, like: Tensor) -> Tensor:
         """C."""
-        return float(state["clip"])
+        return state["clip"]
 
     def factor(self, delta: Tensor, sent: Tensor) -> tuple[Tensor, State]:
         """As `gaussian`, and b_k − 1/2."""
@@ -73,7 +73,7 @@ class AdaptiveGaussian(Gaussian):
         """Δ, and the next C."""
         delta_P, _ = super().server(delta_P, came, told, state, terms, rng)
         cohort = terms.sampled.cohort
-        count = float(told[WITHIN]) if came else 0.0
-        count += self.count_noise * cohort * float(rng.standard_normal()) if terms.noise else 0.0
+        count = told[WITHIN].double() if came else torch.zeros_like(state["clip"])
+        count = count + (self.count_noise * cohort * float(rng.standard_normal()) if terms.noise else 0.0)
         share = 0.5 + count / cohort
-        return delta_P, {"clip": state["clip"] * math.exp(-self.clip_lr * (share - self.quantile))}
+        return delta_P, {"clip": state["clip"] * torch.exp(-self.clip_lr * (share - self.quantile))}

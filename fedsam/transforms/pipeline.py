@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fedsam.engine.support.upload import uploaded
 from fedsam.rng import stream
 from fedsam.transforms.base import Compression, Privacy, State
 
@@ -117,7 +118,7 @@ class Transforms:
         each = [
             self.compression.draw(stream(self.seed, "compression", round, client), like.shape[-1]) for client in ids
         ]
-        return {name: torch.from_numpy(np.stack([own[name] for own in each])).to(like.device) for name in each[0]}
+        return uploaded({name: np.stack([own[name] for own in each]) for name in each[0]}, like.device)
 
 
 def bytes_of(transforms: Transforms | None, like: Tensor) -> int:

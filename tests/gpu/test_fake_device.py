@@ -10,7 +10,17 @@ from typing import Any
 
 import pytest
 
-from tests.support.fake_cuda.cases import AUGMENTS, FOR_TASKS, NETWORKS, PROBES, SWEEPS, WAYS, averaged, covering
+from tests.support.fake_cuda.cases import (
+    AUGMENTS,
+    FOR_TASKS,
+    NETWORKS,
+    PROBES,
+    SWEEPS,
+    TRANSFORMS,
+    WAYS,
+    averaged,
+    covering,
+)
 from tests.support.fake_cuda.process import Process
 from tests.support.fake_cuda.rounds import Walked
 from tests.support.fake_cuda.verdict import complaints
@@ -45,6 +55,11 @@ def sound(walked: Walked) -> None:
 @pytest.mark.parametrize("case", SAMPLE)
 def test_a_run_on_the_device(fake: Process, case: str) -> None:
     sound(fake.walk(SAMPLE[case]))
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_updates_that_are_compressed_or_private(fake: Process, transform: str) -> None:
+    sound(fake.walk({**TRANSFORMS[transform], **NETWORKS["mlp"]}))
 
 
 def test_settings_trained_as_one(fake: Process) -> None:

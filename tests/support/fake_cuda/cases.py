@@ -14,6 +14,7 @@ from fedsam.data.augment.base import Augment
 from fedsam.models.base import Model
 from fedsam.optim.base import ClientOptimizer
 from fedsam.tasks.base import Task
+from fedsam.transforms.base import Compression, Privacy
 from tests.support.discovered import ENGINES, found
 
 Keys = dict[str, Any]
@@ -23,6 +24,14 @@ STRATEGIES = found(Strategy)
 AVERAGES = found(Average)
 AUGMENTS = found(Augment, scale_crop="moves masks; it is among the tasks")
 PRECISIONS = ["fp32", "tf32", "bf16", "fp64"]
+TRANSFORMS: dict[str, Keys] = {
+    **{name: {"privacy.name": name} for name in found(Privacy, none="is nothing")},
+    "gaussian_adaptive": {"privacy.name": "gaussian_adaptive", "privacy.count_noise": 1.0},
+    "gaussian by clients": {"privacy.name": "gaussian", "privacy.noise_by": "clients"},
+    **{name: {"compress.name": name} for name in found(Compression, none="is nothing")},
+    "qsgd and gaussian": {"compress.name": "qsgd", "privacy.name": "gaussian"},
+}
+"""What is done to updates where they are made, and where they arrive."""
 TASKS = found(Task, auto="is another task, which it chooses")
 
 NETWORKS: dict[str, Keys] = {
