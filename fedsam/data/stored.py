@@ -204,6 +204,8 @@ class Partitioned(Dataset, DivisionKeys):
             told = "its positions count the %s training examples that data.unseen leaves of %s"
             log.warning(f"data.partition={partition.name}: {told}", len(train), there)
         partition = partition.of_groups(train.groups, spec.groups)
+        if "groups" in partition.requires and not self.validation:
+            _tell_of_testers(train, test, spec.groups)
         strata = strata_of(train.targets)
         classes = np.zeros(len(train), dtype=np.int64) if strata is None else strata
         said = self.clients != type(self).model_fields["clients"].default
@@ -321,3 +323,15 @@ def stratified(labels_N: np.ndarray, total: int, rng: np.random.Generator) -> np
     for label, number in zip(classes, take_L, strict=True):
         chosen_N[rng.permutation(np.flatnonzero(labels_N == label))[:number]] = True
     return chosen_N
+
+
+def _tell_of_testers(train: Split, test: Split, names: tuple[str, ...]) -> None:
+    """Say which groups cannot be clients, for they have nothing to train on; where none that is tested on has, as the
+    cities of Cityscapes, it is meant.
+    """
+    if train.groups is None or test.groups is None:
+        return
+    alone = np.setdiff1d(test.groups, train.groups)
+    if 0 < len(alone) < len(np.unique(test.groups)):
+        few = ", ".join(names[at] for at in alone[:3]) + (", ..." if len(alone) > 3 else "")
+        log.warning("%d groups have test examples alone and are no clients: %s", len(alone), few)

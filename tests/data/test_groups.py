@@ -98,6 +98,29 @@ def test_natural_makes_a_client_of_each_city_in_their_order() -> None:
     assert Cities(partition="natural", clients=4).load(0).clients == 4
 
 
+class Onlookers(Cities):
+    """The same, with a city that has test images alone."""
+
+    tested: tuple[int, ...] = (0, 4, 2, 4, 0, 2)
+
+    def read(self) -> tuple[Spec, Split, Split]:
+        spec, train, test = super().read()
+        return spec, train, replace(test, groups=np.array(self.tested))
+
+
+def test_a_group_that_has_nothing_to_train_on_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    assert Onlookers(partition="natural").load(0).clients == 4
+    assert [record.message for record in caplog.records] == [
+        "1 groups have test examples alone and are no clients: unused"
+    ]
+    caplog.clear()
+    Onlookers(partition="iid", clients=2).load(0)  # whose clients are no groups
+    Onlookers(partition="natural", unseen="unused").load(0)  # which is meant
+    Cities(partition="natural").load(0)
+    Onlookers(partition="natural", tested=(4, 4, 4, 4, 4, 4)).load(0)  # as Cityscapes has other cities to test on
+    assert not caplog.records
+
+
 def test_natural_refuses_another_number_of_clients() -> None:
     assert "there are 4 groups with training examples, and each is a client" in refused(partition="natural", clients=3)
     assert "sizes are those of the groups" in refused(partition="natural", samples_per_client=2)
