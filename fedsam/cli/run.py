@@ -58,7 +58,7 @@ def run(
     if result.out:
         from fedsam.reports.write import write_report
 
-        write_report([result.out], result.out / "report.html", beside=result.out.parent == Path("runs"))
+        write_report([result.out], result.out / "report.html")
     if as_json:
         print(json.dumps(result.summary()))
     else:

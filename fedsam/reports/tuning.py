@@ -19,7 +19,7 @@ from fedsam.reports.read import load
 from fedsam.reports.section import Block, Section, Table, identity, loss_of, over, score_axis, significant
 from fedsam.reports.settings import group
 from fedsam.reports.words import plain
-from fedsam.reports.write import replace
+from fedsam.reports.write import library_of, replace
 from fedsam.tuning.ledger import Trial
 from fedsam.tuning.result import Tuned
 from fedsam.tuning.space import Dimension, Range
@@ -48,7 +48,7 @@ def write_tuning(tuned: Tuned, out: Path) -> Path:
         f" other seed{'s' * (len(tuned.tested) > 1)}, and tested once."
     )
     try:
-        replace(out, page(f"Tuning of {keys}", lead, [], sections))
+        replace(out, page(f"Tuning of {keys}", lead, [], sections, library_of(out)))
     except OSError as error:
         raise RunError(f"cannot write {error.filename or out}: {error.strerror or error}") from error
     return out

@@ -54,7 +54,7 @@ def write_report(
     figures: Path | None = None,
     makers: Sequence[Maker] = MAKERS,
     title: str = "",
-    beside: bool = False,
+    beside: bool | None = None,
 ) -> Path:
     """Write a report on runs.
 
@@ -66,7 +66,8 @@ def write_report(
         figures: a folder for each figure as PNG, SVG and PDF, and captions.md with what they show.
         makers: of the sections, in their order.
         title: of the page, in place of one made from the settings.
-        beside: keep plotly.js once for all pages whose folders lie beside each other, in the folder of these.
+        beside: keep plotly.js once for all pages whose folders lie beside each other, in the folder of these; None = if
+            that is `runs`, where the commands put what is given no other place.
 
     Returns:
         `out`.
@@ -80,8 +81,7 @@ def write_report(
     sections = [_telling(section) for make in makers if (section := make(settings))]
     notes = [*unfinished(settings), *(f"Left out: {line}" for line in (*left_out, *twice))]
     try:
-        library = _library(out.parent.parent) if beside else None
-        place = f"../{library.name}" if library else ""
+        place = library_of(out, beside)
         replace(out, page(title or _title(settings), _lead(settings), notes, sections, place))
         if figures is not None:
             _figures(sections, figures)
@@ -96,13 +96,21 @@ def _telling(section: Section) -> Section:
     return replaced(section, blocks=[b for b in section.blocks if not isinstance(b, Figure) or b.tells()])
 
 
-def _library(folder: Path) -> Path:
-    """plotly.js, which is written to the folder unless this version is there."""
+def library_of(out: Path, beside: bool | None = None) -> str:
+    """Where plotly.js lies from a page; it is written unless this version is there. Empty = in the page itself.
+
+    Args:
+        out: the page.
+        beside: as for `write_report`.
+    """
+    folder = out.parent.parent
+    if not (folder.absolute() == Path("runs").absolute() if beside is None else beside):
+        return ""
     text = plotly()
     file = folder / f"plotly-{hashlib.sha256(text.encode()).hexdigest()[:8]}.min.js"
     if not file.is_file():
         replace(file, text)
-    return file
+    return f"../{file.name}"
 
 
 def _title(settings: Sequence[Setting]) -> str:

@@ -148,10 +148,10 @@ def test_the_command(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert [row["setting"] for row in rows] == [
         f"client.name={c}" for c in ("sgd", "sam client.rho=0.2", "sam client.rho=0.4")
     ]
-    (out,) = Path("runs").iterdir()
+    (out,) = (path for path in Path("runs").iterdir() if path.is_dir())
     assert out.name.startswith("sweep-")
     ending("sweep", *arguments, "--seeds", "1", "-q")
-    assert len(list(Path("runs").iterdir())) == 1
+    assert [path for path in Path("runs").iterdir() if path.is_dir()] == [out]
     capsys.readouterr()
     status, err = failing(capsys, "sweep", "client.name=sgd,samm")
     assert (status, err.count("\n")) == (2, 1)
