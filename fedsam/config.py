@@ -24,7 +24,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from fedsam.border.face import Face
 from fedsam.border.foreign import imported
-from fedsam.border.given import Name, holder
+from fedsam.border.given import holder
 from fedsam.border.values import PATH, admitted, plain_text
 from fedsam.border.wording import one_error
 from fedsam.errors import InputError
@@ -91,7 +91,17 @@ class Config(BaseModel, metaclass=Face):
         return sorted({*type(self).model_fields, *dir(type(self))})
 
     def replace(self, **changes: Any) -> Self:
-        """A copy with some fields changed, validated anew."""
+        """A copy with some fields changed, validated anew. A mapping without a name changes a part that is there, and
+        so does a key of one whose keys this one understands.
+        """
+        loose = (
+            {} if isinstance(self, Groups) else {k: v for k, v in changes.items() if k not in type(self).model_fields}
+        )
+        for name, part in ((name, part) for name, part in self if isinstance(part, Component)):
+            own = changes.get(name, {k: v for k, v in loose.items() if k in set(part.keys())})
+            if isinstance(own, dict) and own and "name" not in own:
+                changes[name] = part.replace(**own)
+                changes = {k: v for k, v in changes.items() if k not in own or k not in loose}
         return type(self)(**{**{f: getattr(self, f) for f in self.model_fields_set}, **changes})
 
     def keys(self) -> dict[str, Any]:
@@ -251,14 +261,6 @@ def resolve(root: type[C], value: Any) -> Any:
     return find(root, plain_text("name", name))(**rest)
 
 
-def name_for(root: type[Component], thing: Any) -> Any:
-    """The name of an object of which a part of this kind can be made; anything else as it is."""
-    if isinstance(thing, str) or root.kind not in OBJECTS or isinstance(thing, Component):
-        return thing
-    there = importlib.import_module(ADAPTERS[root.kind]).taken(thing)
-    return thing if there is None else Name.of(there)
-
-
 def _class_of(root: type[C], thing: Any) -> type[C] | None:
     """The class of components that stands for an object; None where there is none, or it is a component itself."""
     if inspect.isclass(thing) and issubclass(thing, root):
@@ -319,9 +321,9 @@ def place(cls: type[Config], values: dict[str, Any]) -> dict[str, Any]:
         chosen = placed.get(field, info.default)
         if root is None or not isinstance(chosen, str | dict):
             continue
+        if isinstance(chosen, dict) and isinstance(info.default, str):  # without a name, of the default
+            chosen = placed[field] = {"name": info.default, **chosen}
         if issubclass(cls, Groups):
-            if isinstance(chosen, dict):  # without a name, of the default
-                placed[field] = {"name": info.default, **chosen}
             continue
         if isinstance(chosen, dict):
             placed[field] = _made(root, field, chosen)
@@ -380,7 +382,7 @@ def _having(cls: type[BaseModel], field: str) -> list[str]:
     """Where a key of this name would be: in parts that this one could hold, or in others of its kind."""
     roots = {held: root for held, info in cls.model_fields.items() if (root := root_of(info))}
     if issubclass(cls, Groups):
-        return [f"{held}.{field}" for held, root in roots.items() if any(_has(root, n, field) for n in names(root))]
+        return [f"{held}.{field}" for held, root in roots.items() if any(_holds(root, n, field) for n in names(root))]
     found = [f"{held}={name}" for held, root in roots.items() for name in names(root) if _has(root, name, field)]
     kind = next((base for base in cls.__mro__[::-1] if base is not Component and "kind" in vars(base)), None)
     if kind is None or not issubclass(cls, Component):
@@ -390,3 +392,9 @@ def _having(cls: type[BaseModel], field: str) -> list[str]:
 
 def _has(root: type[Component], name: str, field: str) -> bool:
     return field in find(root, name).model_fields
+
+
+def _holds(root: type[Component], name: str, field: str, above: tuple[type, ...] = ()) -> bool:
+    above = (*above, root)  # below its own kind none is looked into
+    inner = {held for i in find(root, name).model_fields.values() if (held := root_of(i)) and held not in above}
+    return _has(root, name, field) or any(_holds(held, n, field, above) for held in inner for n in names(held))

@@ -44,11 +44,13 @@ class Layout:
         names: as `named_parameters` gives them.
         shapes: of these tensors.
         norms: the names of those that belong to normalisation layers.
+        last: the names of those of the layer that gives the output, where that was found out.
     """
 
     names: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]
     norms: tuple[str, ...] = ()
+    last: tuple[str, ...] = ()
 
     @cached_property
     def sizes(self) -> list[int]:

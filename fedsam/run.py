@@ -31,7 +31,7 @@ from fedsam.system.base import System
 from fedsam.tasks.base import Task
 from fedsam.tasks.own_metric import taken
 from fedsam.transforms.base import Compression, Privacy
-from fedsam.transforms.checks import check_bound, check_whole
+from fedsam.transforms.checks import check_bound, check_shared, check_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -194,6 +194,7 @@ class Run(Groups):
                 raise InputError("callbacks", name, error.allowed) from None
         check_bound(self.privacy, self.compress, self.server, self.system)
         check_whole(self.compress, self.server)
+        check_shared(self.server, self.system, self.data.validation)
         try:
             self.average.check(self.rounds)
         except InputError as error:

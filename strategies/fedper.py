@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fnmatch import fnmatchcase
 from typing import ClassVar
 
@@ -21,7 +22,8 @@ class FedPer(FedAvg):
     The server's step is FedAvg's, and moves shared layers only: w_B ← w_B + lr · Σ p_k Δ_{k,B}. At first all clients
     have the same personal layers. Arivazhagan et al. 2019 (arXiv 1912.00818), algorithms 1 and 2, where clients weigh
     by their examples, too. `keep=last` keeps the classifier, as there; patterns of the first layers give the local
-    representations of Liang et al. 2020 (LG-FedAvg, arXiv 2001.01523), and `keep=*norm*` those of normalisation.
+    representations of Liang et al. 2020 (LG-FedAvg, arXiv 2001.01523), and `keep=*norm*` those of normalisation. What
+    stays is said when a run begins.
 
     The global model has the personal layers that nobody trained, so that its `test_*` say little: what clients have is
     measured on their own test sets (`data.local_test=0.2 local.every=10`). What stays is no traffic; over Flower's
@@ -33,37 +35,34 @@ class FedPer(FedAvg):
 
     keep: str = key(
         "last",
-        "what stays with a client: patterns of parameters' names, as fc.*, by commas; last = the last layer",
+        "what stays with a client: patterns of parameters' names, as conv1.*+conv2.*; last = the layer of the output",
         "Arivazhagan et al. 2019: the classifier",
         min_length=1,
     )
 
-    def names(self, layout: Layout) -> list[str]:
-        """The parameters that stay with a client."""
-        last = layout.names[-1].rpartition(".")[0]
-        patterns = [f"{last}.*" if last else "*"] if self.keep == "last" else self.keep.split(",")
+    def staying(self, layout: Layout) -> list[str]:
+        """Those of `keep`."""
+        if self.keep == "last":
+            return list(layout.last)
+        patterns = re.split("[+,]", self.keep)
         return [name for name in layout.names if any(fnmatchcase(name, pattern.strip()) for pattern in patterns)]
 
     def check_model(self, layout: Layout) -> None:
         """Something must stay, and something be shared."""
-        kept, some = self.names(layout), ", ".join(layout.names[-4:])
+        kept, some = self.staying(layout), ", ".join(layout.names[-4:])
         if not kept:
             raise InputError("keep", self.keep, f"fits no parameter of this model; its last are {some}")
         if len(kept) == len(layout.names):
             raise InputError("keep", self.keep, f"fits all parameters, so that nothing is shared; its last are {some}")
 
-    def travelling(self, layout: Layout) -> int:
-        """The shared layers."""
-        return layout.total - int(layout.where(self.names(layout)).sum())
-
     def own(self, theta_P: Tensor, state: State, layout: Layout) -> Tensor:
         """Shared layers as they are, personal ones as the client left them."""
-        stays_P = layout.where(self.names(layout), theta_P.device) & (state["begun"] > 0)
+        stays_P = layout.where(self.staying(layout), theta_P.device) & (state["begun"] > 0)
         return torch.where(stays_P, state["own"], theta_P)
 
     def shared(self, theta_P: Tensor, sent_P: Tensor, layout: Layout) -> Tensor:
         """Personal layers as they were sent."""
-        return torch.where(layout.where(self.names(layout), theta_P.device), sent_P, theta_P)
+        return torch.where(layout.where(self.staying(layout), theta_P.device), sent_P, theta_P)
 
     def finish(self, theta_P: Tensor, client: ClientContext) -> tuple[State, State]:
         """It keeps its model, of which `own` takes the personal layers."""

@@ -127,9 +127,13 @@ class ClientHooks(Component):
         """Its weights after its round as others may see them, θ_client: all as they are."""
         return theta_P
 
+    def staying(self, layout: Layout) -> list[str]:
+        """The parameters that stay with a client, and are no traffic: none."""
+        return []
+
     def travelling(self, layout: Layout) -> int:
-        """How many of the model's numbers travel: P."""
-        return layout.total
+        """How many of the model's numbers travel: P, less those that stay."""
+        return layout.total - int(layout.where(self.staying(layout)).sum())
 
     def begin(self, client: ClientContext) -> ClientContext:
         """Before the first step."""

@@ -6,7 +6,8 @@ What there is to complete stands in a file that `make format` writes, for import
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from importlib.resources import files
+from glob import escape, glob
+from importlib import resources
 
 import typer
 
@@ -15,7 +16,7 @@ FILE = "completion.txt"
 
 def known() -> dict[str, list[str]]:
     """Every key, with the values it can have where these are words, else its default if it has one."""
-    lines = files("fedsam.cli").joinpath(FILE).read_text(encoding="utf-8").splitlines()
+    lines = resources.files("fedsam.cli").joinpath(FILE).read_text(encoding="utf-8").splitlines()
     return {key: values for key, *values in (line.split("\t") for line in lines if line[:1] not in ("", "#"))}
 
 
@@ -37,15 +38,21 @@ def offered(before: Sequence[str], incomplete: str) -> list[str]:
     if not incomplete and before and before[-1] in keys:
         return keys[before[-1]]
     if len(before) > 1 and before[-1] == "=":
-        return beginning(keys.get(before[-2], []), incomplete)
+        return values(keys.get(before[-2], []), incomplete)
     key, equals, value = incomplete.partition("=")
     if equals:
-        return [f"{key}={each}" for each in beginning(keys.get(key, []), value)]
-    found = beginning(keys, incomplete)
-    if len(found) != 1:
-        return [f"{key}=" for key in found]
+        return [f"{key}={each}" for each in values(keys.get(key, []), value)]
+    found, files = beginning(keys, incomplete), sorted(glob(f"{escape(incomplete)}*.toml"))
+    if len(found) != 1 or files:
+        return [*(f"{key}=" for key in found), *files]
     (key,) = found
     return [f"{key}=", *(f"{key}={value}" for value in keys[key])]  # two at least, or the shell ends the word
+
+
+def values(words: Iterable[str], start: str) -> list[str]:
+    """Those with this beginning; after a comma, which several are given with, the next one."""
+    given, comma, last = start.rpartition(",")
+    return [f"{given}{comma}{word}" for word in beginning(words, last)]
 
 
 def beginning(words: Iterable[str], start: str) -> list[str]:

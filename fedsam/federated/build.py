@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fedsam.border.budget import must_fit
 from fedsam.border.requirements import check_requirements
 from fedsam.data.base import Federation, Split
@@ -12,7 +14,8 @@ from fedsam.engine.context import RunContext
 from fedsam.errors import InputError, under
 from fedsam.federated.memory import of_training
 from fedsam.models.initialise import Form
-from fedsam.params import layout_of
+from fedsam.models.last_layer import last_layer
+from fedsam.params import layout_of, theta_of
 from fedsam.run import Run
 from fedsam.transforms.pipeline import Transforms
 
@@ -50,8 +53,6 @@ def assemble(run: Run, federation: Federation | None = None) -> tuple[Federation
     layout = layout_of(module)
     with under("client"):
         run.client.check_model(layout)
-    with under("server"):
-        run.server.check_model(layout)
     parts = run.data.augment, run.client, run.server
     context = RunContext(
         module, layout, spec, task, *parts, device, run.engine.precision, run.seed, run.rounds, run.keys()
@@ -63,5 +64,11 @@ def assemble(run: Run, federation: Federation | None = None) -> tuple[Federation
         )
         raise InputError("privacy.name", run.privacy.name, allowed)
     context.sample = Split(federation.test.inputs[:FEW], federation.test.targets[:FEW])
+    if run.server.personal:
+        inputs = context.prepare(context.place(context.sample).inputs)
+        last = last_layer(context.network, theta_of(context.module), inputs)
+        context.layout = replace(context.layout, last=last)
+    with under("server"):
+        run.server.check_model(context.layout)
     must_fit(of_training(run, federation, context))
     return federation, context

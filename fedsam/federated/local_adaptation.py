@@ -17,7 +17,7 @@ from fedsam.algorithm.strategy import Strategy
 from fedsam.engine.base import Trainer
 from fedsam.engine.cohort import default_block
 from fedsam.engine.messages import Order, Trained
-from fedsam.errors import InputError
+from fedsam.errors import InputError, RunError
 from fedsam.models.batchnorm import NAME as BATCHNORM
 from fedsam.params import Weights
 
@@ -81,12 +81,23 @@ class LocalAdaptation:
             yield client, Weights(self._own(sent_P + trained.update_JP[row], kept), own)
 
     def before(self, ids: Sequence[int], weights: Weights) -> Iterator[Adapted]:
-        """Each client's own model without further training; nothing where all clients have the same."""
-        if self.server.personal and not self.trainer.keeps_client_state:
-            for client in ids:
-                rows = self.order([client], np.ones(1)).client_state
-                kept = {name: each_KP[0].to(weights.theta_P.device) for name, each_KP in rows.items()}
-                yield client, weights._replace(theta_P=self._own(weights.theta_P, kept))
+        """Each client's own model without further training; nothing where all clients have the same.
+
+        Raises:
+            RunError: they lie elsewhere.
+        """
+        if not self.server.personal:
+            return
+        if self.trainer.keeps_client_state:
+            raise RunError("clients' own models are at Flower's nodes; another engine can measure them")
+        norms = self.trainer.context.batchnorms
+        for client in ids:
+            rows = self.order([client], np.ones(1)).client_state
+            kept = {name: each_KP[0].to(weights.theta_P.device) for name, each_KP in rows.items()}
+            statistics = weights.statistics
+            if norms is not None and BATCHNORM in kept and bool(kept[BATCHNORM].any()):  # not so before its first round
+                statistics = (norms.initial(weights.theta_P) + kept[BATCHNORM],)
+            yield client, Weights(self._own(weights.theta_P, kept), statistics)
 
     def _own(self, theta_P: Tensor, kept: State) -> Tensor:
         return self.server.own(theta_P, kept, self.trainer.context.layout)
@@ -102,3 +113,13 @@ def check_adaptation(trainer: Trainer, every: int) -> None:
         trainer.close()
         allowed = "clients of this algorithm keep vectors at Flower's nodes, which a trial would change; set it to 0"
         raise InputError("local.every", every, f"{allowed}, or use another engine")
+    strategy, layout = trainer.context.strategy, trainer.context.layout
+    if strategy.personal:
+        staying = ", ".join(strategy.staying(layout)) or "a part of the model"
+        told = f"{staying} ({layout.total - strategy.travelling(layout):,} of {layout.total:,} numbers)"
+        also = "" if every else "; data.local_test=0.2 local.every=10 measures the clients' own"
+        log.warning(
+            "server.name=%s: what stays with each client is %s; test_* are of the global model, in which nobody has"
+            " trained it%s",
+            *(strategy.name, told, also),
+        )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fedsam.config import Component, Config, name_for, root_of
+from fedsam.border.given import Name
+from fedsam.config import ADAPTERS, OBJECTS, Component, Config, root_of
 from fedsam.errors import InputError
 from fedsam.run import Run
 
@@ -66,3 +68,11 @@ def taken_out(given: dict[str, Any], out: Path | str | None) -> Path | None:
     """The directory that a job writes into: `out`, else the key of that name, which is taken out; None for neither."""
     named = given.pop("out", None)
     return Path(out or named) if out or named else None
+
+
+def name_for(root: type[Component], thing: Any) -> Any:
+    """The name of an object of which a part of this kind can be made; anything else as it is."""
+    if isinstance(thing, str) or root.kind not in OBJECTS or isinstance(thing, Component):
+        return thing
+    there = importlib.import_module(ADAPTERS[root.kind]).taken(thing)
+    return thing if there is None else Name.of(there)

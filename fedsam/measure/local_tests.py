@@ -5,6 +5,8 @@ Shapes: K clients, N test examples of all of them, S statistics of a metric.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 
@@ -51,8 +53,9 @@ class LocalTests:
         ]
         return [one for one, _ in found], [loss for _, loss in found]
 
-    def score(self, client: int, weights: Weights) -> tuple[float, float]:
-        """One client's mean loss and headline metric with a model of its own."""
+    def score(self, client: int, weights: Weights) -> tuple[float | None, float | None]:
+        """One client's mean loss and headline metric with a model of its own; None where nothing has a label."""
         own = slice(self.ends[client], self.ends[client + 1])
         part = DeviceSplit(self.store.inputs[own], self.store.targets[own])
-        return evaluate(self.context, weights, part)
+        loss, value = evaluate(self.context, weights, part)
+        return (None, None) if math.isnan(value) else (loss, value)

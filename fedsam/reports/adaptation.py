@@ -18,6 +18,8 @@ HALVES = {"before": "dot", "after": "solid"}
 """Dashes of the lines before and after local training."""
 STATED = ("mean", "std", "worst_decile")
 
+SERVED = "the served model, or each client's own where there are such"
+
 
 def inside(half: str, name: str) -> Get:
     """What a record says of the clients before or after local training, if it is a finite number."""
@@ -34,7 +36,7 @@ def adaptation(settings: Sequence[Setting]) -> Section | None:
     worst = f"{score.title} of the worst tenth of the clients"
     for name, words in (("mean", f"Mean {score.words}"), ("worst_decile", worst)):
         caption = (
-            f"{words} on the clients' own test data against rounds; dotted: the served model, solid: after one round of"
+            f"{words} on the clients' own test data against rounds; dotted: {SERVED}, solid: after one round of"
             " the client's own local training from it, of which nothing is kept. Mean over seeds."
         )
         axes = Axis("round", whole=True), local_axis(score)
@@ -42,7 +44,7 @@ def adaptation(settings: Sequence[Setting]) -> Section | None:
         blocks.append(Figure(id, words, caption, *axes, _over_rounds(having, name), together=len(having) <= 4))
     caption = (
         f"Share of the clients on whose own test data the {score.words} of the last measured model is at most that;"
-        f" dotted: the served model, solid: after local training; {to_the(score)}. Clients of all seeds."
+        f" dotted: {SERVED}, solid: after local training; {to_the(score)}. Clients of all seeds."
     )
     axes = local_axis(score), Axis("share of clients", percent=True, ends=(0.0, 1.03))
     title = f"{score.title} by client at the end"

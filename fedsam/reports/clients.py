@@ -32,6 +32,8 @@ MEASURES = {
 }
 """Measures in words; another is shown by its own name."""
 
+SERVED = "the final served model, or of each client's own where there are such,"
+
 
 def local_scores(settings: Sequence[Setting]) -> Section | None:
     """How well the final model does on each client's own test data, with the worst decile."""
@@ -53,14 +55,14 @@ def local_scores(settings: Sequence[Setting]) -> Section | None:
         numbers = (weighted, median(ordered), worst, ordered[0])
         rows.append([setting.name, f"{len(ordered):,}", over(ordered, score), *map(score.cell, numbers)])
     caption = (
-        f"Share of the clients on whose own test data the {score.words} of the final served model is at most that;"
+        f"Share of the clients on whose own test data the {score.words} of {SERVED} is at most that;"
         f" {to_the(score)}. Diamonds: the mean of the worst tenth of the clients. Clients of all seeds."
     )
     of_clients = Axis("share of clients", percent=True, ends=(0.0, 1.03))
     columns = ("mean", "by examples", "median", "worst decile", "worst")
     header = ["setting", "clients", *(in_unit(column, score.mark) for column in columns)]
     words = (
-        f"{score.title} of the final served model on the clients' own test data: mean ± standard deviation over"
+        f"{score.title} of {SERVED} on the clients' own test data: mean ± standard deviation over"
         " clients, mean weighted by test examples, median, mean of the worst tenth, the worst client."
     )
     by_client = Figure("clients", f"{score.title} by client", caption, local_axis(score), of_clients, marks)
@@ -68,7 +70,7 @@ def local_scores(settings: Sequence[Setting]) -> Section | None:
     losses = [(setting, _pooled(setting, "loss")) for setting in settings]
     lines = [_distribution([v for v, _ in pooled], setting) for setting, pooled in losses if pooled]
     if lines:
-        caption = "Share of the clients on whose own test data the loss of the final served model is at most that."
+        caption = f"Share of the clients on whose own test data the loss of {SERVED} is at most that."
         section.blocks.append(Figure("client-loss", "Loss by client", caption, local_axis(loss), of_clients, lines))
     section.blocks.append(Table(words, header, rows))
     if failed:

@@ -96,7 +96,7 @@ def pairs(given: Mapping[str, Any], trials: int) -> tuple[list[Pair], dict[str, 
             skipped[name] = refused[client]
             continue
         replaced = grid.understood({key: values[0] for key, values in own.items()} | parts)
-        if "server.name" not in given and find(Strategy, server)().personal:
+        if find(Strategy, server)().personal:
             skipped[name] = "its clients have models of their own, of which the shared test set says nothing"
             continue
         choices = _grid(server, client, own) | {key: own[key] for key in replaced if key in own}

@@ -30,12 +30,25 @@ def check_bound(privacy: Privacy, compression: Compression, server: Strategy, sy
         raise InputError("privacy.noise_by", "clients", f"{told}; use privacy.noise_by=server, or compress.name=none")
 
 
+def check_shared(server: Strategy, system: System, validation: float) -> None:
+    """Refuse to choose clients or settings by the global model where nobody trains a part of it.
+
+    Raises:
+        InputError: with what to use instead.
+    """
+    told = f"goes by the global model, in which nobody trains what server.name={server.name} leaves with clients"
+    if server.personal and system.sampling.by_loss:
+        raise InputError("system.sampling", system.sampling.name, f"{told}; use uniform or weighted")
+    if server.personal and validation:
+        raise InputError("data.validation", validation, f"{told}; sweep, with data.local_test and local.every")
+
+
 def check_whole(compression: Compression, server: Strategy) -> None:
     """Refuse to compress updates of which a part stays with the clients: its zeros would be counted.
 
     Raises:
         InputError: with what to use instead.
     """
-    if compression.active and server.personal:
+    if compression.active and type(server).staying is not Strategy.staying:
         told = f"of server.name={server.name} a part of each update stays with its client"
         raise InputError("compress.name", compression.name, f"{told}; use compress.name=none")

@@ -70,7 +70,12 @@ def test_a_shell_completes_commands_keys_and_values() -> None:
     assert completed("fedsam", "run", "nothing") == []
 
 
-def test_other_shells_take_a_setting_for_one_word() -> None:
+def test_other_shells_take_a_setting_for_one_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "round.toml").touch()
+    assert completion.offered([], "roun") == ["rounds=", "round.toml"]
+    assert completion.offered([], "average.name=swa,e") == ["average.name=swa,ema"]
+    assert completion.offered(["average.name", "="], "swa,w") == ["swa,wima"]
     assert completion.offered([], "client.name=a") == [
         "client.name=adamw",
         "client.name=adversarial",
@@ -235,8 +240,9 @@ def test_where_to_is_an_option_as_well_as_a_key(
     ("words", "told"),
     [
         (["server.name=sam"], "no such strategy; it is the name of another kind of part, client optimiser; there are"),
-        (["alpha=0.1"], "no such key here (it is data.alpha or client.alpha or server.alpha)"),
+        (["alpha=0.1"], "no such key here (it is data.alpha or model.alpha or client.alpha or server.alpha)"),
         (["client.alpha=0.1"], "that has it"),
+        (["shards_per_client=2"], "no such key here (it is data.shards_per_client)"),
         (["--resume", "somewhere", "--out", "elsewhere"], "leave out --out"),
     ],
 )
@@ -248,5 +254,18 @@ def test_what_is_misplaced_is_told_its_place(words: list[str], told: str, capsys
 
 def test_a_group_without_a_name_is_the_default_part() -> None:
     assert Run(data={"alpha": 0.1}) == Run.from_keys({"data.alpha": 0.1})
+    assert Run(data={"partition": {"alpha": 0.2}}) == Run.from_keys({"data.alpha": 0.2})
     with pytest.raises(InputError, match=r"keys with dots are for Run.from_keys"):
         Run(**{"client.lr": 0.1})
+
+
+def test_a_copy_keeps_what_is_not_changed() -> None:
+    run = Run.from_keys({"client.name": "lookbehind", "client.rho": 0.3, "client.lr": 0.05, "client.k": 3})
+    for copy in (run.replace(client={"lr": 0.2}), run.replace(client=run.client.replace(lr=0.2))):
+        assert copy.keys() == {**run.keys(), "client.lr": 0.2}
+    named = run.replace(client={"name": "sam", "rho": 0.1})
+    assert named.keys()["client.lr"] == Run().keys()["client.lr"]
+    with pytest.raises(InputError, match="no such key here"):
+        run.replace(client={"rhoo": 0.2})
+    with pytest.raises(InputError, match="no such key here"):
+        run.replace(rho=0.2)

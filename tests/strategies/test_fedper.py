@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from fedsam import InputError, Run, resume, simulate
 from fedsam.errors import Interrupted
@@ -20,6 +21,7 @@ from tests.support.interrupted import StopAt, outcome
 KEYS: dict[str, Any] = {"data.alpha": 0.05, "data.clients": 8, "data.local_test": 0.3, "cohort": 4, "rounds": 6}
 KEYS |= {"evaluate_every": 3, "local.every": 3, "client.name": "sam", "client.rho": 0.05, "client.lr": 0.1}
 KEYS |= {"engine.threads": 1}
+MASKS = {"data.name": "shapes", "data.size": 32, "data.clients": 8, "model.name": "bisenetv2", "model.width": 16}
 LAST = 64 * 10 + 10
 
 
@@ -83,6 +85,76 @@ def test_the_clients_file_is_of_their_own_models(tmp_path: Path) -> None:
     assert found["accuracy"] != result.metrics[0]["local"]["before"]["accuracy"]
 
 
+class HeadFirst(nn.Module):
+    """Its head is declared before its body, and it has another output in training."""
+
+    def __init__(self, shape: tuple[int, ...], classes: int) -> None:
+        super().__init__()
+        self.head, self.body = nn.Linear(8, classes), nn.Linear(64, 8)
+        self.auxiliary = nn.Linear(8, classes)
+
+    def forward(self, images: Tensor) -> Any:
+        features = self.body(images.flatten(1)).relu()
+        return [self.head(features), self.auxiliary(features)] if self.training else self.head(features)
+
+
+class Tied(nn.Module):
+    """Its head has the weights of its first layer."""
+
+    def __init__(self, shape: tuple[int, ...], classes: int) -> None:
+        super().__init__()
+        self.first, self.middle, self.last = nn.Linear(64, classes), nn.Linear(classes, 64), nn.Linear(64, classes)
+        self.last.weight = self.first.weight
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.last(self.middle(self.first(images.flatten(1)).relu()))
+
+
+@pytest.mark.parametrize(
+    ("keys", "stays"),
+    [
+        ({"model.name": f"{__name__}:HeadFirst"}, ["head.weight", "head.bias"]),
+        ({"model.name": f"{__name__}:Tied"}, ["first.weight", "last.bias"]),
+        ({"model.name": "resnet8", "model.width": 4}, ["out.weight", "out.bias"]),
+        (MASKS, ["out.1.weight", "out.1.bias"]),
+        ({"server.keep": "fc1.*+out.bias"}, ["fc1.weight", "fc1.bias", "out.bias"]),
+    ],
+)
+def test_what_stays_is_the_layer_of_the_output_and_is_said(
+    keys: dict[str, Any], stays: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    shown = {} if keys is MASKS else {"data.alpha": 0.05, "data.clients": 8}
+    simulation = Simulation(Run.from_keys({"server.name": "fedper", "cohort": 4, **shown, **keys}))
+    found = simulation.run.server.staying(simulation.context.layout)
+    assert found == stays
+    (told,) = [record.message for record in caplog.records if "stays with each client" in record.message]
+    assert ", ".join(found) in told
+    assert "local.every" in told
+
+
+def test_ones_own_statistics_are_those_of_ones_own_model() -> None:
+    keys = {"model.name": "resnet8", "model.width": 4, "model.norm": "batch", "server.batchnorm": "local"}
+    simulation = Simulation(own(**keys, rounds=2))
+    simulation.advance()
+    adaptation, served = simulation._trial(0.1), simulation.statistics.of(simulation.theta_P, simulation.theta_P)
+    kept = simulation.client_state.rows(range(8))["batchnorm"]
+    norms = simulation.context.batchnorms
+    assert norms is not None
+    for client, weights in adaptation.before(range(8), served):
+        own_S = norms.initial(served.theta_P) + kept[client]
+        assert torch.equal(weights.statistics[0], own_S if kept[client].any() else served.statistics[0])
+
+
+def test_where_nobody_reaches_the_clients_models_nothing_is_said_of_them() -> None:
+    simulation = Simulation(own())
+    simulation.trainer.keeps_client_state = True
+    found = simulation.measures.clients(6, simulation.theta_P, simulation.theta_P, simulation._trial(0.1))
+    assert found == {
+        "round": 6,
+        "error": "RunError: clients' own models are at Flower's nodes; another engine can measure them",
+    }
+
+
 @pytest.mark.parametrize(
     ("keys", "told"),
     [
@@ -90,6 +162,8 @@ def test_the_clients_file_is_of_their_own_models(tmp_path: Path) -> None:
         ({"server.keep": "*"}, "fits all parameters, so that nothing is shared"),
         ({"compress.name": "topk"}, "a part of each update stays with its client"),
         ({"privacy.name": "gaussian"}, "more than one clipped vector"),
+        ({"data.validation": 0.2}, "in which nobody trains what server.name=fedper leaves with clients"),
+        ({"system.sampling": "power_of_choice"}, "in which nobody trains what server.name=fedper leaves with clients"),
     ],
 )
 def test_what_makes_no_sense_is_refused(keys: dict[str, Any], told: str) -> None:

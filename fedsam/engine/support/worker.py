@@ -36,7 +36,8 @@ class Blueprint:
     def build(self, device: torch.device) -> RunContext:
         """The context, on this device."""
         module = copy.deepcopy(self.context.module)
-        return replace(self.context, module=module, layout=layout_of(module), device=device)
+        layout = replace(layout_of(module), last=self.context.layout.last)
+        return replace(self.context, module=module, layout=layout, device=device)
 
 
 @dataclass(frozen=True)
