@@ -91,9 +91,7 @@ class Config(BaseModel, metaclass=Face):
         return sorted({*type(self).model_fields, *dir(type(self))})
 
     def replace(self, **changes: Any) -> Self:
-        """A copy with some fields changed, validated anew. A mapping without a name changes a part that is there, and
-        so does a key of one whose keys this one understands.
-        """
+        """A copy with some fields changed, validated anew; a mapping without a name changes the part there is."""
         loose = (
             {} if isinstance(self, Groups) else {k: v for k, v in changes.items() if k not in type(self).model_fields}
         )
@@ -321,7 +319,7 @@ def place(cls: type[Config], values: dict[str, Any]) -> dict[str, Any]:
         chosen = placed.get(field, info.default)
         if root is None or not isinstance(chosen, str | dict):
             continue
-        if isinstance(chosen, dict) and isinstance(info.default, str):  # without a name, of the default
+        if isinstance(chosen, dict) and isinstance(info.default, str) and (chosen or issubclass(cls, Groups)):
             chosen = placed[field] = {"name": info.default, **chosen}
         if issubclass(cls, Groups):
             continue
