@@ -6,7 +6,7 @@ Shapes: K clients of a block, B batch, P parameters, S statistics of batch norma
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -17,6 +17,7 @@ from torch.func import vmap
 from fedsam.engine.kernels.base import Each, Head
 from fedsam.models.attention import PlainAttention
 from fedsam.models.functional import Network
+from fedsam.models.narrow import NarrowConvolutions
 
 
 @dataclass(frozen=True)
@@ -126,5 +127,9 @@ class Autograd:
             return one(*given)  # type: ignore[arg-type]
         rows = tuple(0 if isinstance(each, Tensor) else None for each in given)
         block: Callable[..., tuple[Tensor, ...]] = vmap(one, in_dims=rows)
-        with PlainAttention() if self.network.attends else nullcontext():
+        with ExitStack() as around:
+            if self.network.attends:
+                around.enter_context(PlainAttention())
+            if self.narrow is not None:
+                around.enter_context(NarrowConvolutions())
             return block(*given)

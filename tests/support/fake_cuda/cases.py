@@ -78,6 +78,7 @@ PROBES: Keys = {
     "data.name": "synthetic",
     "data.samples_per_client": 20,
     "data.clients": 10,
+    "data.size": 16,
     "data.test_samples": 100,
     "data.local_test": 0.2,
     "geometry.every": 1,
