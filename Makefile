@@ -4,7 +4,7 @@
 # Beside them, make slow runs the tests that take minutes, such as Flower as separate processes, and make torture tries to break runs in every way it
 # knows (TORTURE=--long for a night) and prints what was survived. make docs builds the documentation into site/, make
 # tutorials executes its notebooks anew, and make dist makes a wheel and a source archive.
-# make every walks every combination of parts on a GPU that is not there, which takes an hour.
+# make every is the part of it that walks every combination of parts on a GPU that is not there.
 # make gpu is for a machine with a GPU, without a network: it checks and measures for eight minutes (bench-gpu.jsonl)
 # with the Python there, PYTHON=..., that has torch, numpy, scipy, scikit-learn, rich, typer and safetensors; what else
 # is needed make wheels puts into wheels/, for Python GPU_PYTHON, to be carried there.
@@ -26,7 +26,7 @@ test: $(READY)-dev lint
 	$(BIN)/python -m pytest $(SPREAD)
 
 slow: $(READY)-dev
-	$(BIN)/python -m pytest -m slow $(SPREAD) $$(grep -rl mark.slow tests --include='*.py')
+	$(BIN)/python -m pytest -m 'slow or every' $(SPREAD) $$(grep -rlE 'mark.(slow|every)' tests --include='*.py')
 
 every: $(READY)-dev
 	$(BIN)/python -m pytest -m every $(SPREAD) tests/gpu/test_every_part.py

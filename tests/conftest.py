@@ -12,6 +12,7 @@ from tests.support.processes import Processes, clusters_apart
 from tests.support.ragged import Ragged
 
 LONGEST = (
+    "gpu/test_every_part.py",
     "engine/test_ray.py",
     "tuning/test_parallel.py",
     "flower/test_deployment.py",

@@ -1,4 +1,4 @@
-"""Every part on the CUDA device that is not there, with parts of every other kind; half an hour on a slow machine."""
+"""Every part on the CUDA device that is not there, with parts of every other kind."""
 
 from __future__ import annotations
 
