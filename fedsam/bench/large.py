@@ -8,8 +8,6 @@ round waits for them and the peak memory of the process stand beside it. Each wa
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -20,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from fedsam.bench import Row, wait_for
+from fedsam.bench.common.alone import reported
 from fedsam.engine.support.peak import process_peak
-from fedsam.errors import RunError
 from fedsam.rng import stream
 
 USERS, IMAGES, COHORT = 60, 24, 10
@@ -73,13 +71,7 @@ def measured(folder: str, keys: dict[str, float], rounds: int) -> dict[str, Any]
     Raises:
         RunError: it fails.
     """
-    command = [sys.executable, "-c", CODE, folder, json.dumps(keys), str(rounds)]
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["nothing was said"])[-1]
-        raise RunError(f"the process with {keys} failed: {last}")
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    return reported(CODE, (folder, json.dumps(keys), str(rounds)), str(keys))
 
 
 def report(folder: str, keys: str, rounds: str) -> None:

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fedsam.errors import RunError
@@ -21,11 +21,26 @@ def alone(keys: Mapping[str, Any], rounds: int) -> dict[str, Any]:
     Raises:
         RunError: it fails.
     """
-    command = [sys.executable, "-c", CODE, json.dumps(dict(keys)), str(rounds)]
+    words = " ".join(f"{key}={value}" for key, value in keys.items())
+    return reported(CODE, (json.dumps(dict(keys)), str(rounds)), words)
+
+
+def reported(code: str, arguments: Sequence[str], words: str) -> dict[str, Any]:
+    """The JSON object that code in a process of its own prints last.
+
+    Args:
+        code: of Python.
+        arguments: for it.
+        words: what is measured, for the error.
+
+    Raises:
+        RunError: it fails.
+    """
+    command = [sys.executable, "-c", code, *arguments]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["nothing was said"])[-1]
-        raise RunError(f"the process with {' '.join(f'{key}={value}' for key, value in keys.items())} failed: {last}")
+        raise RunError(f"the process with {words} failed: {last}")
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
 
