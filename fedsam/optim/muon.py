@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from fedsam.config import LARGE, key
+from fedsam.errors import InputError
 from fedsam.optim.adamw import AdamW
 from fedsam.optim.base import Oracle, State
 from fedsam.params import Layout
@@ -43,6 +44,20 @@ class Muon(AdamW):
         None, "parts of names, comma-separated, of matrices that AdamW steps as well; none = none of them", "convention"
     )
 
+    def check_model(self, layout: Layout) -> None:
+        """Refuse a model of whose matrices `skip` names none, or all.
+
+        Raises:
+            InputError: as said.
+        """
+        matrices = [name for name, shape in zip(layout.names, layout.shapes, strict=True) if len(shape) > 1]
+        for part in self._skipped():
+            if not any(part in name for name in matrices):
+                raise InputError("skip", part, f"is in the name of no matrix of this model: {', '.join(matrices)}")
+        if not self._matrices(layout):
+            why = "names all matrices of this model" if matrices else "this model has no matrices"
+            raise InputError("skip", self.skip, f"{why}, so all would be AdamW's; use adamw")
+
     def init(self, theta_P: Tensor) -> State:
         """AdamW's state and V, zeros."""
         return super().init(theta_P) | {"momentum": torch.zeros_like(theta_P)}
@@ -69,8 +84,11 @@ class Muon(AdamW):
         """
         raise TypeError("muon needs to know the tensors: call follow(..., oracle, lr) instead of descend")
 
+    def _skipped(self) -> list[str]:
+        return [part.strip() for part in self.skip.split(",") if part.strip()] if self.skip else []
+
     def _matrices(self, layout: Layout) -> set[str]:
-        parts = [part.strip() for part in self.skip.split(",") if part.strip()] if self.skip else []
+        parts = self._skipped()
         return {
             name
             for name, shape in zip(layout.names, layout.shapes, strict=True)

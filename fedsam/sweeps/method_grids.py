@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 LR: dict[str, list[Any]] = {
-    "sgd": [0.05, 0.1, 0.2],
-    "adamw": [0.001, 0.003, 0.01],
-    "lion": [0.0003, 0.001, 0.003],
-    "muon": [0.01, 0.03, 0.1],
+    "sgd": [0.05, 0.1, 0.2, 0.4, 0.8],
+    "adamw": [0.003, 0.01, 0.03, 0.1],
+    "lion": [0.001, 0.003, 0.01, 0.03],
+    "muon": [0.01, 0.03, 0.1, 0.3],
 }
 """Of the clients, by their base optimiser."""
 
@@ -30,6 +30,7 @@ CLIENT: dict[str, dict[str, list[Any]]] = {
     "lookbehind": {"rho": [0.02, 0.05, 0.1], "k": [2, 3], "alpha": ["adaptive", 0.5]},
     "looksam": {"rho": RHO, "k": [2, 5], "alpha": [0.3, 0.7]},
     "multistep": {"rho": [0.02, 0.05, 0.1], "k": [2, 3]},
+    "muon": {"rest": [0.015, 0.1, 1.0]},
     "wsam": {"rho": [0.02, 0.05, 0.1], "gamma": [0.3, 0.5, 0.7]},
     "adversarial": {"epsilon": [0.01, 0.03], "step_size": [0.01], "steps": [3]},
 }

@@ -122,6 +122,19 @@ class Methods(Shown):
         """The best first."""
         return sorted(self.methods, key=lambda m: self.score.merit(fmean(m.finals().values())), reverse=True)
 
+    def ends(self) -> dict[str, tuple[int, int, int]]:
+        """Of each key with three numbers or more: how many methods chose the smallest that was tried with them, how
+        many the largest, and of how many. Where many did, what is best may lie outside.
+        """
+        found: dict[str, tuple[int, int, int]] = {}
+        for method in self.methods:
+            for key, chosen in method.chosen.items():
+                values = {values[key] for values, _ in method.tried}
+                if len(values) > 2 and all(isinstance(value, int | float) for value in values):
+                    low, high, of = found.get(key, (0, 0, 0))
+                    found[key] = low + (chosen == min(values)), high + (chosen == max(values)), of + 1
+        return found
+
     def rows(self) -> list[dict[str, Any]]:
         """One row a method, the best first, as plain JSON types; each number by mean and sample standard deviation over
         seeds (0 for one). Rounds and bytes are of the seeds that came to the target, `reached` says how many.
@@ -235,6 +248,7 @@ def write(found: Methods, shared: Mapping[str, Any]) -> None:
         "target": found.target,
         "shared": dict(shared),
         "methods": found.rows(),
+        "ends": {key: dict(zip(("smallest", "largest", "of"), n, strict=True)) for key, n in found.ends().items()},
         "search": {method.name: [{**keys, "value": value} for keys, value in method.tried] for method in found.methods},
         "skipped": found.skipped,
         "failures": found.failures,
@@ -278,6 +292,10 @@ def as_markdown(found: Methods) -> str:
     ]
     failed = [f"- {failure}" for failure in found.failures]
     parts = [found.headline() + ".", "\n".join(lines)]
+    ends = [
+        f"- {key}: {low} the smallest, {high} the largest, of {of}" for key, (low, high, of) in found.ends().items()
+    ]
+    parts += ["Chosen at an end of what was tried:\n\n" + "\n".join(ends)] if ends else []
     parts += ["Not compared:\n\n" + "\n".join(left)] if left else []
     parts += ["Failed:\n\n" + "\n".join(failed)] if failed else []
     return "\n\n".join(parts) + "\n"

@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from fedsam import InputError, Run
+from fedsam.federated.round_loop import Simulation
 from fedsam.optim.lion import Lion
 from fedsam.optim.muon import Muon, newton_schulz
 from fedsam.optim.sam import SAM
@@ -72,6 +74,21 @@ def test_muon_is_scaled_by_the_shape_and_adamw_takes_the_rest() -> None:
     skipping = moved(skip="embed, head")
     assert torch.equal(skipping["tall.weight"], found["tall.weight"])
     close(skipping["head.weight"].abs(), torch.full((2, 8), 0.05).double(), 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("skip", "told"),
+    [("hed", "skip = hed: is in the name of no matrix"), ("fc1, ot", "skip = ot: .*fc1.weight, out.weight")]
+    + [
+        ("bias", "skip = bias: is in the name of no matrix"),
+        ("fc1, out", "names all matrices of this model.*use adamw"),
+    ],
+)
+def test_what_muon_skips_must_be_there(skip: str, told: str) -> None:
+    for client in (Muon(skip=skip), SAM(base=Muon(skip=skip))):
+        with pytest.raises(InputError, match=told):
+            Simulation(Run(client=client))
+    Simulation(Run(client=Muon(skip="out")))
 
 
 def test_momentum_of_muon_lasts() -> None:

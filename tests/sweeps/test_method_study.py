@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -19,7 +20,7 @@ from fedsam.config import find, names
 from fedsam.optim.base import BaseOptimizer, ClientOptimizer
 from fedsam.runs.progress import Progress
 from fedsam.sweeps import method_grids
-from fedsam.sweeps.method_results import Methods, unbeaten
+from fedsam.sweeps.method_results import Method, Methods, as_markdown, unbeaten
 from fedsam.sweeps.methods import pairs, study
 
 SMALL = {"data.clients": 8, "cohort": 3, "rounds": 6, "evaluate_every": 2, "model.width": 4, "geometry.images": 40}
@@ -86,7 +87,7 @@ def test_trials_are_distinct_and_do_not_depend_on_what_they_are_compared_with() 
         *("client.lr", "client.rho", "server.rho", "server.threshold")
     }
     every = pairs({"server.name": "fedgf", "client.name": "sam"}, 1000)[0][0].trials
-    assert len(every) == 3 * 4 * 3 * 3
+    assert len(every) == 5 * 4 * 3 * 3
     assert len({json.dumps(trial) for trial in every}) == len(every)
     for key in ("client.lr", "client.rho", "server.threshold"):
         assert len({trial[key] for trial in every}) > 2
@@ -187,6 +188,21 @@ def test_files_say_the_same_and_every_setting(done: Methods) -> None:
     assert "has no layers that normalise" in text
     for kind in ("png", "svg"):
         assert (done.out / f"methods.{kind}").stat().st_size > 10_000
+
+
+def test_choices_at_an_end_of_what_was_tried_are_counted(done: Methods) -> None:
+    def method(chosen: int, *rates: Any) -> Method:
+        return replace(
+            done.methods[0], tried=[({"client.lr": rate, "client.k": 2}, 0.5) for rate in rates], best=chosen
+        )
+
+    inside, high, low, two = method(1, 1, 2, 3), method(0, 0.3, 0.1, 0.2), method(2, 5, 4, 3), method(0, 0.1, 0.2, 0.1)
+    words = method(0, "adaptive", 0.5, 0.7)
+    found = replace(done, methods=[inside, high, low, low, two, words])
+    assert found.ends() == {"client.lr": (2, 1, 4)}
+    assert "- client.lr: 2 the smallest, 1 the largest, of 4\n" in as_markdown(found)
+    told = json.loads((done.out / "methods.json").read_text())
+    assert told["ends"] == {key: dict(zip(("smallest", "largest", "of"), n)) for key, n in done.ends().items()}  # noqa: B905
 
 
 def test_started_again_it_trains_nothing(done: Methods, monkeypatch: pytest.MonkeyPatch) -> None:
