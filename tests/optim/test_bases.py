@@ -78,8 +78,9 @@ def test_muon_is_scaled_by_the_shape_and_adamw_takes_the_rest() -> None:
 
 @pytest.mark.parametrize(
     ("skip", "told"),
-    [("hed", "skip = hed: is in the name of no matrix"), ("fc1, ot", "skip = ot: .*fc1.weight, out.weight")]
-    + [
+    [
+        ("hed", "skip = hed: is in the name of no matrix"),
+        ("fc1, ot", "skip = ot: .*fc1.weight, out.weight"),
         ("bias", "skip = bias: is in the name of no matrix"),
         ("fc1, out", "names all matrices of this model.*use adamw"),
     ],
