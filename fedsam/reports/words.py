@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
-
-from fedsam.config import Component, find
-from fedsam.errors import InputError
-from fedsam.run import Run
 
 GREEK = {
     "alpha": "α",
@@ -25,8 +25,8 @@ GREEK = {
     "sigma": "σ",
     "tau": "τ",
 }
-METHODS = "client", "server", "average"
-"""Groups whose parts are called as their classes are."""
+METHODS = {"client": "fedsam.optim", "server": "fedsam.strategies", "average": "fedsam.strategies.averages"}
+"""Groups whose parts are called as their classes are, and where these lie."""
 PAIR = re.compile(r"([a-z][a-z0-9_]*(?:\.\w+)?)=(\S+)")
 
 
@@ -80,11 +80,19 @@ def _component(keys: dict[str, Any], part: str) -> str:
     value = str(keys[f"{part}.name"])
     if value == "none":
         return f"no {part}"
-    root: Any = Run.model_fields[part].annotation if part in METHODS else None
-    if root is None or not value.isidentifier():
+    if part not in METHODS or not value.isidentifier():
         return value.rpartition(":")[2]
-    try:
-        found: type[Component] = find(root, value)
-    except InputError:  # of an older or another program
-        return value
-    return found.__name__
+    return class_name(METHODS[part], value) or value
+
+
+@lru_cache(maxsize=256)
+def class_name(package: str, name: str) -> str | None:
+    """What the class of a part is called, read off its module's text: to import it would take as long as torch does.
+    None if there is no such module, as for a part of an older or another program.
+    """
+    spec = find_spec(f"{package}.{name}")
+    if spec is None or not spec.origin:
+        return None
+    body = ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body
+    classes = [each.name for each in body if isinstance(each, ast.ClassDef) and not each.name.startswith("_")]
+    return classes[-1] if classes else None

@@ -16,12 +16,13 @@ def in_notebook() -> bool:
 
 
 class Cell:
-    """What `Progress` asks of a bar and a console, shown in the cell that is being run.
+    """Progress in the cell that is being run: a bar, and lines above it.
 
     Args:
         quiet: whether to show nothing.
     """
 
+    live = True
     EVERY = 0.25  # seconds between two changes of what is shown
 
     def __init__(self, quiet: bool = False) -> None:
@@ -35,17 +36,12 @@ class Cell:
     def start(self) -> None:
         """Nothing is shown before there is something to show."""
 
-    def add_task(self, description: str, **state: Any) -> int:
-        """The one bar there is."""
-        self.state |= {"description": description, **state}
-        return 0
-
-    def print(self, text: str, **how: Any) -> None:
+    def print(self, text: str) -> None:
         """A line above the bar."""
         self.lines.append(text)
         self._show()
 
-    def update(self, task: int, **state: Any) -> None:
+    def update(self, **state: Any) -> None:
         """Take note of how far it is, and show it if that was not just done."""
         self.state |= state
         if not self.begun:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import threading
@@ -11,11 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import Any, Self
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
-from rich.text import Text
 
 from fedsam.measure.names import further_of, loss_of, split_of, value_of
 from fedsam.measure.score import ACCURACY
@@ -47,10 +43,40 @@ class _Steady:
         return getattr(self._stream, name)
 
 
-class _Speed(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:.3g} rounds/s")
+class Lines:
+    """What `Progress` asks of a place where nothing can be kept up to date, such as a pipe: lines alone.
+
+    Args:
+        quiet: whether to show nothing.
+    """
+
+    live = False
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.quiet = quiet
+
+    def start(self) -> None:
+        """Nothing is shown before there is something to say."""
+
+    def print(self, text: str) -> None:
+        """A line."""
+        if not self.quiet:
+            sys.stderr.write(f"{text}\n")
+            sys.stderr.flush()
+
+    def update(self, **state: Any) -> None:
+        """How far it is, which `Progress` tells in lines."""
+
+    def stop(self) -> None:
+        """Nothing is left to show."""
+
+
+def on_terminal() -> bool:
+    """Whether standard error is a terminal on which a line can be written over."""
+    try:
+        return bool(sys.stderr.isatty()) and os.environ.get("TERM") not in ("dumb", "unknown")
+    except (AttributeError, ValueError):  # none at all, or closed
+        return False
 
 
 class Progress(Listener):
@@ -60,24 +86,15 @@ class Progress(Listener):
     score = ACCURACY  # how the headline metric is told
 
     def __init__(self, quiet: bool = False) -> None:
-        self.console: Any
-        self.bar: Any
+        self.shown: Any
         if in_notebook():
-            self.bar = self.console = Cell(quiet)
-            self.live = True
+            self.shown = Cell(quiet)
+        elif quiet or not on_terminal():
+            self.shown = Lines(quiet)
         else:
-            self.console = Console(stderr=True, quiet=quiet)
-            self.live = self.console.is_terminal and not quiet
-            columns = (
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                _Speed(),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[note]}"),
-            )
-            self.bar = Bar(*columns, console=self.console, disable=not self.live)
-        self.task = self.bar.add_task("", total=None, note="")
+            from fedsam.runs.bar import Bar
+
+            self.shown = Bar()
         self.label = ""
         self.offset = self.done = self.begin = 0
         self.total: int | None = None
@@ -90,13 +107,13 @@ class Progress(Listener):
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(logging.Formatter("note: %(message)s"))
         notes.handlers = [*self.handlers, handler]  # whoever listens already goes on doing so
-        self.bar.start()
+        self.shown.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.bar.stop()
+        self.shown.stop()
         logging.getLogger("fedsam").handlers = self.handlers
 
     def plan(self, total: int) -> None:
@@ -109,21 +126,20 @@ class Progress(Listener):
 
     def ended(self, label: str, done: int) -> None:
         """One of several runs that go on at once has ended, and with it so many rounds in all."""
-        self.bar.update(self.task, total=self.total, completed=done, description="rounds", note=label)
-        if not self.live:
-            self.console.print(f"{label}, {done} of {self.total} rounds", highlight=False, soft_wrap=True)
+        self.shown.update(total=self.total, completed=done, description="rounds", note=label)
+        if not self.shown.live:
+            self.shown.print(f"{label}, {done} of {self.total} rounds")
 
     def started(self, run: Run, engine: str, reason: str, done: int) -> None:
         """Say what runs, on which engine and why."""
         self.score = run.learnt.score
         if self.total is None:
-            self.console.print(f"{run.title()}: engine {engine} ({reason})", highlight=False, soft_wrap=True)
+            self.shown.print(f"{run.title()}: engine {engine} ({reason})")
             if done:
-                self.console.print(f"going on after round {done} of {run.rounds}", highlight=False, soft_wrap=True)
+                self.shown.print(f"going on after round {done} of {run.rounds}")
         if self.offset + done == 0 or self.begin == 0:
             self.begin, self.began = self.offset + done, time.monotonic()
-        self.bar.update(
-            self.task,
+        self.shown.update(
             total=self.total or run.rounds,
             description=self.label or "rounds",
             completed=self.offset + done,
@@ -133,9 +149,9 @@ class Progress(Listener):
     def round(self, done: int) -> None:
         """A round is done."""
         self.done = self.offset + done
-        self.bar.update(self.task, completed=self.done)
+        self.shown.update(completed=self.done)
         now = time.monotonic()
-        if not self.live and now - self.told >= self.EVERY:
+        if not self.shown.live and now - self.told >= self.EVERY:
             self.told = now
             speed = (self.done - self.begin) / (now - self.began)
             left = (self.rounds - self.done) / speed
@@ -146,14 +162,14 @@ class Progress(Listener):
                 f"{left:.0f} s left",
                 self.note,
             ]
-            self.console.print(", ".join(word for word in words if word), highlight=False, soft_wrap=True)
+            self.shown.print(", ".join(word for word in words if word))
 
     def recorded(self, record: Record) -> None:
         """Show the latest headline metric."""
         splits = [split_of(record), *further_of(record)]
         values = {split: self.score.text(record[f"{split}_{self.score.name}"]) for split in splits}
         self.note = ", ".join(f"{split} {self.score.words} {value}" for split, value in values.items())
-        self.bar.update(self.task, note=self.note)
+        self.shown.update(note=self.note)
 
 
 @contextmanager
