@@ -124,6 +124,10 @@ def test_versus_has_each_installed_peer_and_names_an_absent_one(
     sleeps += "    def round(self): time.sleep(0.1 * self.cohort)\n"
     sleeps += f"    def close(self): Path({str(noted)!r}).touch()\n"
     (no_peers / "sleeper.py").write_text(sleeps)
+    later = "from pathlib import Path\nPACKAGE = 'pytest'\nclass Peer:\n"
+    later += f"    def __init__(self, work): self.before = Path({str(noted)!r})\n"
+    later += "    def round(self): assert self.before.exists()\n    def close(self): pass\n"
+    (no_peers / "waits.py").write_text(later)
     absent = "PACKAGE, INSTALL = 'nowhere', 'pip install nowhere'\nclass Peer:\n"
     absent += "    def __init__(self, work): import nowhere_to_be_found\n"
     (no_peers / "absent.py").write_text(absent)
@@ -145,8 +149,10 @@ def test_versus_has_each_installed_peer_and_names_an_absent_one(
     assert all("nowhere" not in row["versions"] for row in rows)
     (peer,) = (row for row in rows if row["engine"] == "sleeper")
     assert peer["seconds_per_round"] >= 0.2
-    times = peer["seconds_per_round"] / against["seconds_per_round"]
-    assert against["versus"] == {"sleeper": pytest.approx(times)}
+    (own,) = (row for row in rows if row["variant"] == "sgd, no augmentation, in turn with sleeper")
+    assert own["engine"] == against["engine"]
+    times = peer["seconds_per_round"] / own["seconds_per_round"]
+    assert against["versus"] == {"sleeper": pytest.approx(times), "waits": against["versus"]["waits"]}
 
 
 def test_the_table_shows_a_peer(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

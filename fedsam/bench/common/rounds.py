@@ -45,7 +45,8 @@ def compared(
 ) -> Iterator[Row]:
     """Each method in each precision; `limit_ratio` is over the loop by hand, and on a GPU its two bounds follow.
 
-    Peers are measured in fp32 against our SGD without augmentation, as they have none of their own.
+    Peers are measured in fp32 against our SGD without augmentation, as they have none of their own; each in turn with
+    it, by itself, since the processes that a peer keeps take time even while they wait.
 
     Args:
         crop: pad, crop and flip every image.
@@ -53,10 +54,10 @@ def compared(
     """
     for precision in precisions:
         with numerics(precision), ExitStack() as stack:
-            others = stack.enter_context(peers.opened(work)) if versus and precision == "fp32" else {}
+            against = versus and precision == "fp32"
             wanted = {name: (method, crop) for name, method in methods.items()}
             first = next(iter(methods))
-            if others and crop:
+            if against and crop:
                 first = "sgd, no augmentation"
                 wanted[first] = plain(work)["sgd"], False
             ours = {name: _ours(stack, work, method, precision, cut) for name, (method, cut) in wanted.items()}
@@ -70,14 +71,17 @@ def compared(
             parts: dict[str, Callable[[], object]] = {}
             for name in wanted:
                 parts |= {name: ours[name].advance, f"{name} by hand": hands[name].round}
-            parts |= others
             seconds = alternate(parts, rounds, wait_for(device))
+            beside, theirs = dict[str, list[float]](), dict[str, list[float]]()
+            for peer, round_of in peers.opened(work) if against else ():
+                pair = {first: ours[first].advance, peer: round_of}
+                beside[peer], theirs[peer] = alternate(pair, rounds, wait_for(device)).values()
             least = {name: _least(work, method, precision, ours[name]) for name, (method, _) in wanted.items()}
         middle = {name: median(times) for name, times in seconds.items()}
         base = next(iter(wanted))
         for name in wanted:
             limit = middle[f"{name} by hand"]
-            times = {peer: middle[peer] / middle[name] for peer in others} if name == first else {}
+            times = {peer: median(theirs[peer]) / median(beside[peer]) for peer in theirs} if name == first else {}
             note = f"{middle[name] / middle[base]:.2f} x {base}" if name != base else ""
             engine = ours[name].engine.name
             yield Row(label + name, engine, precision, seconds[name], middle[name] / limit, note, times)
@@ -86,8 +90,9 @@ def compared(
             for bound, least_seconds in least[name].items():
                 share = f"{least_seconds / middle[name]:.1%} of our time"
                 yield Row(f"{label}{name}, bound by {bound}", "none", precision, [least_seconds], None, share)
-        for peer in others:
-            yield Row(label + first, peer, precision, seconds[peer], middle[peer] / middle[f"{first} by hand"])
+        for peer, own in beside.items():
+            yield Row(f"{label}{first}, in turn with {peer}", ours[first].engine.name, precision, own, None)
+            yield Row(label + first, peer, precision, theirs[peer], median(theirs[peer]) / middle[f"{first} by hand"])
 
 
 def _ours(stack: ExitStack, work: Work, method: Method, precision: Precision, crop: bool) -> Simulation:

@@ -11,7 +11,7 @@ import importlib
 import pkgutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import closing, suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
@@ -19,17 +19,18 @@ if TYPE_CHECKING:
     from fedsam.bench.common.work import Work
 
 
-@contextmanager
-def opened(work: Work) -> Iterator[dict[str, Callable[[], object]]]:
-    """Each installed peer's round, by name; one that is not installed is named on standard error."""
-    with ExitStack() as stack:
-        rounds: dict[str, Callable[[], object]] = {}
-        for name, module in _modules():
-            try:
-                rounds[name] = stack.enter_context(closing(module.Peer(work))).round
-            except ModuleNotFoundError as error:
-                print(f"without {name}: {error}; install it with: {module.INSTALL}", file=sys.stderr)
-        yield rounds
+def opened(work: Work) -> Iterator[tuple[str, Callable[[], object]]]:
+    """Each installed peer's name and round, one after the other: as the next one is asked for, the one before is
+    closed, so that none is measured beside another's processes. One that is not installed is named on standard error.
+    """
+    for name, module in _modules():
+        try:
+            peer = module.Peer(work)
+        except ModuleNotFoundError as error:
+            print(f"without {name}: {error}; install it with: {module.INSTALL}", file=sys.stderr)
+            continue
+        with closing(peer):
+            yield name, peer.round
 
 
 def versions() -> dict[str, str]:
