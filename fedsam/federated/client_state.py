@@ -7,17 +7,27 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import IO
+from weakref import finalize
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from fedsam.algorithm.client_hooks import State
+from fedsam.storage.files import on_disk
+from fedsam.storage.tensors import Rows
 
 CHUNK = 32  # clients
 
 
 class ClientStates:
     """Vectors of clients, on the host; beyond a limit of memory in a file that ends with this process.
+
+    The file is read and written, not mapped: what a process has looked at of a mapped file counts as its memory, and
+    where the disk is full it dies without a word.
 
     Args:
         sizes: of the vectors, by name; P for most.
@@ -26,61 +36,77 @@ class ClientStates:
     """
 
     def __init__(self, sizes: Mapping[str, int], dtype: torch.dtype, limit: float) -> None:
-        self.names, self.limit = tuple(sizes), limit
+        self.names, self._dtype = tuple(sizes), np.dtype(str(dtype).removeprefix("torch."))
+        self._torch = dtype
         ends = np.cumsum([0, *sizes.values()]).tolist()
         self._at = {name: slice(*ends[n : n + 2]) for n, name in enumerate(sizes)}
         self._numbers = ends[-1]
-        self._dtype = str(dtype).removeprefix("torch.")
-        self._row: dict[int, int] = {}
-        self._chunks: list[np.ndarray] = []  # of [CHUNK, all vectors of a client]
-        self.spilled = 0
-        """Chunks that lie in a file."""
+        self._most = limit // max(1, self._numbers * self._dtype.itemsize)
+        self._near: dict[int, np.ndarray] = {}
+        self._far: dict[int, int] = {}  # places in the file, in clients
+        self._file: IO[bytes] | None = None
+
+    @property
+    def spilled(self) -> int:
+        """Clients whose vectors lie in a file."""
+        return len(self._far)
 
     def rows(self, ids: Sequence[int]) -> State:
         """The vectors of these clients, [K, P] by name; zeros for a client that has none."""
-        found: dict[str, np.ndarray] = {}
-        for name, at in self._at.items():
-            found[name] = np.zeros((len(ids), at.stop - at.start), dtype=self._dtype)
-            for k, client in enumerate(ids):
-                if client in self._row:
-                    found[name][k] = self._of(client)[at]
-        return {name: torch.from_numpy(each_KP) for name, each_KP in found.items()}
+        return {name: self.vectors(name, ids) for name in self.names}
+
+    def vectors(self, name: str, ids: Sequence[int]) -> Tensor:
+        """The vectors of one name of these clients, [K, P]."""
+        at = self._at[name]
+        found = np.zeros((len(ids), at.stop - at.start), dtype=self._dtype)
+        for row, client in zip(found, ids, strict=True):
+            if client in self._near:
+                row[:] = self._near[client][at]
+            elif client in self._far:
+                self._at_place(client, at).readinto(row.data)  # type: ignore[attr-defined]
+        return torch.from_numpy(found)
 
     def keep(self, ids: Sequence[int], client_state: State) -> None:
-        """Replace the vectors of these clients, [K, P] by name."""
-        for name, at in self._at.items():
-            kept_KP = client_state[name].detach().cpu().numpy()
-            for k, client in enumerate(ids):
-                self._of(client)[at] = kept_KP[k]
+        """Replace the vectors of these clients, [K, P] by name.
+
+        Raises:
+            RunError: the disk is full.
+        """
+        with on_disk(Path(tempfile.gettempdir()) / "what clients keep (server.state_memory)"):
+            for name, at in self._at.items():
+                kept_KP = client_state[name].detach().cpu().contiguous().numpy()
+                for client, row in zip(ids, kept_KP, strict=True):
+                    if client in self._near or (client not in self._far and len(self._near) < self._most):
+                        self._near.setdefault(client, np.zeros(self._numbers, dtype=self._dtype))[at] = row
+                    else:
+                        self._far.setdefault(client, len(self._far))
+                        self._at_place(client, at).write(row.astype(self._dtype, copy=False).data)
+            if self._file:
+                self._file.flush()
+
+    def _at_place(self, client: int, at: slice) -> IO[bytes]:
+        if self._file is None:
+            self._file = tempfile.TemporaryFile(prefix="fedsam-")  # noqa: SIM115
+            finalize(self, self._file.close)
+        self._file.seek((self._far[client] * self._numbers + at.start) * self._dtype.itemsize)
+        return self._file
 
     def has(self, client: int) -> bool:
         """Whether a client has any."""
-        return client in self._row
+        return client in self._near or client in self._far
 
-    def _of(self, client: int) -> np.ndarray:
-        row = self._row.setdefault(client, len(self._row))
-        if row // CHUNK == len(self._chunks):
-            self._chunks.append(self._chunk())
-        found: np.ndarray = self._chunks[row // CHUNK][row % CHUNK]
-        return found
+    def kept(self) -> tuple[list[int], dict[str, Rows]]:
+        """For a checkpoint: which clients have any, and the vectors of each name, a row for each of these."""
+        ids = [*self._near, *self._far]
 
-    def _chunk(self) -> np.ndarray:
-        shape = CHUNK, self._numbers
-        size = int(np.prod(shape)) * np.dtype(self._dtype).itemsize
-        if (len(self._chunks) + 1) * size <= self.limit:
-            return np.zeros(shape, dtype=self._dtype)
-        self.spilled += 1
-        with tempfile.TemporaryFile(prefix="fedsam-") as file:
-            return np.memmap(file, dtype=self._dtype, mode="w+", shape=shape)
+        def some(name: str, begin: int, end: int) -> Tensor:
+            return self.vectors(name, ids[begin:end])
 
-    def tensors(self) -> State:
-        """Everything, for a checkpoint: `ids` [M] and each name's vectors [M, P]; nothing if no client has any."""
-        if not self._row:
-            return {}
-        ids = list(self._row)
-        return {"ids": torch.tensor(ids), **self.rows(ids)}
+        shapes = {name: (len(ids), at.stop - at.start) for name, at in self._at.items()}
+        return ids, {name: Rows(shape, self._torch, partial(some, name)) for name, shape in shapes.items()}
 
-    def restore(self, tensors: State) -> None:
-        """What `tensors` gave."""
-        if tensors:
-            self.keep(tensors["ids"].tolist(), tensors)
+    def restore(self, ids: Sequence[int], kept: Mapping[str, Rows]) -> None:
+        """What `kept` gave."""
+        for begin in range(0, len(ids), CHUNK):
+            some = slice(begin, begin + CHUNK)
+            self.keep(ids[some], {name: rows[some] for name, rows in kept.items()})

@@ -6,6 +6,7 @@ Shapes: K clients asked for, M clients that have vectors, N numbers that a clien
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from fedsam.algorithm.client_hooks import State
 from fedsam.engine.support.trees import picked
 from fedsam.engine.support.upload import uploaded
 from fedsam.federated.client_state import CHUNK, ClientStates
+from fedsam.storage.tensors import Rows
 
 
 class DeviceStates:
@@ -79,25 +81,24 @@ class DeviceStates:
         whole_N = self._none_N if row is None else self._chunks[row // CHUNK][row % CHUNK]
         return dict(zip(self.names, torch.split(whole_N, self._sizes), strict=True))
 
-    def tensors(self) -> State:
-        """Everything, on the host, for a checkpoint: `ids` [M] and each name's vectors [M, P]; nothing if no client has
-        any.
-        """
-        there = self._host.tensors()
-        if not self._row:
-            return there
-        pieces = [torch.split(chunk.cpu(), self._sizes, dim=1) for chunk in self._chunks]
-        number = len(self._row)
-        here: State = {"ids": torch.tensor(list(self._row))}
-        here |= {name: torch.cat([piece[n] for piece in pieces])[:number] for n, name in enumerate(self.names)}
-        return {name: torch.cat([each, there[name]]) for name, each in here.items()} if there else here
+    def kept(self) -> tuple[list[int], dict[str, Rows]]:
+        """For a checkpoint: which clients have any, and the vectors of each name, a row for each of these."""
+        away, _ = self._host.kept()
+        ids = [*self._row, *away]
 
-    def restore(self, tensors: State) -> None:
-        """What `tensors` gave."""
-        ids = tensors["ids"].tolist() if tensors else []
+        def some(name: str, begin: int, end: int) -> Tensor:
+            here = [self._vectors(client)[name] for client in ids[begin:end] if client in self._row]
+            there = self._host.vectors(name, ids[begin + len(here) : end])
+            return torch.cat([torch.stack(here).cpu(), there]) if here else there
+
+        shapes = {name: (len(ids), size) for name, size in zip(self.names, self._sizes, strict=True)}
+        return ids, {name: Rows(shape, self._none_N.dtype, partial(some, name)) for name, shape in shapes.items()}
+
+    def restore(self, ids: Sequence[int], kept: Mapping[str, Rows]) -> None:
+        """What `kept` gave."""
         for begin in range(0, len(ids), CHUNK):
             some = slice(begin, begin + CHUNK)
-            self.keep(ids[some], {name: tensors[name][some].to(self._device) for name in self.names})
+            self.keep(ids[some], {name: rows[some].to(self._device) for name, rows in kept.items()})
 
 
 def client_states(

@@ -327,7 +327,6 @@ class Simulation:
         tensors |= {f"server.{name}": tensor for name, tensor in self.server.items()}
         tensors |= {f"average.{name}": tensor for name, tensor in self.average.items()}
         tensors |= {f"privacy.{name}": tensor for name, tensor in self.private.state.items()}
-        tensors |= {f"slots.{name}": tensor for name, tensor in self.client_state.tensors().items()}
         pending = {
             "loss": float(self.loss),
             "trained": self.trained,
@@ -337,7 +336,7 @@ class Simulation:
             "failures": self.failures,
             **self.ledger.pending(),
         }
-        return Checkpoint(self.done, tensors, pending)
+        return Checkpoint.of(self.done, tensors, pending, *self.client_state.kept())
 
     def restore(self, checkpoint: Checkpoint | None) -> None:
         """Go on from a checkpoint; without one, from the beginning.
@@ -369,9 +368,8 @@ class Simulation:
         }
         if self.statistics.sent():
             self.statistics.now_S = checkpoint.like(BATCHNORM, self.statistics.now_S)
-        self.client_state.restore(
-            checkpoint.client_state(self.context.client_state, self.federation.clients, self.context.dtype)
-        )
+        kept = checkpoint.client_state(self.context.client_state, self.federation.clients, self.context.dtype)
+        self.client_state.restore(*kept)
         self.done = checkpoint.round
         self.loss += pending["loss"]
         self.trained, self.seconds = pending["trained"], pending["seconds"]

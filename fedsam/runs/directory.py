@@ -16,17 +16,31 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from fedsam.border.foreign import must_be_own
 from fedsam.errors import Damaged, InputError
 from fedsam.run import Run, digest_of
-from fedsam.runs.checkpoint import Checkpoint, again
+from fedsam.runs.checkpoint import KEPT, Checkpoint, again
 from fedsam.runs.manifest import FILE as MANIFEST
 from fedsam.runs.manifest import Manifest, read_manifest
 from fedsam.runs.records import FILE as METRICS
 from fedsam.runs.records import Record, Records, read, upto
-from fedsam.storage.files import append, damaged, is_plain, leftovers, on_disk, read_object, remove, replace_file
+from fedsam.storage.files import (
+    append,
+    damaged,
+    is_plain,
+    leftovers,
+    on_disk,
+    read_object,
+    remove,
+    replace_file,
+    replace_in_pieces,
+    sha256_of,
+)
 from fedsam.storage.lock import FILE as LOCK
 from fedsam.storage.lock import locked
+from fedsam.storage.tensors import Rows, decoded, encoded
 
 FORMAT = 1
 MODEL, CLIENTS = "model.safetensors", "clients.json"
@@ -203,18 +217,13 @@ class RunDirectory:
             Damaged: its folder is a link.
             RunError: it cannot be written, for example because the disk is full.
         """
-        import safetensors.torch
-
-        blob = safetensors.torch.save(
-            {name: tensor.detach().cpu().clone() for name, tensor in checkpoint.tensors.items()}
-        )
-        tally, sum = self._records.tally(), hashlib.sha256(blob).hexdigest()
-        manifest = Manifest(checkpoint.round, sum, checkpoint.pending, tally)
+        manifest = Manifest(checkpoint.round, "", checkpoint.pending, self._records.tally())
         self.check_folder()
         with on_disk(self._folder):
             self._folder.mkdir(exist_ok=True)
-            replace_file(self._folder / manifest.file, blob)
-        self._replace(manifest)
+            pieces = encoded({**checkpoint.tensors, **checkpoint.kept})
+            sum = replace_in_pieces(self._folder / manifest.file, pieces)
+        self._replace(replace(manifest, sha256=sum))
 
     def _replace(self, manifest: Manifest) -> None:
         with on_disk(self._folder):
@@ -242,29 +251,27 @@ class RunDirectory:
             Damaged: it is damaged.
         """
         import safetensors
-        import safetensors.torch
 
-        manifest, blob = self.manifest(), b""
+        manifest = self.manifest()
+        tensors, kept = dict[str, Tensor](), dict[str, Rows]()
         while manifest is not None:
             file, cure = self._folder / manifest.file, again(self.path)
             try:
-                blob = file.read_bytes()
+                if sha256_of(file) != manifest.sha256:
+                    what = f"{file} is damaged (its sha256 is not the manifest's); {cure}"
+                    raise Damaged(what)
+                tensors, kept = decoded(file, KEPT)
                 break
             except OSError as error:
                 before, manifest = manifest, self.manifest()  # a run that goes on has replaced both
                 if before == manifest:
-                    raise damaged(file, str(error.strerror), cure) from None
+                    raise damaged(file, error.strerror or str(error), cure) from None
+            except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
+                raise damaged(file, str(error), cure) from None
         if manifest is None:
             return None
-        if hashlib.sha256(blob).hexdigest() != manifest.sha256:
-            what = f"{file} is damaged (its sha256 is not the manifest's); {cure}"
-            raise Damaged(what)
-        try:
-            tensors = safetensors.torch.load(blob)
-        except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
-            raise damaged(file, str(error), cure) from None
         self._manifest = manifest
-        return Checkpoint(manifest.round, tensors, manifest.pending, manifest.records)
+        return Checkpoint(manifest.round, tensors, manifest.pending, manifest.records, kept)
 
     def finish(self, model: bytes, local: dict[str, Any] | None) -> None:
         """Write model.safetensors, and clients.json where there is something to write, and have the checkpoint vouch

@@ -5,6 +5,7 @@ one line that names the file where it is not what it should be.
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -21,15 +22,23 @@ ASIDE = r"\.({})(\.[0-9a-f]+)?\.writing"
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Write a file to the side, flush it to the disk and rename it.
+    """Write a file to the side, flush it to the disk and rename it; as `replace_in_pieces`."""
+    replace_in_pieces(path, (content,))
+
+
+def replace_in_pieces(path: Path, pieces: Iterable[bytes | memoryview]) -> str:
+    """Write a file to the side, piece by piece, flush it to the disk and rename it; return the sha256 of all pieces.
 
     The file at the side has a name that no one else has, so that nothing is ever written through a link. If `path` is a
     link, the link is replaced, not what it points to.
     """
+    sum = hashlib.sha256()
     aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.writing")
     try:
         with aside.open("xb") as file:
-            file.write(content)
+            for piece in pieces:
+                file.write(piece)
+                sum.update(piece)
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
@@ -38,6 +47,13 @@ def replace_file(path: Path, content: bytes) -> None:
             aside.unlink(missing_ok=True)
         raise
     flush(path.parent)
+    return sum.hexdigest()
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file, read piece by piece."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def flush(path: Path) -> None:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from fedsam import InputError, Run, resume, simulate
 from fedsam.algorithm.strategy import Strategy
 from fedsam.config import find, names
-from fedsam.errors import Interrupted
+from fedsam.errors import Interrupted, RunError
 from fedsam.federated.client_state import CHUNK, ClientStates
 from fedsam.federated.device_state import DeviceStates
 from fedsam.federated.round_loop import Simulation
+from fedsam.runs.checkpoint import Checkpoint
 from fedsam.runs.directory import RunDirectory
 from tests.support.flower_grid import Nodes, inside_flower  # noqa: F401
 from tests.support.interrupted import StopAt, outcome
@@ -59,6 +63,7 @@ def test_nodes_keep_it_over_flower(server: str, tmp_path: Path) -> None:
     checkpoint = RunDirectory(tmp_path / "run").load_checkpoint()
     assert checkpoint is not None
     assert not any(name.startswith("slots.") for name in checkpoint.tensors)
+    assert checkpoint.kept == {}
     with pytest.raises(InputError, match="keep vectors at Flower's nodes, which no checkpoint holds"):
         resume(tmp_path / "run", engine=Flower(threads=1).over(Nodes(7)))
 
@@ -79,23 +84,24 @@ def test_a_file_beyond_the_limit_changes_nothing() -> None:
     )
     spilled = Simulation(described("scaffold", **{"server.state_memory": 0}))
     spilled.advance()
-    assert spilled.client_state.spilled == 1
+    assert isinstance(spilled.client_state, ClientStates)
+    assert spilled.client_state.spilled == 4
 
 
 @pytest.mark.parametrize("limit", [0.0, 1e9])
 def test_vectors_of_clients(limit: float) -> None:
     client_state = ClientStates({"a": 3, "b": 3}, torch.float64, limit)
-    assert client_state.tensors() == {}
+    assert client_state.kept()[0] == []
     ids = list(range(5, 5 + CHUNK + 4))
     values = {name: torch.randn(len(ids), 3, dtype=torch.float64, generator=_seeded(name)) for name in ("a", "b")}
     client_state.keep(ids, values)
-    assert client_state.spilled == (2 if limit == 0 else 0)
+    assert client_state.spilled == (len(ids) if limit == 0 else 0)
     found = client_state.rows([40, 99, 7])
     for name in ("a", "b"):
         assert torch.equal(found[name], torch.stack([values[name][35], torch.zeros(3).double(), values[name][2]]))
     client_state.keep([7], {name: torch.ones(1, 3) for name in ("a", "b")})
     other = ClientStates({"a": 3, "b": 3}, torch.float64, 1e9)
-    other.restore(client_state.tensors())
+    other.restore(*client_state.kept())
     assert torch.equal(other.rows(ids)["a"], client_state.rows(ids)["a"])
     assert torch.equal(other.rows([7])["b"], torch.ones(1, 3).double())
     assert torch.equal(other.rows([99])["b"], torch.zeros(1, 3).double())
@@ -121,10 +127,10 @@ def test_the_devices_memory_and_the_hosts_hold_the_same() -> None:
             states.keep(ids, new)
             expected.keep(ids, new)
             assert not torch.equal(rows["control"], states.rows(ids)["control"])  # what was handed out stays as it was
-        saved = states.tensors()
-        assert len(saved["ids"]) == len(set(saved["ids"].tolist())) > 64
+        saved = states.kept()
+        assert len(saved[0]) == len(set(saved[0])) > 64
         again = DeviceStates(sizes, torch.float64, 2**20, device, 11 * 8 * 50)
-        again.restore(saved)
+        again.restore(*saved)
         for name, kept_KP in expected.rows(range(70)).items():
             assert torch.equal(again.rows(range(70))[name], kept_KP)
         assert states.rows([99])["control"].tolist() == [[0.0] * 5]
@@ -132,5 +138,50 @@ def test_the_devices_memory_and_the_hosts_hold_the_same() -> None:
 
 def test_without_vectors_nothing_is_kept() -> None:
     states = DeviceStates({}, torch.float32, 0, torch.device("cpu"), 2**20)
-    assert (states.rows([0, 1]), states.tensors()) == ({}, {})
-    states.restore({})
+    assert (states.rows([0, 1]), states.kept()) == ({}, ([], {}))
+    states.restore([], {})
+
+
+def test_a_full_disk_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full:
+        def __init__(self, **_: Any) -> None: ...
+        def seek(self, place: int) -> None: ...
+        def close(self) -> None: ...
+        def write(self, data: memoryview) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", Full)
+    states = ClientStates({"a": 3}, torch.float32, 0)
+    with pytest.raises(RunError, match=r"^cannot write \S+.*server\.state_memory\): No space left on device; [^\n]*$"):
+        states.keep([1], {"a": torch.ones(1, 3)})
+
+
+def test_a_checkpoint_of_many_clients_is_never_whole_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row is 4 kB: pieces are of 64 kB here, in both ways, whatever the limit of memory."""
+    monkeypatch.setattr("fedsam.storage.tensors.PIECE", 2**16)
+    sizes, ids = {"control": 1000, "loss": 1}, list(range(3, 403))
+    directory = RunDirectory.create(tmp_path / "run", Run(), {})
+    read: list[int] = []
+    vectors = ClientStates.vectors
+
+    def noted(self: ClientStates, name: str, some: Sequence[int]) -> Tensor:
+        read.append(len(some))
+        return vectors(self, name, some)
+
+    monkeypatch.setattr(ClientStates, "vectors", noted)
+    for limit in (0.0, 2e5, 1e9):
+        states = ClientStates(sizes, torch.float32, limit)
+        values = {name: torch.randn(len(ids), size, generator=_seeded(name[0])) for name, size in sizes.items()}
+        states.keep(ids, values)
+        read.clear()
+        directory.save_checkpoint(Checkpoint.of(1, {"theta": torch.ones(2)}, {}, *states.kept()))
+        assert max(read[:-1]) == 2**16 // 4000
+        assert sum(read) == 2 * len(ids)
+        checkpoint = directory.load_checkpoint()
+        assert checkpoint is not None
+        assert set(checkpoint.tensors) == {"theta", "slots.ids"}
+        again = ClientStates(sizes, torch.float32, limit)
+        again.restore(*checkpoint.client_state(sizes, 1000, torch.float32))
+        assert again.spilled == states.spilled
+        for name, value in values.items():
+            assert torch.equal(again.rows(ids)[name], value)

@@ -124,9 +124,11 @@ def vouched(run: Path, tensors: dict[str, Any] | None = None, **changes: Any) ->
 def test_a_checkpoint_of_another_run(tmp_path: Path, runs: Path) -> None:
     checkpoint = RunDirectory(runs / "half").load_checkpoint()
     assert checkpoint is not None
-    for name, tensor in checkpoint.tensors.items():
+    whole = checkpoint.tensors | {name: rows[:] for name, rows in checkpoint.kept.items()}
+    assert "slots.control" in whole
+    for name, tensor in whole.items():
         for number, other in enumerate((None, tensor.reshape(-1)[:-1], tensor.double())):
-            tensors = {key: each for key, each in checkpoint.tensors.items() if key != name}
+            tensors = {key: each for key, each in whole.items() if key != name}
             tensors |= {} if other is None else {name: other.contiguous()}
             run = Path(shutil.copytree(runs / "half", tmp_path / f"{name}{number}"))
             if name.startswith("average.") and other is None:

@@ -1,0 +1,108 @@
+"""Tensors in one file of the format safetensors, written and read piece by piece: not all need be in memory at once.
+
+The format: the length of the header, 8 bytes, little-endian; the header, JSON, with type, shape and place of each
+tensor; their numbers, one tensor after the other.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+PIECE = 2**26  # bytes that are read or written at once, where a row is not more
+NAMES = {
+    torch.int64: "I64",
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.int32: "I32",
+    torch.bfloat16: "BF16",
+    torch.float16: "F16",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+"""In the order in which their tensors lie in a file."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A matrix that is never whole in memory.
+
+    Args:
+        shape: M rows of N numbers.
+        dtype: of the numbers.
+        read: rows from one to before another, [m, N].
+    """
+
+    shape: tuple[int, int]
+    dtype: torch.dtype
+    read: Callable[[int, int], Tensor]
+
+    def __getitem__(self, some: slice) -> Tensor:
+        """Some rows one after the other."""
+        begin, end, _ = some.indices(self.shape[0])
+        return self.read(begin, max(begin, end))
+
+    def pieces(self) -> Iterator[Tensor]:
+        """All rows, few at a time."""
+        few = max(1, PIECE // max(1, self.shape[1] * self.dtype.itemsize))
+        return (self[begin : begin + few] for begin in range(0, self.shape[0], few))
+
+
+def encoded(tensors: Mapping[str, Tensor | Rows]) -> Iterator[bytes | memoryview]:
+    """The bytes of a file with these tensors, those that `safetensors.torch.save` gives, in pieces.
+
+    Raises:
+        ValueError: a type of numbers that there is not in `NAMES`.
+    """
+    ranks = list(NAMES)
+    order = sorted(tensors, key=lambda name: (ranks.index(tensors[name].dtype), name))
+    header, end = {}, 0
+    for name in order:
+        each = tensors[name]
+        begin, end = end, end + torch.Size(each.shape).numel() * each.dtype.itemsize
+        header[name] = {"dtype": NAMES[each.dtype], "shape": list(each.shape), "data_offsets": [begin, end]}
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    yield len(text).to_bytes(8, "little") + text
+    for name in order:
+        each = tensors[name]
+        for piece in each.pieces() if isinstance(each, Rows) else (each,):
+            yield piece.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+
+
+def decoded(path: Path, apart: str) -> tuple[dict[str, Tensor], dict[str, Rows]]:
+    """The tensors of a file by name, and those matrices whose names begin with `apart`, which are read when asked for.
+
+    Raises:
+        SafetensorError, OSError: it is no such file.
+    """
+    from safetensors import safe_open
+
+    found, rows = dict[str, Tensor](), dict[str, Rows]()
+    with safe_open(path, "pt") as file:
+        for name in file.keys():  # noqa: SIM118
+            shape = file.get_slice(name).get_shape()
+            if name.startswith(apart) and len(shape) == 2:
+                first: Tensor = file.get_slice(name)[:1]
+                rows[name] = Rows((shape[0], shape[1]), first.dtype, _reader(path, name))
+            else:
+                found[name] = file.get_tensor(name)
+    return found, rows
+
+
+def _reader(path: Path, name: str) -> Callable[[int, int], Tensor]:
+    def read(begin: int, end: int) -> Tensor:
+        from safetensors import safe_open
+
+        with safe_open(path, "pt") as file:  # opened each time, as what has been looked at counts as this process's
+            found: Tensor = file.get_slice(name)[begin:end]
+            return found.clone()
+
+    return read
