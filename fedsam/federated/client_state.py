@@ -20,8 +20,6 @@ from fedsam.algorithm.client_hooks import State
 from fedsam.storage.files import on_disk
 from fedsam.storage.tensors import Rows
 
-CHUNK = 32  # clients
-
 
 class ClientStates:
     """Vectors of clients, on the host; beyond a limit of memory in a file that ends with this process.
@@ -107,6 +105,7 @@ class ClientStates:
 
     def restore(self, ids: Sequence[int], kept: Mapping[str, Rows]) -> None:
         """What `kept` gave."""
-        for begin in range(0, len(ids), CHUNK):
-            some = slice(begin, begin + CHUNK)
+        few = min((rows.few for rows in kept.values()), default=1)
+        for begin in range(0, len(ids), few):
+            some = slice(begin, begin + few)
             self.keep(ids[some], {name: rows[some] for name, rows in kept.items()})

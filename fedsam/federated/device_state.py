@@ -14,8 +14,10 @@ from torch import Tensor
 from fedsam.algorithm.client_hooks import State
 from fedsam.engine.support.trees import picked
 from fedsam.engine.support.upload import uploaded
-from fedsam.federated.client_state import CHUNK, ClientStates
+from fedsam.federated.client_state import ClientStates
 from fedsam.storage.tensors import Rows
+
+CHUNK = 32  # clients
 
 
 class DeviceStates:
@@ -96,8 +98,9 @@ class DeviceStates:
 
     def restore(self, ids: Sequence[int], kept: Mapping[str, Rows]) -> None:
         """What `kept` gave."""
-        for begin in range(0, len(ids), CHUNK):
-            some = slice(begin, begin + CHUNK)
+        few = min((rows.few for rows in kept.values()), default=1)
+        for begin in range(0, len(ids), few):
+            some = slice(begin, begin + few)
             self.keep(ids[some], {name: rows[some].to(self._device) for name, rows in kept.items()})
 
 

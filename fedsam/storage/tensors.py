@@ -49,10 +49,14 @@ class Rows:
         begin, end, _ = some.indices(self.shape[0])
         return self.read(begin, max(begin, end))
 
+    @property
+    def few(self) -> int:
+        """How many rows at a time."""
+        return max(1, PIECE // max(1, self.shape[1] * self.dtype.itemsize))
+
     def pieces(self) -> Iterator[Tensor]:
         """All rows, few at a time."""
-        few = max(1, PIECE // max(1, self.shape[1] * self.dtype.itemsize))
-        return (self[begin : begin + few] for begin in range(0, self.shape[0], few))
+        return (self[begin : begin + self.few] for begin in range(0, self.shape[0], self.few))
 
 
 def encoded(tensors: Mapping[str, Tensor | Rows]) -> Iterator[bytes | memoryview]:

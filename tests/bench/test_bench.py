@@ -14,7 +14,7 @@ import pytest
 
 from fedsam import Run, bench
 from fedsam.bench import all as every
-from fedsam.bench import cross_device, growth, large, paper_cnn, peers, population, resnet, startup, tiny, ways
+from fedsam.bench import cross_device, growth, kept, large, paper_cnn, peers, population, resnet, startup, tiny, ways
 from fedsam.bench.common import alone, bounds
 from fedsam.bench.common.rounds import plain
 from fedsam.bench.common.work import Work
@@ -108,7 +108,7 @@ def test_only_one_way_unfolds() -> None:
 
 
 def test_cases_are_listed_and_nothing_else_is() -> None:
-    apart = {"growth", "population", "startup", "overhead", "partition", "engines", "large", "tasks", "jobs"}
+    apart = {"kept", "growth", "population", "startup", "overhead", "partition", "engines", "large", "tasks", "jobs"}
     assert set(CASES) | apart == set(bench.names())
 
 
@@ -205,6 +205,14 @@ def test_a_population_is_measured_in_a_process_of_its_own(monkeypatch: pytest.Mo
     monkeypatch.setattr(alone, "CODE", "raise SystemExit('it broke')")
     with pytest.raises(RunError, match=r"data\.clients=20 cohort=2 failed: it broke"):
         next(population.rows(1))
+
+
+def test_what_clients_keep_is_measured_in_both_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    patched(kept, monkeypatch, KEYS=kept.KEYS | {"data.size": 8, "data.clients": 20, "cohort": 2, "model.width": 4})
+    near, far = kept.rows(1)
+    assert near.variant.startswith("0.0 M parameters, in memory, ")
+    assert far.variant.startswith("0.0 M parameters, in a file, ")
+    assert (near.limit_ratio, far.limit_ratio) == (1.0, far.seconds[0] / near.seconds[0])
 
 
 def test_startup_waits_for_the_first_record(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

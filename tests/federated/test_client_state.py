@@ -15,8 +15,8 @@ from fedsam import InputError, Run, resume, simulate
 from fedsam.algorithm.strategy import Strategy
 from fedsam.config import find, names
 from fedsam.errors import Interrupted, RunError
-from fedsam.federated.client_state import CHUNK, ClientStates
-from fedsam.federated.device_state import DeviceStates
+from fedsam.federated.client_state import ClientStates
+from fedsam.federated.device_state import CHUNK, DeviceStates
 from fedsam.federated.round_loop import Simulation
 from fedsam.runs.checkpoint import Checkpoint
 from fedsam.runs.directory import RunDirectory
