@@ -208,10 +208,11 @@ def test_a_population_is_measured_in_a_process_of_its_own(monkeypatch: pytest.Mo
 
 
 def test_what_clients_keep_is_measured_in_both_places(monkeypatch: pytest.MonkeyPatch) -> None:
-    patched(kept, monkeypatch, KEYS=kept.KEYS | {"data.size": 8, "data.clients": 20, "cohort": 2, "model.width": 4})
+    models = {"little": kept.MODELS["a perceptron"] | {"data.size": 8, "model.width": 4}}
+    patched(kept, monkeypatch, KEYS=kept.KEYS | {"data.clients": 20, "cohort": 2}, MODELS=models)
     near, far = kept.rows(1)
-    assert near.variant.startswith("0.0 M parameters, in memory, ")
-    assert far.variant.startswith("0.0 M parameters, in a file, ")
+    assert near.variant.startswith("little, 0.0 M, in memory, ")
+    assert far.variant.startswith("little, 0.0 M, in a file, ")
     assert (near.limit_ratio, far.limit_ratio) == (1.0, far.seconds[0] / near.seconds[0])
 
 
