@@ -81,7 +81,7 @@ def methods(
     """
     from fedsam.jobs.study import methods as carry_out
     from fedsam.runs.progress import graceful
-    from fedsam.sweeps.method_results import show
+    from fedsam.sweeps.method_files import show
 
     given = parse(settings or [])
     asked: dict[str, Any] = {"seeds": seeds, "trials": trials, "target": target, "workers": workers}

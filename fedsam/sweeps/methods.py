@@ -29,8 +29,9 @@ from fedsam.runs.progress import Progress
 from fedsam.storage.lock import locked
 from fedsam.sweeps import grid
 from fedsam.sweeps.compare import train
+from fedsam.sweeps.method_files import write
 from fedsam.sweeps.method_grids import CLIENT, LR, SERVER
-from fedsam.sweeps.method_results import Method, Methods, write
+from fedsam.sweeps.method_results import Method, Methods
 from fedsam.sweeps.sweep import Job, default_out, finished, plan
 
 DEFAULTS: dict[str, Any] = {"data.alpha": 0.1, "rounds": 60, "evaluate_every": 2, "engine.threads": 1}

@@ -20,7 +20,9 @@ from fedsam.config import find, names
 from fedsam.optim.base import BaseOptimizer, ClientOptimizer
 from fedsam.runs.progress import Progress
 from fedsam.sweeps import method_grids
-from fedsam.sweeps.method_results import Method, Methods, as_markdown, unbeaten
+from fedsam.sweeps.method_files import as_markdown
+from fedsam.sweeps.method_results import Method, Methods, unbeaten
+from fedsam.sweeps.method_tables import by_client, by_strategy
 from fedsam.sweeps.methods import pairs, study
 
 SMALL = {"data.clients": 8, "cohort": 3, "rounds": 6, "evaluate_every": 2, "model.width": 4, "geometry.images": 40}
@@ -184,7 +186,9 @@ def test_files_say_the_same_and_every_setting(done: Methods) -> None:
         digests = {k: v for k, v in method.run.keys().items() if not k.startswith("geometry.") and k != "seed"}
         assert {key: run.keys()[key] for key in digests} == digests
     text = (done.out / "methods.md").read_text()
-    assert text.count("\n| ") == len(rows) + 1
+    assert text.partition("## All")[2].count("\n| ") == len(rows) + 1
+    for heading in ("## Strategies", "## Client optimisers"):
+        assert heading in text
     assert "has no layers that normalise" in text
     for kind in ("png", "svg"):
         assert (done.out / f"methods.{kind}").stat().st_size > 10_000
@@ -203,6 +207,35 @@ def test_choices_at_an_end_of_what_was_tried_are_counted(done: Methods) -> None:
     assert "- client.lr: 2 the smallest, 1 the largest, of 4\n" in as_markdown(found)
     told = json.loads((done.out / "methods.json").read_text())
     assert told["ends"] == {key: dict(zip(("smallest", "largest", "of"), n)) for key, n in done.ends().items()}  # noqa: B905
+
+
+def test_tables_by_strategy_and_by_client(done: Methods) -> None:
+    """By hand: two strategies with SGD, SAM and Lion; one without SGD; accuracies of one seed, in percent."""
+    ends = {"a": {"sgd": 50, "sam": 60, "lion": 20}, "b": {"sgd": 70, "sam": 66, "lion": 71}, "c": {"sam": 90}}
+    curvature, seconds = {"sgd": 4.0, "sam": 1.0, "lion": 8.0}, {"sgd": 2.0, "sam": 3.0, "lion": 2.0}
+
+    def method(server: str, client: str) -> Method:
+        record: dict[str, Any] = {"round": 6, "test_accuracy": ends[server][client] / 100}
+        record |= {"bytes_up": 1, "bytes_down": 10**6}
+        record |= {"seconds": seconds[client] * 6, "geometry": {"eigenvalues": [curvature[client]]}}
+        return replace(done.methods[0], server=server, client=client, tried=[({}, 0.5)], best=0, records={0: [record]})
+
+    found = replace(done, methods=[method(server, client) for server in ends for client in ends[server]], given=0.69)
+    heads, lines = by_strategy(found)
+    assert heads[:4] == ("strategy", "sgd", "sam", "best client")
+    assert [line[:5] for line in lines] == [
+        ("c", "–", "90.00 ± 0.00", "sam", "90.00 ± 0.00"),
+        ("b", "70.00 ± 0.00", "66.00 ± 0.00", "lion", "71.00 ± 0.00"),
+        ("a", "50.00 ± 0.00", "60.00 ± 0.00", "sam", "60.00 ± 0.00"),
+    ]
+    assert [line[5:] for line in lines] == [("6", "1.0", "1.00"), ("6", "1.0", "8.00"), ("–", "–", "1.00")]
+    heads, lines = by_client(found)
+    assert heads[2:6] == ("points", "better than sgd", "λ₁", "time")
+    assert lines == [
+        ("sam", "3", "+3.00", "1 of 2", "0.25", "1.50", "c", "90.00 ± 0.00"),
+        ("sgd", "2", "–", "–", "1.00", "1.00", "b", "70.00 ± 0.00"),
+        ("lion", "2", "-14.50", "1 of 2", "2.00", "1.00", "b", "71.00 ± 0.00"),
+    ]
 
 
 def test_started_again_it_trains_nothing(done: Methods, monkeypatch: pytest.MonkeyPatch) -> None:
