@@ -179,26 +179,31 @@ class Methods(Shown):
 
     def plot(self) -> Sheet:
         """The metric against rounds and bytes to the target, sharpness and time, a point for each method."""
+        from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
         from fedsam.reports.palette import COLOURS
         from fedsam.reports.sheet import Sheet
 
         rows = self.rows()
         figure = Sheet(figsize=(10, 8), dpi=150, layout="constrained")
         clients = list(dict.fromkeys(method.client for method in self.methods))
-        for place, (name, label) in enumerate(AXES.items()):
+        for place, (name, (label, factor)) in enumerate(AXES.items()):
             axes = figure.add_subplot(2, 2, place + 1)
             for number, client in enumerate(clients):
                 own = [row for row in rows if row["client"] == client and row[f"{name}_mean"] is not None]
-                across, up = ([row[f"{key}_mean"] for row in own] for key in (name, "accuracy"))
+                across = [factor * row[f"{name}_mean"] for row in own]
                 marker = MARKERS[number // len(COLOURS) % len(MARKERS)]
-                up = [self.score.scale * value for value in up]
+                up = [self.score.scale * row["accuracy_mean"] for row in own]
                 axes.scatter(across, up, color=COLOURS[number % len(COLOURS)], marker=marker, s=26, label=client)
             front = unbeaten(rows, name)
             for row in (*front[:1], *front[1:][-1:]):  # the best, and the cheapest of those that none beats in both
-                at = row[f"{name}_mean"], self.score.scale * row["accuracy_mean"]
+                at = factor * row[f"{name}_mean"], self.score.scale * row["accuracy_mean"]
                 axes.annotate(row["method"], at, xytext=(4, 3), textcoords="offset points", fontsize=6.5)
             if name != "rounds_to_target" and any(row[f"{name}_mean"] for row in rows):
                 axes.set_xscale("log")
+                axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+                axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+                axes.xaxis.set_minor_formatter(NullFormatter())
             axes.set_xlabel(label)
             axes.set_ylabel(self.score.label())
             axes.grid(alpha=0.25, linewidth=0.6)
@@ -209,11 +214,12 @@ class Methods(Shown):
 
 
 AXES = {
-    "rounds_to_target": "rounds to the target",
-    "bytes_to_target": "bytes to the target, all clients, up and down",
-    "lambda_max": "λ₁ of the Hessian at the end",
-    "seconds_per_round": "seconds per round",
+    "rounds_to_target": ("rounds to the target", 1.0),
+    "bytes_to_target": ("MB to the target, all clients, up and down", 1e-6),
+    "lambda_max": ("λ₁ of the Hessian at the end", 1.0),
+    "seconds_per_round": ("seconds per round", 1.0),
 }
+"""Label and factor of each quantity."""
 MARKERS = "o", "s", "^"
 
 
