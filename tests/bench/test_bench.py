@@ -232,6 +232,13 @@ def test_startup_waits_for_the_first_record(monkeypatch: pytest.MonkeyPatch, tmp
     began = time.perf_counter()
     first = startup.first_round()
     assert first < time.perf_counter() - began - 0.25
+    (tmp_path / "stock.py").write_text(
+        "import sys, pathlib\nassert sys.argv[1] == '20'\npathlib.Path(sys.argv[2]).touch()"
+    )
+    patched(startup, monkeypatch, QUICKSTART=(python, str(tmp_path / "stock.py")), find_spec=lambda name: name)
+    rows = {row.variant: row for row in startup.rows(1, versus=True)}
+    ours, theirs = rows[startup.FLOWER], rows[startup.STOCK]
+    assert (ours.limit_ratio, theirs.limit_ratio) == (ours.seconds[0] / theirs.seconds[0], 1.0)
     (tmp_path / "late.py").write_text("raise SystemExit('no')")
     with pytest.raises(RunError, match="recorded nothing within"):
         startup.first_round()
