@@ -19,7 +19,9 @@ def tune(
     ] = None,
     rounds: Annotated[int | None, typer.Option(min=1, help="of a trial", show_default="the key rounds")] = None,
     seeds: Annotated[int, typer.Option(min=1, max=1000, help="with which the best settings are trained anew")] = 3,
-    workers: Annotated[int, typer.Option(min=0, max=10_000, help="trials at a time; 0 = one for each GPU or core")] = 1,
+    workers: Annotated[
+        int, typer.Option(min=0, max=10_000, help="trials at a time, more than 1 by Ray; 0 = one for each GPU or core")
+    ] = 1,
     grace: Annotated[
         int | None, typer.Option(min=1, help="rounds that every trial is given", show_default="a tenth")
     ] = None,

@@ -41,7 +41,7 @@ def tune(
         trials: settings to try; None = 40, for a grid all its points.
         rounds: of a trial; None = the run's.
         seeds: with how many the best settings are trained anew.
-        workers: trials at a time; 0 = one for each GPU or core.
+        workers: trials at a time; 1 = in this process, more in processes of their own, 0 = one for each GPU or core.
         grace: rounds that every trial is given; None = a tenth.
         address: of a Ray cluster to join, whose machines share the directory.
         out: the directory; None = the same under runs/ for the same settings.

@@ -11,20 +11,23 @@ import os
 import tempfile
 import threading
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import copy_context
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from fedsam.border.budget import must_have_cores
-from fedsam.border.given import known
-from fedsam.cluster.join import LOOK, Cluster
+from fedsam.border.given import carried, known
+from fedsam.cluster.join import LOOK, Cluster, join
 from fedsam.cluster.secret import environment
 from fedsam.errors import FedsamError, Interrupted, RunError
 from fedsam.run import Run
+from fedsam.sweeps.sweep import Failed
 from fedsam.tuning.ledger import BROKEN, FAILED, TRIAL, Ledger, Report, Trial
+from fedsam.tuning.parallel import side_by_side
 from fedsam.tuning.trial import follow, written
+from fedsam.tuning.workers import Workers
 
 DEATHS = 2  # of a trial's process, after each of which it is begun again from its checkpoint
 SETTINGS = {
@@ -34,6 +37,43 @@ SETTINGS = {
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000",  # nothing is ever restored from it
     "RAY_AIR_NEW_OUTPUT": "0",  # what it prints is not for a user of ours
 }
+
+
+class OnRay(Workers):
+    """Runs in processes of their own.
+
+    Args:
+        workers: at a time; 0 = one for each GPU, without GPUs one for each core.
+        address: of a Ray cluster to join; None = one that is started here.
+        stop: once set, no more runs are begun, and those that go on are stopped.
+    """
+
+    def __init__(self, workers: int, address: str | None = None, stop: threading.Event | None = None) -> None:
+        self.workers, self.address, self.stop = workers, address, stop
+        self.cluster: Cluster
+
+    def __enter__(self) -> OnRay:
+        """Join the cluster, or start one."""
+        self.cluster = join(self.address)
+        try:
+            self.at_once = workers_of(self.workers)
+        except BaseException:
+            self.cluster.leave()
+            raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Leave it, or stop it."""
+        self.cluster.leave()
+
+    def drive(self, ledger: Ledger, run_of: Callable[[Trial], Run], said: Iterable[Any]) -> None:
+        """Carry out the trials of a ledger, by Ray Tune."""
+        drive(ledger, run_of, ledger.workers, self.cluster, self.stop, carried(said))
+
+    def train(self, runs: Sequence[Run], ended: Callable[[int, list[Failed]], None]) -> None:
+        """Carry out runs, as Ray tasks."""
+        at_once = min(self.at_once, len(runs))
+        side_by_side([[run] for run in runs], at_once, self.address, ended, self.stop)
 
 
 def drive(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
@@ -36,7 +37,7 @@ def report_of(record: Record) -> Report:
     return Report(record["round"], value_of(record), loss_of(record), seconds)
 
 
-def follow(run: Run, tell: Tell, ended: dict[str, Any] | None = None) -> str:
+def follow(run: Run, tell: Tell, ended: dict[str, Any] | None = None, stop: threading.Event | None = None) -> str:
     """Carry out a trial, from its beginning or from where it was left; what went wrong, if it diverged.
 
     Args:
@@ -44,16 +45,18 @@ def follow(run: Run, tell: Tell, ended: dict[str, Any] | None = None) -> str:
         tell: told of each recorded round, also of those that an earlier process has recorded; to end the trial there,
             it raises what no one catches.
         ended: what `written` says of it: it is not trained again up to where it had ended.
+        stop: once set, it is stopped after the round in progress.
 
     Raises:
         InputError, RunError: anything else that goes wrong.
+        Interrupted: `stop` was set.
     """
     for record in _recorded(run, ended):
         tell(report_of(record))
     if ended and ended["state"] == "failed":
         return str(ended["error"])
     try:
-        carry_out(run, _Reporter(tell))
+        carry_out(run, _Reporter(tell), stop)
     except DivergedError as error:
         return " ".join(str(error).split())
     return ""

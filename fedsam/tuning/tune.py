@@ -6,14 +6,13 @@ import importlib
 import json
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from fedsam.border.budget import must_be_few
-from fedsam.border.given import carried
 from fedsam.config import find
 from fedsam.errors import InputError, RunError
 from fedsam.measure.names import value_of
@@ -26,11 +25,13 @@ from fedsam.storage.lock import locked
 from fedsam.sweeps.sweep import records_of
 from fedsam.tuning import outputs
 from fedsam.tuning.halving import Halving
+from fedsam.tuning.in_turn import InTurn
 from fedsam.tuning.ledger import Ledger, Trial
 from fedsam.tuning.result import Tuned
 from fedsam.tuning.search.base import Search
 from fedsam.tuning.space import Values, space_of
 from fedsam.tuning.trial import write
+from fedsam.tuning.workers import Workers
 
 FORMAT = 1
 FILE = "tune.json"
@@ -48,7 +49,8 @@ class Settings:
         trials: how many; None = as many as the search thinks right, for a grid all its points.
         rounds: of a trial; None = as `rounds` among the keys, or its default.
         seeds: with how many the best settings are trained anew.
-        workers: trials at a time; 0 = one for each GPU, or core.
+        workers: trials at a time; 1 = in this process, more by Ray Tune in processes of their own, 0 = one for each
+            GPU, or core.
         grace: rounds before a trial can be stopped; None = a tenth of all.
     """
 
@@ -81,7 +83,7 @@ class Plan:
         self.settings, self.space = settings, space_of(keys)
         base = Run.from_keys(self.space.keys(next(self.space.combinations([d.ends() for d in self.space.dimensions]))))
         if base.engine.name in ("ray", "flower"):
-            allowed = "trials are processes of their own already; leave it out, and set --workers"
+            allowed = "the processes of a tuning are its trials'; leave it out, and set --workers"
             raise InputError("engine.name", base.engine.name, allowed)
         self.score = base.learnt.score
         self.seed, self.rounds, self.last = base.seed, base.rounds, base.evaluate_last
@@ -138,43 +140,44 @@ def tune(
         RunError: every trial failed, or something went wrong with one other than that it diverged.
         Interrupted: `stop` was set.
     """
-    _require()
+    alone = settings.workers == 1 and address is None
+    _require(("optuna",) if alone else ("optuna", "ray.tune"))
     plan = Plan(settings)
     place = (out or default_out(plan)).absolute()
     _claimed(place, plan)
     with locked(place):
-        return _tuned(plan, place, progress, stop, address)
-
-
-def _tuned(plan: Plan, place: Path, progress: Progress, stop: threading.Event | None, address: str | None) -> Tuned:
-    settings, known = plan.settings, _claimed(place, plan)
-    from fedsam.cluster.join import join
-    from fedsam.tuning.drive import drive, workers_of
-
-    cluster = join(address)
-    try:
-        at_once = known or workers_of(settings.workers)
-        _claim(place, plan, at_once)
-        shown = _Shown(progress, plan, place)
-        halving = Halving(plan.rounds, plan.grace)
-        suggester = plan.search.start(plan.space, plan.seed, plan.trials)
-        ledger = Ledger(suggester, halving, plan.trials, at_once, plan.last, shown.ended, plan.score)
-        things = carried(plan.space.said())
-        drive(ledger, lambda trial: plan.trial(trial.values, shown.path(trial)), at_once, cluster, stop, things)
-        outputs.write_trials(ledger.trials, plan.space, plan.score, place)
-        best = ledger.best()
-        if best is None:
-            errors = [trial.came.error for trial in ledger.trials]
-            raise RunError(f"no trial ran to its end: {errors[0]}; what they tried is in {place / 'trials.csv'}")
-        outputs.write_best(plan.chosen(best.values), best, place)
-        finals = [plan.final(best.values, number, place / "best") for number in range(settings.seeds)]
-        _train_anew(finals, at_once, address, shown, stop)
-    finally:
-        cluster.leave()
-    tested = {run.seed: _tested(run) for run in finals}
-    tuned = Tuned(plan.space, ledger.trials, best, plan.rounds, tested, plan.score, place)
-    write_tuning(tuned, place / "report.html")
+        with InTurn(stop) if alone else _on_ray(settings.workers, address, stop) as workers:
+            ledger, best, finals = _searched(plan, place, progress, workers)
+        tested = {run.seed: _tested(run) for run in finals}
+        tuned = Tuned(plan.space, ledger.trials, best, plan.rounds, tested, plan.score, place)
+        write_tuning(tuned, place / "report.html")
     return tuned
+
+
+def _on_ray(workers: int, address: str | None, stop: threading.Event | None) -> Workers:
+    from fedsam.tuning.drive import OnRay
+
+    return OnRay(workers, address, stop)
+
+
+def _searched(plan: Plan, place: Path, progress: Progress, workers: Workers) -> tuple[Ledger, Trial, list[Run]]:
+    """The trials, the best of them, and the runs in which its settings have been trained anew."""
+    at_once = _claimed(place, plan) or workers.at_once
+    _claim(place, plan, at_once)
+    shown = _Shown(progress, plan, place)
+    halving = Halving(plan.rounds, plan.grace)
+    suggester = plan.search.start(plan.space, plan.seed, plan.trials)
+    ledger = Ledger(suggester, halving, plan.trials, at_once, plan.last, shown.ended, plan.score)
+    workers.drive(ledger, lambda trial: plan.trial(trial.values, shown.path(trial)), plan.space.said())
+    outputs.write_trials(ledger.trials, plan.space, plan.score, place)
+    best = ledger.best()
+    if best is None:
+        errors = [trial.came.error for trial in ledger.trials]
+        raise RunError(f"no trial ran to its end: {errors[0]}; what they tried is in {place / 'trials.csv'}")
+    outputs.write_best(plan.chosen(best.values), best, place)
+    finals = [plan.final(best.values, number, place / "best") for number in range(plan.settings.seeds)]
+    _train_anew(finals, workers, shown)
+    return ledger, best, finals
 
 
 class _Shown:
@@ -202,11 +205,7 @@ class _Shown:
         self.progress.ended(label, self.done)
 
 
-def _train_anew(
-    runs: list[Run], at_once: int, address: str | None, shown: _Shown, stop: threading.Event | None
-) -> None:
-    from fedsam.tuning.parallel import side_by_side
-
+def _train_anew(runs: list[Run], workers: Workers, shown: _Shown) -> None:
     failures = []
 
     def ended(place: int, failed: list[str | None]) -> None:
@@ -215,7 +214,7 @@ def _train_anew(
         if what:
             failures.append(f"{label}: {what}")
 
-    side_by_side([[run] for run in runs], min(at_once, len(runs)), address, ended, stop)
+    workers.train(runs, ended)
     if failures:
         raise RunError(f"the best settings could not be trained anew: {failures[0]}; the trials are in {shown.out}")
 
@@ -280,7 +279,7 @@ def _needs_validation(keys: Mapping[str, Any]) -> None:
         raise InputError("data.validation", keys["data.validation"], allowed)
 
 
-def _require(load: Callable[[str], object] = importlib.import_module) -> None:
+def _require(needed: Sequence[str], load: Callable[[str], object] = importlib.import_module) -> None:
     """Say what is missing.
 
     Raises:
@@ -288,7 +287,7 @@ def _require(load: Callable[[str], object] = importlib.import_module) -> None:
     """
     import warnings
 
-    for name in ("optuna", "ray.tune"):
+    for name in needed:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")

@@ -47,7 +47,7 @@ def test_runs_share_neither_directory_nor_seed(tmp_path: Path) -> None:
     ("change", "said"),
     [
         ({"keys": {"client.lr": "0.1..1", "data.validation": "0"}}, r"data\.validation = 0: tuning needs examples"),
-        ({"keys": {"client.lr": "0.1..1", "engine.name": "ray"}}, r"engine\.name = ray: trials are processes"),
+        ({"keys": {"client.lr": "0.1..1", "engine.name": "ray"}}, r"engine\.name = ray: the processes of a tuning"),
         ({"grace": 7}, r"grace = 7: must be at most rounds = 6"),
         ({"search": "tpee"}, r"name = tpee: no such search; did you mean 'tpe'"),
     ],
@@ -211,8 +211,8 @@ def test_what_is_missing_is_named(capsys: pytest.CaptureFixture[str], monkeypatc
         raise ImportError(f"No module named {name!r}")
 
     with pytest.raises(InputError, match=r"tuning needs optuna, .*; pip install 'fedsam\[tune\]'"):
-        _require(load)
-    _require()
+        _require(("optuna", "ray.tune"), load)
+    _require(("optuna", "ray.tune"))
 
 
 def test_the_command_refuses_in_one_line(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
