@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from fedsam.measure.names import further_of, headline_of, loss_of, split_of, value_of
-from fedsam.reports.curves import curves
 from fedsam.run import Run
 from fedsam.runs.records import Record
 from fedsam.runs.shown import Shown
@@ -100,10 +99,14 @@ class Result(Shown):
 
     def plot(self) -> Sheet:
         """The headline metric against rounds."""
+        from fedsam.reports.curves import curves
+
         run = self.run
         clients = run.data.fixed_clients
         who = f"{clients} clients" if clients else "a client for each group"
         about = f"{run.data.name}, {who}, {run.cohort} per round"
+        from fedsam.reports.curves import curves
+
         return curves({run.client.name: {run.seed: self.metrics}}, run.learnt.score, about)
 
     def summary(self) -> dict[str, Any]:
