@@ -105,7 +105,6 @@ class Result(Shown):
         clients = run.data.fixed_clients
         who = f"{clients} clients" if clients else "a client for each group"
         about = f"{run.data.name}, {who}, {run.cohort} per round"
-        from fedsam.reports.curves import curves
 
         return curves({run.client.name: {run.seed: self.metrics}}, run.learnt.score, about)
 
