@@ -38,17 +38,23 @@ def carry_out(app: typer.Typer, arguments: Sequence[str]) -> NoReturn:
             if status == Interrupted.exit_status:  # click has taken a KeyboardInterrupt for its own
                 raise KeyboardInterrupt
         except BrokenPipeError:
-            sys.stderr.close()
-            sys.exit(1)
+            _nobody_reads()
         except click.exceptions.NoArgsIsHelpError as error:
             error.show()
             sys.exit(error.exit_code)
         except (Exception, SystemExit, KeyboardInterrupt) as error:
+            if isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError):  # click's own answer
+                _nobody_reads()
             if "--debug" in arguments and isinstance(error, Exception) and not isinstance(error, click.ClickException):
                 raise
             words, status = described(error)
             print(one_line(words), file=sys.stderr)
         sys.exit(status if isinstance(status, int) else 0)
+
+
+def _nobody_reads() -> NoReturn:
+    sys.stderr.close()
+    sys.exit(1)
 
 
 def described(error: BaseException) -> tuple[str, int]:

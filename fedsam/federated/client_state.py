@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import Any
 from weakref import finalize
 
 import numpy as np
@@ -42,7 +42,7 @@ class ClientStates:
         self._most = limit // max(1, self._numbers * self._dtype.itemsize)
         self._near: dict[int, np.ndarray] = {}
         self._far: dict[int, int] = {}  # places in the file, in clients
-        self._file: IO[bytes] | None = None
+        self._file: Any = None  # without a buffer, in which what did not fit on the disk would stay
 
     @property
     def spilled(self) -> int:
@@ -60,8 +60,8 @@ class ClientStates:
         for row, client in zip(found, ids, strict=True):
             if client in self._near:
                 row[:] = self._near[client][at]
-            elif client in self._far:
-                self._at_place(client, at).readinto(row.data)  # type: ignore[attr-defined]
+            elif client in self._far and row.size:
+                self._read(client, at, row)
         return torch.from_numpy(found)
 
     def keep(self, ids: Sequence[int], client_state: State) -> None:
@@ -78,13 +78,22 @@ class ClientStates:
                         self._near.setdefault(client, np.zeros(self._numbers, dtype=self._dtype))[at] = row
                     else:
                         self._far.setdefault(client, len(self._far))
-                        self._at_place(client, at).write(row.astype(self._dtype, copy=False).data)
-            if self._file:
-                self._file.flush()
+                        if row.size:
+                            self._write(client, at, row.astype(self._dtype, copy=False))
 
-    def _at_place(self, client: int, at: slice) -> IO[bytes]:
+    def _read(self, client: int, at: slice, row: np.ndarray) -> None:
+        file, left = self._at_place(client, at), row.data.cast("B")
+        while number := file.readinto(left):
+            left = left[number:]
+
+    def _write(self, client: int, at: slice, row: np.ndarray) -> None:
+        file, left = self._at_place(client, at), row.data.cast("B")
+        while left:
+            left = left[file.write(left) :]
+
+    def _at_place(self, client: int, at: slice) -> Any:
         if self._file is None:
-            self._file = tempfile.TemporaryFile(prefix="fedsam-")  # noqa: SIM115
+            self._file = tempfile.TemporaryFile(prefix="fedsam-", buffering=0)  # noqa: SIM115
             finalize(self, self._file.close)
         self._file.seek((self._far[client] * self._numbers + at.start) * self._dtype.itemsize)
         return self._file

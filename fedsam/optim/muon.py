@@ -51,6 +51,8 @@ class Muon(AdamW):
             InputError: as said.
         """
         matrices = [name for name, shape in zip(layout.names, layout.shapes, strict=True) if len(shape) > 1]
+        if self.skip is not None and not self._skipped():
+            raise InputError("skip", self.skip, f"names no matrix; of this model there are {', '.join(matrices)}")
         for part in self._skipped():
             if not any(part in name for name in matrices):
                 raise InputError("skip", part, f"is in the name of no matrix of this model: {', '.join(matrices)}")

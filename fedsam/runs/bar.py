@@ -18,8 +18,6 @@ class _Speed(ProgressColumn):
 class Bar:
     """A line with a bar, the speed and the time left, and lines above it."""
 
-    live = True
-
     def __init__(self) -> None:
         columns = (
             TextColumn("{task.description}", markup=False),
@@ -30,6 +28,7 @@ class Bar:
             TextColumn("{task.fields[note]}", markup=False),
         )
         self.console = Console(stderr=True)
+        self.live = self.console.is_terminal and not self.console.is_dumb_terminal
         self.bar = Progress(*columns, console=self.console)
         self.task = self.bar.add_task("", total=None, note="")
 

@@ -252,22 +252,25 @@ class RunDirectory:
         """
         import safetensors
 
-        manifest = self.manifest()
+        manifest, vouched = self.manifest(), False
         tensors, kept = dict[str, Tensor](), dict[str, Rows]()
         while manifest is not None:
             file, cure = self._folder / manifest.file, again(self.path)
             try:
-                if sha256_of(file) != manifest.sha256:
-                    what = f"{file} is damaged (its sha256 is not the manifest's); {cure}"
-                    raise Damaged(what)
-                tensors, kept = decoded(file, KEPT)
+                if vouched := sha256_of(file) == manifest.sha256:
+                    tensors, kept = decoded(file, KEPT)
                 break
-            except OSError as error:
-                before, manifest = manifest, self.manifest()  # a run that goes on has replaced both
-                if before == manifest:
-                    raise damaged(file, error.strerror or str(error), cure) from None
             except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
                 raise damaged(file, str(error), cure) from None
+            except (
+                OSError,
+                RuntimeError,
+            ) as error:  # torch opens it once more, and calls all that goes wrong the latter
+                before, manifest = manifest, self.manifest()  # a run that goes on has replaced both
+                if before == manifest:
+                    raise damaged(file, getattr(error, "strerror", None) or str(error).splitlines()[0], cure) from None
+        if manifest is not None and not vouched:
+            raise Damaged(f"{file} is damaged (its sha256 is not the manifest's); {cure}")
         if manifest is None:
             return None
         self._manifest = manifest

@@ -94,7 +94,8 @@ class Progress(Listener):
         else:
             from fedsam.runs.bar import Bar
 
-            self.shown = Bar()
+            bar = Bar()
+            self.shown = bar if bar.live else Lines()  # the environment says much of terminals
         self.label = ""
         self.offset = self.done = self.begin = 0
         self.total: int | None = None

@@ -42,7 +42,7 @@ def replace_in_pieces(path: Path, pieces: Iterable[bytes | memoryview]) -> str:
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
-    except OSError:
+    except BaseException:
         with suppress(OSError):
             aside.unlink(missing_ok=True)
         raise

@@ -7,22 +7,34 @@ tensor; their numbers, one tensor after the other.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from fedsam.errors import RunError
+
 PIECE = 2**26  # bytes that are read or written at once, where a row is not more
 NAMES = {
+    torch.uint64: "U64",
     torch.int64: "I64",
     torch.float64: "F64",
+    torch.complex64: "C64",
     torch.float32: "F32",
+    torch.uint32: "U32",
     torch.int32: "I32",
     torch.bfloat16: "BF16",
     torch.float16: "F16",
+    torch.uint16: "U16",
     torch.int16: "I16",
+    torch.float8_e5m2fnuz: "F8_E5M2FNUZ",
+    torch.float8_e4m3fnuz: "F8_E4M3FNUZ",
+    torch.float8_e8m0fnu: "F8_E8M0",
+    torch.float8_e4m3fn: "F8_E4M3",
+    torch.float8_e5m2: "F8_E5M2",
     torch.int8: "I8",
     torch.uint8: "U8",
     torch.bool: "BOOL",
@@ -63,8 +75,14 @@ def encoded(tensors: Mapping[str, Tensor | Rows]) -> Iterator[bytes | memoryview
     """The bytes of a file with these tensors, those that `safetensors.torch.save` gives, in pieces.
 
     Raises:
-        ValueError: a type of numbers that there is not in `NAMES`.
+        RunError: numbers are of a type that such a file cannot hold; said before there is a first piece.
     """
+    for name, each in tensors.items():
+        if each.dtype not in NAMES:
+            kind = str(each.dtype).removeprefix("torch.")
+            raise RunError(
+                f"the state {name} is of type {kind}, which no checkpoint can hold; use another, say float32"
+            )
     ranks = list(NAMES)
     order = sorted(tensors, key=lambda name: (ranks.index(tensors[name].dtype), name))
     header, end = {}, 0
@@ -74,9 +92,11 @@ def encoded(tensors: Mapping[str, Tensor | Rows]) -> Iterator[bytes | memoryview
         header[name] = {"dtype": NAMES[each.dtype], "shape": list(each.shape), "data_offsets": [begin, end]}
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
-    yield len(text).to_bytes(8, "little") + text
-    for name in order:
-        each = tensors[name]
+    return chain([len(text).to_bytes(8, "little") + text], _numbers(tensors[name] for name in order))
+
+
+def _numbers(tensors: Iterable[Tensor | Rows]) -> Iterator[memoryview]:
+    for each in tensors:
         for piece in each.pieces() if isinstance(each, Rows) else (each,):
             yield piece.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
 

@@ -49,12 +49,17 @@ def by_client(found: Methods) -> Table:
         better = sum(found.score.is_better(_accuracy(one), _accuracy(other)) for one, other in pairs)
         cells = [
             f"{median(gain):+.2f}" if gain and client != PLAIN else "–",
-            f"{better} of {len(pairs)}" if client != PLAIN else "–",
+            f"{better} of {len(pairs)}" if gain and client != PLAIN else "–",
             _ratio(pairs, Method.sharpness),
             _ratio(pairs, Method.seconds),
         ]
         merit = found.score.merit(median(gain)) if gain else -float("inf")
-        lines.append((merit, (client, str(len(own)), *cells, best["server"], _cell(found.score, best))))
+        lines.append(
+            (
+                (merit, found.score.merit(best["accuracy_mean"])),
+                (client, str(len(own)), *cells, best["server"], _cell(found.score, best)),
+            )
+        )
     return heads, [line for _, line in sorted(lines, key=lambda each: each[0], reverse=True)]
 
 

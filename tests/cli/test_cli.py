@@ -275,6 +275,19 @@ def test_a_run_loads_neither_torchs_compiler_nor_what_it_does_not_need(tmp_path:
     assert shown.stdout.splitlines()[-2:] == ["loop []", "cohort []"]
 
 
+@pytest.mark.parametrize("more", [[], ["-q"], ["--json"]])
+def test_nobody_reads_what_is_printed(tmp_path: Path, more: list[str]) -> None:
+    """As before `| true`: the run is whole, and nothing is said."""
+    command = [*FEDSAM, "run", "rounds=1", f"out={tmp_path / 'run'}", *more]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        said = [line for line in process.stderr.read().splitlines() if ": engine " not in line]
+    assert (process.returncode, said) == (1, [])
+    assert (tmp_path / "run" / "model.safetensors").exists()
+
+
 def test_ctrl_c_finishes_the_round_and_says_how_to_go_on(tmp_path: Path) -> None:
     command = [*FEDSAM, "run", "rounds=100000", "evaluate_every=100", "out=long"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import re
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -185,3 +188,20 @@ def test_a_checkpoint_of_many_clients_is_never_whole_in_memory(tmp_path: Path, m
         assert again.spilled == states.spilled
         for name, value in values.items():
             assert torch.equal(again.rows(ids)[name], value)
+
+
+def test_after_a_full_disk_nothing_follows_the_one_line(tmp_path: Path) -> None:
+    """Files of this process may be of 8 kB; what a disk has no room for is the same error."""
+    code = (
+        "import resource, signal, torch\nfrom fedsam.errors import RunError\n"
+        "from fedsam.federated.client_state import ClientStates\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nresource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))\n"
+        "states = ClientStates({'a': 1500}, torch.float32, 0)\n"
+        "states.keep([1], {'a': torch.ones(1, 1500)})\n"
+        "try: states.keep([2], {'a': torch.ones(1, 1500)})\n"
+        "except RunError as error: print(error)\n"
+        "assert states.rows([1])['a'].sum() == 1500"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(r"cannot write \S+what clients keep .*: File too large; [^\n]*\n", done.stdout)

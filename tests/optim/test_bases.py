@@ -82,6 +82,7 @@ def test_muon_is_scaled_by_the_shape_and_adamw_takes_the_rest() -> None:
         ("hed", "skip = hed: is in the name of no matrix"),
         ("fc1, ot", "skip = ot: .*fc1.weight, out.weight"),
         ("bias", "skip = bias: is in the name of no matrix"),
+        (" ,", "skip =  ,: names no matrix; of this model there are fc1.weight, out.weight"),
         ("fc1, out", "names all matrices of this model.*use adamw"),
     ],
 )

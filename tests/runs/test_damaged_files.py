@@ -22,6 +22,7 @@ from fedsam.reports.settings import group
 from fedsam.reports.write import MAKERS
 from fedsam.run import Run
 from fedsam.runs.directory import RunDirectory
+from fedsam.storage.tensors import decoded
 from tests.support.damages import Damage, of_bytes, of_json, rewritten
 from tests.support.interrupted import StopAt, described, outcome
 from tests.support.report_runs import everything
@@ -237,3 +238,51 @@ def test_a_started_run_that_is_no_run_yet_says_what_to_do(tmp_path: Path) -> Non
         RunDirectory.open(tmp_path / "run")
     assert os.listdir(tmp_path / "run") == [".run.json.writing"]
     simulate(Run.from_keys({**described(tmp_path / "run").keys(), "rounds": 6}))
+
+
+def test_a_damaged_checkpoint_is_told_once(tmp_path: Path, runs: Path) -> None:
+    run = Path(shutil.copytree(runs / "half", tmp_path / "run"))
+    (file,) = run.glob("checkpoint/*.safetensors")
+    whole = file.read_bytes()
+    for content in (whole[:400] + b"x" + whole[401:], whole[:-5], b""):
+        file.write_bytes(content)
+        with pytest.raises(Damaged) as raised:
+            RunDirectory(run).load_checkpoint()
+        said = str(raised.value)
+        assert said.startswith(f"{file} is damaged (its sha256 is not the manifest's); restore it from a copy")
+        assert (said.count("is damaged"), said.count("restore")) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "error", [FileNotFoundError(2, "No such file"), RuntimeError("unable to open file <x>: No such")]
+)
+def test_a_checkpoint_that_is_replaced_as_it_is_read_is_read_anew(
+    tmp_path: Path, runs: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """torch opens the file by itself, and calls it a RuntimeError if it is gone."""
+    run = Path(shutil.copytree(runs / "half", tmp_path / "run"))
+    directory, newer = RunDirectory(run), (runs / "done" / "checkpoint")
+    tries = []
+
+    def replaced(path: Path, apart: str) -> Any:
+        tries.append(path)
+        if len(tries) == 1:
+            shutil.rmtree(run / "checkpoint")
+            shutil.copytree(newer, run / "checkpoint")
+            raise error
+        return decoded(path, apart)
+
+    monkeypatch.setattr("fedsam.runs.directory.decoded", replaced)
+    checkpoint, last = directory.load_checkpoint(), RunDirectory(runs / "done").load_checkpoint()
+    assert checkpoint is not None
+    assert last is not None
+    assert (len(tries), checkpoint.round) == (3, last.round)
+
+    def gone(path: Path, apart: str) -> Any:
+        raise error
+
+    monkeypatch.setattr("fedsam.runs.directory.decoded", gone)
+    with pytest.raises(
+        Damaged, match=r"safetensors cannot be read \((No such file|unable to open file <x>: No such)\); res"
+    ):
+        directory.load_checkpoint()

@@ -55,9 +55,10 @@ def test_a_terminal_gets_a_bar(tmp_path: Path) -> None:
     assert "\x1b" in shown
 
 
-def test_a_terminal_that_cannot_go_back_gets_lines(tmp_path: Path) -> None:
-    shown, out = on_pseudo_terminal(tmp_path, TERM="dumb")
-    assert out.splitlines()[-1] == "[]"
+@pytest.mark.parametrize("says", [{"TERM": "dumb"}, {"TERM": "DUMB"}, {"TERM": "xterm", "TTY_COMPATIBLE": "0"}])
+def test_a_terminal_that_cannot_go_back_gets_lines(tmp_path: Path, says: dict[str, str]) -> None:
+    shown, out = on_pseudo_terminal(tmp_path, **says)
+    assert out.splitlines()[-1] == ("[]" if says["TERM"] == "dumb" else "['rich']")
     assert "engine " in shown
     assert "\x1b" not in shown
 

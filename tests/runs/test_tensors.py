@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,12 @@ import safetensors
 import safetensors.torch
 import torch
 
+from fedsam.errors import RunError
 from fedsam.storage.files import replace_in_pieces, sha256_of
 from fedsam.storage.tensors import NAMES, Rows, decoded, encoded
 
 TENSORS = {
-    **{f"of {kind}": (torch.arange(6).reshape(2, 3) % 2).to(kind) for kind in NAMES},
+    **{f"of {kind}": (torch.arange(6 * kind.itemsize).byte() % 2).view(kind).reshape(2, 3) for kind in NAMES},
     "number": torch.tensor(3),
     "nothing": torch.zeros(0),
     "no rows": torch.zeros(0, 4),
@@ -47,11 +49,31 @@ def test_it_reads_what_the_library_reads(tmp_path: Path) -> None:
     assert set(found) == set(TENSORS) - set(rows)
     for name, tensor in found.items():
         assert tensor.dtype == TENSORS[name].dtype
-        assert torch.equal(tensor, TENSORS[name])
+        assert tensor.shape == TENSORS[name].shape
+        same = (each.contiguous().reshape(-1).view(torch.uint8) for each in (tensor, TENSORS[name]))
+        assert torch.equal(*same)
     control, expected = rows["slots.control"], TENSORS["slots.control"]
     assert (control.shape, control.dtype) == ((5, 7), torch.float32)
     for some in (slice(None), slice(1, 3), slice(4, 99), slice(3, 1), slice(-2, None)):
         assert torch.equal(control[some], expected[some])
+
+
+def test_numbers_that_no_file_can_hold_are_refused_before_there_is_one(tmp_path: Path) -> None:
+    with pytest.raises(
+        RunError, match=r"^the state server\.n is of type complex128, which no checkpoint can hold; use"
+    ):
+        replace_in_pieces(tmp_path / "file", encoded({"server.n": torch.zeros(1, dtype=torch.complex128)}))
+    assert not list(tmp_path.iterdir())
+
+
+def test_whatever_goes_wrong_leaves_nothing_at_the_side(tmp_path: Path) -> None:
+    def pieces() -> Iterator[bytes]:
+        yield b"begun"
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        replace_in_pieces(tmp_path / "file", pieces())
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("content", [b"", b"12", b"\xff" * 8, b"\x02\0\0\0\0\0\0\0{}x", b"\x08\0\0\0\0\0\0\0nonsense"])

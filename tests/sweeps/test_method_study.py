@@ -236,6 +236,11 @@ def test_tables_by_strategy_and_by_client(done: Methods) -> None:
         ("sgd", "2", "–", "–", "1.00", "1.00", "b", "70.00 ± 0.00"),
         ("lion", "2", "-14.50", "1 of 2", "2.00", "1.00", "b", "71.00 ± 0.00"),
     ]
+    few = [method("b", "sam"), method("b", "lion"), method("c", "sam")]
+    assert by_client(replace(found, methods=few))[1] == [
+        ("sam", "2", "–", "–", "–", "–", "c", "90.00 ± 0.00"),
+        ("lion", "1", "–", "–", "–", "–", "b", "71.00 ± 0.00"),
+    ]
 
 
 def test_started_again_it_trains_nothing(done: Methods, monkeypatch: pytest.MonkeyPatch) -> None:
