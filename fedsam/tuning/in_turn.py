@@ -9,6 +9,7 @@ from typing import Any
 
 from fedsam.errors import FedsamError, Interrupted, RunError
 from fedsam.run import Run
+from fedsam.runs.progress import Progress
 from fedsam.sweeps.sweep import Failed, carry_out
 from fedsam.tuning.ledger import Ledger, Report, Trial
 from fedsam.tuning.trial import follow, written
@@ -25,13 +26,15 @@ class InTurn(Workers):
     """One run at a time; the trials are those that one worker on Ray would carry out.
 
     Args:
-        stop: once set, the run that goes on is stopped.
+        progress: shows how far the run is that goes on.
+        stop: once set, it is stopped.
     """
 
     at_once = 1
 
-    def __init__(self, stop: threading.Event | None = None) -> None:
-        self.stop = stop
+    def __init__(self, progress: Progress, stop: threading.Event | None = None) -> None:
+        self.progress, self.stop = progress, stop
+        self._behind = 0  # rounds of the runs before
 
     def __exit__(self, *error: object) -> None:
         """Nothing has been started."""
@@ -48,13 +51,18 @@ class InTurn(Workers):
                 raise RunError(f"trial {trial.number}: {what}; {AGAIN}") from broken
             ledger.end(trial.number, error)
 
+    def _begins(self, label: str, run: Run) -> None:
+        self.progress.next(label, self._behind)
+        self._behind += run.rounds
+
     def _follow(self, ledger: Ledger, number: int, run: Run) -> str:
         def tell(report: Report) -> None:
             if ledger.report(number, report):
                 raise _Stopped
 
+        self._begins(f"trial {number}", run)
         try:
-            return follow(run, tell, written(Path(str(run.out))), self.stop)
+            return follow(run, tell, written(Path(str(run.out))), self.stop, [self.progress])
         except _Stopped:
             return ""
 
@@ -62,8 +70,9 @@ class InTurn(Workers):
         """Carry out runs."""
         for place, run in enumerate(runs):
             failed: Failed = None
+            self._begins(f"best settings, seed {run.seed}", run)
             try:
-                carry_out(run, None, self.stop)
+                carry_out(run, self.progress, self.stop)
             except Interrupted:
                 raise Interrupted(f"stopped; {AGAIN}") from None
             except FedsamError as error:

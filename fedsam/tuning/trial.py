@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,7 +13,7 @@ from fedsam.measure.names import loss_of, value_of
 from fedsam.run import Run
 from fedsam.runs.directory import RunDirectory
 from fedsam.runs.records import Record
-from fedsam.runs.result import Listener
+from fedsam.runs.result import Listener, Several
 from fedsam.storage.files import damaged, on_disk, read_object, replace_file
 from fedsam.sweeps.sweep import carry_out, is_done
 from fedsam.tuning.ledger import Report, Trial
@@ -37,7 +37,13 @@ def report_of(record: Record) -> Report:
     return Report(record["round"], value_of(record), loss_of(record), seconds)
 
 
-def follow(run: Run, tell: Tell, ended: dict[str, Any] | None = None, stop: threading.Event | None = None) -> str:
+def follow(
+    run: Run,
+    tell: Tell,
+    ended: dict[str, Any] | None = None,
+    stop: threading.Event | None = None,
+    beside: Sequence[Listener] = (),
+) -> str:
     """Carry out a trial, from its beginning or from where it was left; what went wrong, if it diverged.
 
     Args:
@@ -46,6 +52,7 @@ def follow(run: Run, tell: Tell, ended: dict[str, Any] | None = None, stop: thre
             it raises what no one catches.
         ended: what `written` says of it: it is not trained again up to where it had ended.
         stop: once set, it is stopped after the round in progress.
+        beside: listeners that are told first.
 
     Raises:
         InputError, RunError: anything else that goes wrong.
@@ -56,7 +63,7 @@ def follow(run: Run, tell: Tell, ended: dict[str, Any] | None = None, stop: thre
     if ended and ended["state"] == "failed":
         return str(ended["error"])
     try:
-        carry_out(run, _Reporter(tell), stop)
+        carry_out(run, Several([*beside, _Reporter(tell)]), stop)
     except DivergedError as error:
         return " ".join(str(error).split())
     return ""

@@ -146,7 +146,7 @@ def tune(
     place = (out or default_out(plan)).absolute()
     _claimed(place, plan)
     with locked(place):
-        with InTurn(stop) if alone else _on_ray(settings.workers, address, stop) as workers:
+        with InTurn(progress, stop) if alone else _on_ray(settings.workers, address, stop) as workers:
             ledger, best, finals = _searched(plan, place, progress, workers)
         tested = {run.seed: _tested(run) for run in finals}
         tuned = Tuned(plan.space, ledger.trials, best, plan.rounds, tested, plan.score, place)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import subprocess
 import sys
 import threading
@@ -74,12 +75,24 @@ def test_stopped_and_begun_anew_it_ends_in_the_same(whole: Path, tmp_path: Path,
     assert list(tuned.tested) == [1000, 1001]
 
 
+def test_the_trial_that_goes_on_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Progress, "EVERY", 0.0)
+    with Progress() as progress:
+        tune(ASKED, tmp_path / "out", progress)
+    said = capsys.readouterr().err
+    assert re.search(r"^trial 1, round 1[0-8] of 81, \S+ rounds/s, \d+ s left, validation accuracy", said, re.M)
+    assert re.search(r"^best settings, seed 1001, round 81 of 81,", said, re.M)
+    assert "81 of 81 rounds\n" in said
+
+
 @pytest.mark.slow
 def test_one_worker_of_ray_carries_out_the_same_trials(whole: Path, tmp_path: Path) -> None:
     code = (
         "from pathlib import Path\nfrom fedsam.runs.progress import Progress\n"
         "from fedsam.tuning import drive, tune as module\nfrom fedsam.tuning.tune import Settings, tune\n"
-        "module.InTurn = lambda stop: drive.OnRay(1, None, stop)\n"
+        "module.InTurn = lambda progress, stop: drive.OnRay(1, None, stop)\n"
         f"tune({ASKED!r}, Path('out'), Progress(quiet=True))\nimport sys; assert 'ray' in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
@@ -123,6 +136,6 @@ def test_the_run_of_a_trial_is_asked_for_as_it_begins(tmp_path: Path) -> None:
         keys = {**space.keys(trial.values), "out": str(tmp_path / str(trial.number))}
         return Run.from_keys(keys | {"data.validation": 0.2})
 
-    InTurn().drive(ledger, run_of, [])
+    InTurn(Progress(quiet=True)).drive(ledger, run_of, [])
     assert asked == [[False], [True, False], [True, True, False]]
     assert ledger.complete
