@@ -63,6 +63,9 @@ def assemble(run: Run, federation: Federation | None = None) -> tuple[Federation
             "batch normalisation's statistics are no clipped vector; use model.norm=group, or server.batchnorm=local"
         )
         raise InputError("privacy.name", run.privacy.name, allowed)
+    if "ids" in context.client_state:
+        allowed = "its clients keep vectors called ids, which in a checkpoint is whose they are; call them otherwise"
+        raise InputError("server.name", run.server.name, allowed)
     context.sample = Split(federation.test.inputs[:FEW], federation.test.targets[:FEW])
     if run.server.personal:
         inputs = context.prepare(context.place(context.sample).inputs)

@@ -23,6 +23,7 @@ from fedsam.federated.device_state import CHUNK, DeviceStates
 from fedsam.federated.round_loop import Simulation
 from fedsam.runs.checkpoint import Checkpoint
 from fedsam.runs.directory import RunDirectory
+from fedsam.strategies.scaffold import Scaffold
 from tests.support.flower_grid import Nodes, inside_flower  # noqa: F401
 from tests.support.interrupted import StopAt, outcome
 from tests.support.ragged import Ragged
@@ -205,3 +206,16 @@ def test_after_a_full_disk_nothing_follows_the_one_line(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert re.fullmatch(r"cannot write \S+what clients keep .*: File too large; [^\n]*\n", done.stdout)
+
+
+class Numbered(Scaffold):
+    """Of somebody who calls what clients keep by a name that checkpoints need."""
+
+    client_state = ("control", "ids")
+
+
+def test_a_name_that_checkpoints_need_is_refused() -> None:
+    with pytest.raises(
+        InputError, match=r"^server\.name = .*Numbered: its clients keep vectors called ids, .*otherwise$"
+    ):
+        Simulation(Run(server=Numbered(), cohort=2))
