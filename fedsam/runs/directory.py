@@ -262,10 +262,7 @@ class RunDirectory:
                 break
             except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
                 raise damaged(file, str(error), cure) from None
-            except (
-                OSError,
-                RuntimeError,
-            ) as error:  # torch opens it once more, and calls all that goes wrong the latter
+            except (OSError, RuntimeError) as error:  # torch, which opens it too, calls everything the latter
                 before, manifest = manifest, self.manifest()  # a run that goes on has replaced both
                 if before == manifest:
                     raise damaged(file, getattr(error, "strerror", None) or str(error).splitlines()[0], cure) from None

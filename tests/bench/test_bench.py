@@ -121,7 +121,7 @@ def test_versus_has_each_installed_peer_and_names_an_absent_one(
     noted = no_peers / "closed"
     sleeps = "import time\nfrom pathlib import Path\nPACKAGE = 'pytest'\nclass Peer:\n"
     sleeps += "    def __init__(self, work): self.cohort = work.cohort\n"
-    sleeps += "    def round(self): time.sleep(0.1 * self.cohort)\n"
+    sleeps += f"    def round(self): time.sleep(0.1 * self.cohort); assert not Path({str(noted)!r}).exists()\n"
     sleeps += f"    def close(self): Path({str(noted)!r}).touch()\n"
     (no_peers / "sleeper.py").write_text(sleeps)
     later = "from pathlib import Path\nPACKAGE = 'pytest'\nclass Peer:\n"
