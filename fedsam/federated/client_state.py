@@ -56,13 +56,13 @@ class ClientStates:
     def vectors(self, name: str, ids: Sequence[int]) -> Tensor:
         """The vectors of one name of these clients, [K, P]."""
         at = self._at[name]
-        found = np.zeros((len(ids), at.stop - at.start), dtype=self._dtype)
-        for row, client in zip(found, ids, strict=True):
+        found = torch.zeros(len(ids), at.stop - at.start, dtype=self._torch)
+        for row, client in zip(found.numpy(), ids, strict=True):
             if client in self._near:
                 row[:] = self._near[client][at]
             elif client in self._far and row.size:
                 self._read(client, at, row)
-        return torch.from_numpy(found)
+        return found
 
     def keep(self, ids: Sequence[int], client_state: State) -> None:
         """Replace the vectors of these clients, [K, P] by name.

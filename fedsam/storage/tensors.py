@@ -117,7 +117,8 @@ def decoded(path: Path, apart: str) -> tuple[dict[str, Tensor], dict[str, Rows]]
                 first: Tensor = file.get_slice(name)[:1]
                 rows[name] = Rows((shape[0], shape[1]), first.dtype, _reader(path, name))
             else:
-                found[name] = file.get_tensor(name)
+                # as memory of this process's own: a product's last bits depend on how its numbers are aligned
+                found[name] = file.get_tensor(name).clone()
     return found, rows
 
 
